@@ -1,0 +1,53 @@
+# Everything a newcomer types.  `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Byte code makes every start of `csbs` three times as fast.
+unexport PYTHONDONTWRITEBYTECODE
+
+DEBIAN_PACKAGES := python3-venv python3-libnbd python3-libvirt libnbd-bin nbdkit \
+	libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils mmdebstrap e2fsprogs
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.ready
+UV := .tools/bin/uv
+
+.PHONY: help
+help: ## Lists these targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Installs Debian packages and makes .venv with the command .venv/bin/csbs.
+	@rm -f $(STAMP)
+	@$(MAKE) --no-print-directory $(STAMP)
+
+.PHONY: packages
+packages:
+	@missing=""; for package in $(DEBIAN_PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing Debian packages:$$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+$(STAMP): requirements/requirements.lock requirements/bootstrap.lock pyproject.toml | packages
+	@test -x $(UV) || { /usr/bin/python3 -m venv .tools && \
+		.tools/bin/python -m pip install -q --require-hashes -r requirements/bootstrap.lock; }
+	@test -x $(PYTHON) || $(UV) venv -q --python /usr/bin/python3 $(VENV)
+	@VIRTUAL_ENV=$(VENV) $(UV) pip sync -q --require-hashes --compile-bytecode requirements/requirements.lock
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install -q --no-deps --no-build-isolation -e .
+	@for file in $$(dpkg -L python3-libnbd python3-libvirt | grep -E '/(nbd\.py|libvirt[a-z_]*\.py|libnbdmod.*\.so|libvirtmod.*\.so)$$'); do \
+		ln -sf $$file $(VENV)/lib/python3.11/site-packages/; \
+	done
+	@touch $@
+
+.PHONY: lock
+lock: $(STAMP) ## Pins the newest dependencies that pyproject.toml allows.
+	$(UV) pip compile -q --upgrade requirements/bootstrap.in --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements/bootstrap.lock
+	$(UV) pip compile -q --upgrade pyproject.toml --group dev --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header -o requirements/requirements.lock

@@ -1,0 +1,1 @@
+"""Where servers live: the driver port and its adapters."""

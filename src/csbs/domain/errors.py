@@ -1,0 +1,265 @@
+"""The one tree of errors.
+
+An error has fields, not sentences: `template` makes the sentence, the first field names the
+object that it is about.  The class above it says what a caller can do (its `kind`); each edge
+(command line, API) translates kinds in one table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+
+class CsbsError(Exception):
+    """Root of all errors that csbs raises on purpose."""
+
+    kind: ClassVar[str] = "unexpected"
+    template: ClassVar[str] = "unexpected error"
+
+    def __str__(self) -> str:
+        return self.template.format(self)
+
+    @property
+    def object_name(self) -> str:
+        """What the error is about: the value of its first field, or nothing."""
+        own = fields(self)  # type: ignore[arg-type]  # every concrete error is a dataclass
+        return str(getattr(self, own[0].name)) if own else ""
+
+
+class Invalid(CsbsError):
+    """The request makes no sense as it stands: change it."""
+
+    kind = "invalid"
+
+
+class NotFound(CsbsError):
+    """What was named does not exist."""
+
+    kind = "not_found"
+
+
+class Conflict(CsbsError):
+    """Something else is at work on the object: try again later."""
+
+    kind = "busy"
+
+
+class Refused(CsbsError):
+    """Understood, and not allowed in the present state: the sentence says why."""
+
+    kind = "refused"
+
+
+class Denied(CsbsError):
+    """The caller lacks the right."""
+
+    kind = "denied"
+
+
+class Unavailable(CsbsError):
+    """A part that csbs needs does not answer or has no room: mend it and try again."""
+
+    kind = "unavailable"
+
+
+class Corrupt(CsbsError):
+    """Stored bytes are missing or are not what was written."""
+
+    kind = "damaged"
+
+
+class Cancelled(CsbsError):
+    """Stopped because somebody asked for it."""
+
+    kind = "cancelled"
+
+
+@dataclass(eq=False)
+class OperationCancelled(Cancelled):
+    """The operation was stopped at the caller's wish, and cleaned up behind itself."""
+
+    operation: str
+
+    template = "{0.operation} was cancelled"
+
+
+# --- servers ---------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class ServerNotFound(NotFound):
+    """No server has this id, prefix of an id, or name."""
+
+    server: str
+
+    template = "there is no server {0.server!r}; `csbs server list` shows them"
+
+
+@dataclass(eq=False)
+class ServerAmbiguous(Invalid):
+    """Several servers match; `matches` lists their ids."""
+
+    server: str
+    matches: tuple[str, ...]
+
+    @property
+    def _matches(self) -> str:
+        return ", ".join(self.matches)
+
+    template = "{0.server!r} means several servers ({0._matches}); give the id"
+
+
+@dataclass(eq=False)
+class ServerWithoutDisks(Refused):
+    """Nothing to back up."""
+
+    server: str
+
+    template = "server {0.server} has no disk that can be backed up (CD-ROMs are left out)"
+
+
+@dataclass(eq=False)
+class ServerBusy(Conflict):
+    """Another operation of csbs works on the server."""
+
+    server: str
+    doing: str
+
+    template = "server {0.server} is busy: {0.doing}; wait until it has ended, or cancel it"
+
+
+@dataclass(eq=False)
+class ServerJobRunning(Conflict):
+    """A job that is not ours (migration, another backup tool) runs on the domain."""
+
+    server: str
+    job: str
+
+    template = "a job that csbs did not start runs on server {0.server}: {0.job}; wait for its end"
+
+
+@dataclass(eq=False)
+class TrackingLost(Conflict):
+    """A TrackingPoint cannot be used: missing, broken or in use.  Plan a rescan instead."""
+
+    server: str
+    why: str
+
+    template = "changes of server {0.server} are not known: {0.why}"
+
+
+@dataclass(eq=False)
+class ServerStopFailed(Unavailable):
+    """The server is still running after the forced stop."""
+
+    server: str
+    why: str
+
+    template = "server {0.server} could not be stopped: {0.why}"
+
+
+@dataclass(eq=False)
+class ServerStartFailed(Unavailable):
+    """The hypervisor did not start the server."""
+
+    server: str
+    why: str
+
+    template = "server {0.server} could not be started: {0.why}"
+
+
+@dataclass(eq=False)
+class ServerStateRefused(Refused):
+    """The server's state does not allow the operation."""
+
+    server: str
+    state: str
+    operation: str
+
+    template = "server {0.server} is {0.state}: {0.operation} is not possible now"
+
+
+@dataclass(eq=False)
+class DriverFailed(Unavailable):
+    """The hypervisor refused or failed; `disk` is empty where no single disk is meant."""
+
+    server: str
+    disk: str
+    doing: str
+    why: str
+
+    @property
+    def _where(self) -> str:
+        return f"disk {self.disk} of server {self.server}" if self.disk else f"server {self.server}"
+
+    template = "{0.doing} failed for {0._where}: {0.why}"
+
+
+@dataclass(eq=False)
+class HypervisorUnavailable(Unavailable):
+    """libvirt does not answer at its URI."""
+
+    uri: str
+    why: str
+
+    template = "libvirt at {0.uri} does not answer: {0.why}; is libvirtd running? (`csbs doctor`)"
+
+
+@dataclass(eq=False)
+class HypervisorDenied(Denied):
+    """libvirt answers, and refuses this user."""
+
+    uri: str
+    why: str
+
+    template = (
+        "libvirt at {0.uri} refuses this user: {0.why}; "
+        "run csbs as root or as a member of the group libvirt"
+    )
+
+
+@dataclass(eq=False)
+class HypervisorTimeout(Unavailable):
+    """A call to libvirt had no answer within its limit; it may still be carried out."""
+
+    server: str
+    call: str
+    timeout_s: float
+
+    template = "libvirt did not answer {0.call} for {0.server} within {0.timeout_s:g} s"
+
+
+# --- disks and programs ----------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class DiskUnreadable(Unavailable):
+    """Bytes of a disk could not be read or written."""
+
+    disk: str
+    doing: str
+    why: str
+
+    template = "disk {0.disk}: {0.doing} failed: {0.why}"
+
+
+@dataclass(eq=False)
+class ToolFailed(Unavailable):
+    """A program of the host (qemu-img, qemu-nbd ...) failed, is missing, or took too long."""
+
+    tool: str
+    doing: str
+    why: str
+
+    template = "{0.tool} failed while {0.doing}: {0.why}"
+
+
+@dataclass(eq=False)
+class FolderDenied(Denied):
+    """This user may not use a folder that csbs needs."""
+
+    folder: str
+    why: str
+
+    template = "no right to use {0.folder}: {0.why}; run csbs as a user who may, or set another"

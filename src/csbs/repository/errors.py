@@ -1,0 +1,163 @@
+"""Errors of the storage engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from csbs.domain.errors import (
+    Conflict,
+    Corrupt,
+    Denied,
+    Invalid,
+    NotFound,
+    Refused,
+    Unavailable,
+)
+
+
+@dataclass(eq=False)
+class ObjectNotFound(NotFound):
+    """No object has this key.  Final: trying again does not help."""
+
+    key: str
+
+    template = "the store has no object {0.key}"
+
+
+@dataclass(eq=False)
+class ObjectExists(Conflict):
+    """Another object has this key.  Final."""
+
+    key: str
+
+    template = "the store already has another object {0.key}"
+
+
+@dataclass(eq=False)
+class InvalidKey(Invalid):
+    """Not a key that this store takes."""
+
+    key: str
+
+    template = "{0.key!r} is no object key"
+
+
+@dataclass(eq=False)
+class StoreUnavailable(Unavailable):
+    """The store did not answer, or failed.  May be tried again."""
+
+    key: str
+    why: str
+
+    template = "the store failed at {0.key}: {0.why}"
+
+
+@dataclass(eq=False)
+class StoreFull(Unavailable):
+    """Writing would use space that is kept free, or there is none left."""
+
+    store: str
+    free_bytes: int
+    needed_bytes: int
+
+    template = (
+        "the store {0.store} is full: {0.free_bytes} bytes are free, {0.needed_bytes} must be; "
+        "delete backups and run `csbs repository collect`, or give it more space"
+    )
+
+
+@dataclass(eq=False)
+class StoreDenied(Denied):
+    """This user may not write to the store."""
+
+    store: str
+    why: str
+
+    template = "no right to use the store {0.store}: {0.why}"
+
+
+@dataclass(eq=False)
+class CorruptObject(Corrupt):
+    """An object is not what was written: what was expected, and what was found."""
+
+    key: str
+    expected: str
+    found: str
+
+    template = "object {0.key} is damaged: expected {0.expected}, found {0.found}"
+
+
+@dataclass(eq=False)
+class MissingPack(Corrupt):
+    """A pack that committed backups name is gone from the store."""
+
+    pack: str
+
+    template = (
+        "pack {0.pack}, which earlier backups name, is gone from the store; "
+        "`csbs backup create --full` stores its blocks anew"
+    )
+
+
+@dataclass(eq=False)
+class RepositoryNotFound(NotFound):
+    """There is no repository under this prefix."""
+
+    repository: str
+
+    template = "there is no repository at {0.repository}"
+
+
+@dataclass(eq=False)
+class RepositoryTooNew(Refused):
+    """Written by a newer csbs."""
+
+    repository: str
+    format: int
+    known: int
+
+    template = (
+        "the repository at {0.repository} has format {0.format}; this csbs knows formats up to "
+        "{0.known}: install a newer csbs. Nothing was changed"
+    )
+
+
+@dataclass(eq=False)
+class RepositoryOwned(Refused):
+    """Another catalog writes to this repository."""
+
+    repository: str
+    owner: str
+
+    template = (
+        "the repository at {0.repository} belongs to another data folder (catalog {0.owner}): "
+        "this one may not write to it. Use that data folder, or another store"
+    )
+
+
+@dataclass(eq=False)
+class RepositoryLocked(Conflict):
+    """The repository's lock is held."""
+
+    repository: str
+    doing: str
+
+    template = "the repository at {0.repository} is in use: {0.doing}; try again when it has ended"
+
+
+@dataclass(eq=False)
+class BackupMissing(NotFound):
+    """The repository has no such backup, or it was deleted."""
+
+    backup: str
+
+    template = "the repository has no backup {0.backup}"
+
+
+@dataclass(eq=False)
+class BackupFenced(Refused):
+    """The backup was given up while it was written: it can no longer be committed."""
+
+    backup: str
+
+    template = "backup {0.backup} was given up by another process and cannot be committed"

@@ -1,0 +1,193 @@
+"""Codec of packs: header, footer, trailer.  Pure; see docs/design/repository-format.md, "Pack"."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+from blake3 import blake3
+
+from csbs.repository.errors import CorruptObject
+
+HEADER_MAGIC = b"CSBSPK01"
+TRAILER_MAGIC = b"CSBSPT01"
+
+#: Keeps a footer below 400 kB and the marks of one pack within 1 KiB.
+SLOTS_MAX = 8192
+
+_HEADER = struct.Struct("<8s16sIBB2x16s32s")
+_TRAILER = struct.Struct("<8s16sIIQII32s")
+_CHECK_SIZE = 32
+HEADER_SIZE = _HEADER.size
+TRAILER_SIZE = _TRAILER.size + _CHECK_SIZE
+
+_BASE_COUNT_SIZE = 4
+_SLOT_ENTRY_SIZE = 2 + 1 + 1 + 4 + 4 + 32
+_NO_KEY = bytes(16)
+_NO_SALT = bytes(32)
+
+Columns = npt.NDArray[np.int64]
+
+
+class Content(IntEnum):
+    """What a pack holds."""
+
+    BLOCKS = 1
+    NODES = 2
+
+
+class Kind(IntEnum):
+    """What a frame is."""
+
+    BLOCK = 1
+    NODE = 2
+
+
+class Codec(IntEnum):
+    """How a frame's bytes are stored."""
+
+    RAW = 0
+    ZSTD = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One block or node, encoded; `digest` is of the plain bytes."""
+
+    kind: Kind
+    codec: Codec
+    data: bytes
+    plain_size: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Trailer:
+    """The fixed end of a pack; `check` is of all bytes before it."""
+
+    pack_id: bytes
+    generation: int
+    slot_count: int
+    footer_offset: int
+    footer_size: int
+    footer_plain_size: int
+    footer_check: bytes
+    check: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """Where the frames of a pack are; columns have an entry for each frame.
+
+    `digests` is one byte string of 32 bytes each.  `position` finds the entry of a slot.
+    """
+
+    slots: Columns
+    kinds: Columns
+    codecs: Columns
+    offsets: Columns
+    sizes: Columns
+    plain_sizes: Columns
+    digests: bytes
+
+    def position(self, slot: int) -> int | None:
+        """Index of `slot` in the columns; None if the pack has no such slot."""
+        found = int(np.searchsorted(self.slots, slot))
+        return found if found < len(self.slots) and self.slots[found] == slot else None
+
+    def digest(self, position: int) -> bytes:
+        """Digest of the frame at this position (not slot)."""
+        return self.digests[32 * position : 32 * position + 32]
+
+
+def encode_header(pack_id: bytes, content: Content) -> bytes:
+    """Header of a new, unencrypted pack."""
+    return _HEADER.pack(HEADER_MAGIC, pack_id, 0, content, 0, _NO_KEY, _NO_SALT)
+
+
+def encode_footer(frames: Sequence[Frame]) -> bytes:
+    """Footer of a new pack, not yet compressed."""
+    return b"".join(
+        (
+            struct.pack("<I", 0),
+            np.arange(len(frames), dtype="<u2").tobytes(),
+            bytes(frame.kind for frame in frames),
+            bytes(frame.codec for frame in frames),
+            np.array([len(frame.data) for frame in frames], dtype="<u4").tobytes(),
+            np.array([frame.plain_size for frame in frames], dtype="<u4").tobytes(),
+            *(frame.digest for frame in frames),
+        )
+    )
+
+
+def encode_pack(pack_id: bytes, content: Content, frames: Sequence[Frame]) -> list[bytes]:
+    """All parts of a new pack, in order."""
+    plain_footer = encode_footer(frames)
+    footer = zstandard.ZstdCompressor(level=1).compress(plain_footer)
+    header = encode_header(pack_id, content)
+    trailer = _TRAILER.pack(
+        TRAILER_MAGIC,
+        pack_id,
+        0,
+        len(frames),
+        len(header) + sum(len(frame.data) for frame in frames),
+        len(footer),
+        len(plain_footer),
+        blake3(footer).digest(),
+    )
+    parts = [header, *(frame.data for frame in frames), footer, trailer]
+    check = blake3()
+    for part in parts:
+        check.update(part)
+    parts.append(check.digest())
+    return parts
+
+
+def decode_trailer(name: str, data: bytes) -> Trailer:
+    """The trailer from the last `TRAILER_SIZE` bytes of a pack; `name` is for errors."""
+    if len(data) != TRAILER_SIZE:
+        raise CorruptObject(name, f"a trailer of {TRAILER_SIZE} bytes", f"{len(data)} bytes")
+    magic, *fields = _TRAILER.unpack_from(data)
+    if magic != TRAILER_MAGIC:
+        raise CorruptObject(name, repr(TRAILER_MAGIC), repr(magic))
+    trailer = Trailer(*fields, check=data[_TRAILER.size :])
+    plain_size = _BASE_COUNT_SIZE + _SLOT_ENTRY_SIZE * trailer.slot_count
+    if trailer.slot_count > SLOTS_MAX or trailer.footer_plain_size != plain_size:
+        raise CorruptObject(
+            name,
+            f"at most {SLOTS_MAX} slots and their footer",
+            f"{trailer.slot_count} slots, {trailer.footer_plain_size} bytes",
+        )
+    return trailer
+
+
+def decode_footer(name: str, trailer: Trailer, data: bytes) -> Footer:
+    """The footer from its stored bytes, after it was checked against the trailer."""
+    if blake3(data).digest() != trailer.footer_check:
+        raise CorruptObject(name, "the footer that its trailer names", "another")
+    try:
+        plain = zstandard.ZstdDecompressor().decompress(
+            data, max_output_size=trailer.footer_plain_size
+        )
+    except zstandard.ZstdError as error:
+        raise CorruptObject(name, "a zstd footer", str(error)) from error
+    if len(plain) != trailer.footer_plain_size:
+        raise CorruptObject(name, f"{trailer.footer_plain_size} bytes", f"{len(plain)} bytes")
+    if plain[:_BASE_COUNT_SIZE] != bytes(_BASE_COUNT_SIZE):
+        raise CorruptObject(name, "no deltas", f"{plain[0]} bases")
+    count = trailer.slot_count
+    columns: list[Columns] = []
+    offset = _BASE_COUNT_SIZE
+    for dtype, width in (("<u2", 2), ("u1", 1), ("u1", 1), ("<u4", 4), ("<u4", 4)):
+        columns.append(np.frombuffer(plain, dtype, count, offset).astype(np.int64))
+        offset += width * count
+    slots, kinds, codecs, sizes, plain_sizes = columns
+    offsets = HEADER_SIZE + np.cumsum(sizes) - sizes
+    if HEADER_SIZE + int(sizes.sum()) != trailer.footer_offset:
+        raise CorruptObject(name, f"frames up to {trailer.footer_offset}", "another sum of sizes")
+    return Footer(slots, kinds, codecs, offsets, sizes, plain_sizes, plain[offset:])

@@ -1,0 +1,59 @@
+"""Codec of the small text objects: magic, check, one JSON object.
+
+See docs/design/repository-format.md, "Text objects".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from blake3 import blake3
+
+from csbs.repository.errors import CorruptObject
+
+CONFIG_MAGIC = b"CSBSCF01"
+OWNER_MAGIC = b"CSBSOW01"
+MANIFEST_MAGIC = b"CSBSMF01"
+VOID_MAGIC = b"CSBSVO01"
+TOMBSTONE_MAGIC = b"CSBSTS01"
+TOMBSTONE_END_MAGIC = b"CSBSTE01"
+
+_MAGIC_SIZE = 8
+_CHECK_SIZE = 64
+_HEAD_SIZE = _MAGIC_SIZE + 1 + _CHECK_SIZE + 1
+
+Json = dict[str, Any]
+
+
+def encode(magic: bytes, fields: Mapping[str, Any], *, key: bytes | None = None) -> bytes:
+    """The object's bytes; `key` makes the check a MAC."""
+    body = json.dumps(
+        fields, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+    ).encode()
+    return magic + b"\n" + _check(body, key) + b"\n" + body
+
+
+def magic_of(data: bytes) -> bytes:
+    """The magic that `data` begins with."""
+    return data[:_MAGIC_SIZE]
+
+
+def decode(name: str, magic: bytes, data: bytes, *, key: bytes | None = None) -> Json:
+    """The JSON object in `data`.  Raises `CorruptObject` (with `name`) if anything is off."""
+    if magic_of(data) != magic or len(data) < _HEAD_SIZE:
+        raise CorruptObject(name, repr(magic), repr(magic_of(data)))
+    body = data[_HEAD_SIZE:]
+    check = _check(body, key)
+    if data[_MAGIC_SIZE + 1 : _HEAD_SIZE - 1] != check:
+        found = data[_MAGIC_SIZE + 1 : _HEAD_SIZE - 1].decode("ascii", "replace")
+        raise CorruptObject(name, f"check {check.decode()}", f"check {found}")
+    fields = json.loads(body)
+    if not isinstance(fields, dict):
+        raise CorruptObject(name, "a JSON object", type(fields).__name__)
+    return fields
+
+
+def _check(body: bytes, key: bytes | None) -> bytes:
+    return (blake3(body) if key is None else blake3(body, key=key)).hexdigest().encode()
