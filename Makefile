@@ -51,3 +51,27 @@ lock: $(STAMP) ## Pins the newest dependencies that pyproject.toml allows.
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements/bootstrap.lock
 	$(UV) pip compile -q --upgrade pyproject.toml --group dev --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header -o requirements/requirements.lock
+
+.PHONY: test
+test: lint ## Runs every gate and every test (as root: it needs QEMU, libvirt and a guest).
+	@$(PYTHON) -m pytest -q --complete
+
+.PHONY: check
+check: lint ## Runs the gates and the tests that need no host part: what to run while writing code.
+	@$(PYTHON) -m pytest -q -m 'not host and not guest'
+
+.PHONY: lint
+lint: $(STAMP) ## Runs ruff, mypy --strict and the import contracts.
+	@$(VENV)/bin/ruff check --quiet
+	@$(VENV)/bin/ruff format --check --quiet || { echo 'not formatted: run `make format`' >&2; exit 1; }
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+.PHONY: format
+format: $(STAMP) ## Formats the code, and mends what ruff can mend by itself.
+	@$(VENV)/bin/ruff check --quiet --fix-only
+	@$(VENV)/bin/ruff format
+
+.PHONY: docs
+docs: $(STAMP) ## Writes the reference pages that are made from the code.
+	@$(PYTHON) -m tools.reference

@@ -263,3 +263,181 @@ class FolderDenied(Denied):
     why: str
 
     template = "no right to use {0.folder}: {0.why}; run csbs as a user who may, or set another"
+
+
+# --- backups, restores, tasks ----------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class IllegalTransition(Refused):
+    """The object's state does not allow the change."""
+
+    subject: str
+    state: str
+    wanted: str
+
+    template = "{0.subject} is {0.state} and cannot become {0.wanted}"
+
+
+@dataclass(eq=False)
+class BackupNotFound(NotFound):
+    """No backup has this id, prefix of an id, or name."""
+
+    backup: str
+
+    template = "there is no backup {0.backup!r}; `csbs backup list` shows them"
+
+
+@dataclass(eq=False)
+class BackupAmbiguous(Invalid):
+    """Several backups match; `matches` lists their ids."""
+
+    backup: str
+    matches: tuple[str, ...]
+
+    @property
+    def _matches(self) -> str:
+        return ", ".join(self.matches)
+
+    template = "{0.backup!r} means several backups ({0._matches}); give the id"
+
+
+@dataclass(eq=False)
+class BackupNotRestorable(Refused):
+    """Only a backup in state `available` can be restored."""
+
+    backup: str
+    state: str
+    why: str
+
+    template = "backup {0.backup} is {0.state} and cannot be restored{0.why}"
+
+
+@dataclass(eq=False)
+class TaskNotFound(NotFound):
+    """No task has this id or prefix of an id."""
+
+    task: str
+
+    template = "there is no task {0.task!r}; `csbs task list` shows them"
+
+
+@dataclass(eq=False)
+class DiskTooSmall(Refused):
+    """A restore would cut the backup's disk off."""
+
+    disk: str
+    server: str
+    size_bytes: int
+    needed_bytes: int
+
+    template = (
+        "disk {0.disk} of server {0.server} has {0.size_bytes} bytes, the backup's has "
+        "{0.needed_bytes}: make it as large as that, then restore again. Nothing was changed"
+    )
+
+
+@dataclass(eq=False)
+class DiskNotWritable(Refused):
+    """A restore cannot write to this disk."""
+
+    disk: str
+    server: str
+    why: str
+
+    template = "disk {0.disk} of server {0.server} cannot be restored: {0.why}. Nothing was changed"
+
+
+@dataclass(eq=False)
+class NothingToRestore(Refused):
+    """None of the backup's disks is at the server any more."""
+
+    backup: str
+    server: str
+
+    template = "no disk of backup {0.backup} is attached to server {0.server} any more"
+
+
+@dataclass(eq=False)
+class RestoreUnfinished(Refused):
+    """A restore was interrupted: the disks are half old and half new."""
+
+    server: str
+    backup: str
+
+    template = (
+        "a restore of server {0.server} was interrupted, its disks are half written: "
+        "run `csbs restore {0.backup}` again, or restore another backup of it"
+    )
+
+
+@dataclass(eq=False)
+class CommandFailed(Unavailable):
+    """The caller's own command, run while the job was open, failed."""
+
+    command: str
+    why: str
+
+    template = "the command {0.command!r} failed: {0.why}"
+
+
+@dataclass(eq=False)
+class InvalidName(Invalid):
+    """Not a name that csbs takes."""
+
+    name: str
+    why: str
+
+    template = "{0.name!r} cannot be a name: {0.why}"
+
+
+@dataclass(eq=False)
+class InvalidSetting(Invalid):
+    """A setting has a value that makes no sense."""
+
+    setting: str
+    why: str
+
+    template = "setting {0.setting}: {0.why}"
+
+
+@dataclass(eq=False)
+class DataFolderBusy(Conflict):
+    """Another process holds the data folder."""
+
+    folder: str
+    doing: str
+
+    template = "the data folder {0.folder} is in use: {0.doing}"
+
+
+@dataclass(eq=False)
+class CatalogFailed(Unavailable):
+    """The catalog's database cannot be used."""
+
+    catalog: str
+    why: str
+
+    template = "the catalog {0.catalog} cannot be used: {0.why}"
+
+
+@dataclass(eq=False)
+class CatalogTooNew(Refused):
+    """Written by a newer csbs."""
+
+    catalog: str
+    revision: str
+
+    template = (
+        "the catalog {0.catalog} has the revision {0.revision}, which this csbs does not know: "
+        "install a newer csbs. Nothing was changed"
+    )
+
+
+@dataclass(eq=False)
+class ConfirmationNeeded(Refused):
+    """The command overwrites or removes something, and nobody was there to be asked."""
+
+    operation: str
+
+    template = "{0.operation} needs a confirmation: repeat the command with --yes"

@@ -129,7 +129,7 @@ class FolderStore:
             _sync_folder(path.parent)
 
     def _written_temporary(self, parts: Sequence[Bytes]) -> Path:
-        path = self._root / _TEMPORARY / uuid4().hex  # noqa: TID251  a name that nobody else has
+        path = self._root / _TEMPORARY / uuid4().hex
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             try:

@@ -1,0 +1,152 @@
+"""The only place that chooses adapters and wires them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from csbs.agent.backup_disk import CopyOptions
+from csbs.agent.restore_disk import RestoreOptions
+from csbs.catalog import Catalog
+from csbs.compute.base import ComputeDriver, HostCheck
+from csbs.compute.libvirt import LibvirtDriver
+from csbs.config import Settings
+from csbs.domain.clock import monotonic, new_id, sleep, utc_now
+from csbs.domain.errors import FolderDenied
+from csbs.repository import ContentIndex, Repository, RepositoryLock
+from csbs.repository.objectstore import FolderStore
+from csbs.services.backups import BackupService
+from csbs.services.locks import Locks, data_folder_in_use
+from csbs.services.repositories import RepositoryAccess
+from csbs.services.restores import RestoreService
+from csbs.services.servers import ServerService
+from csbs.services.tasks import TaskService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """All use cases, ready."""
+
+    servers: ServerService
+    backups: BackupService
+    restores: RestoreService
+    repositories: RepositoryAccess
+    tasks: TaskService
+
+
+@contextmanager
+def open_app(settings: Settings) -> Iterator[App]:
+    """All use cases over the data folder, which is made at the first use.
+
+    Raises `FolderDenied`, `DataFolderBusy`, `CatalogFailed`, `CatalogTooNew`.
+    """
+    _make_data_folder(settings)
+    with data_folder_in_use(settings.data_dir):
+        catalog = Catalog.open(settings.data_dir / "catalog.sqlite")
+        try:
+            yield _wired(settings, catalog)
+        finally:
+            catalog.close()
+
+
+def make_driver(settings: Settings) -> ComputeDriver:
+    """The driver of this host; connects at its first use."""
+    return LibvirtDriver(
+        settings.libvirt_uri, run_folder=settings.run_dir, scratch_folder=settings.scratch_dir
+    )
+
+
+def check_host(settings: Settings) -> list[HostCheck]:
+    """What of this host fits, for `csbs doctor`."""
+    return [*make_driver(settings).host_checks(), _check_folder("data folder", settings.data_dir)]
+
+
+def _check_folder(name: str, folder: Path) -> HostCheck:
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return HostCheck(
+            name=name,
+            ok=False,
+            found=f"no right to write to {existing}",
+            advice="run csbs as a user who may, or set CSBS_DATA_DIR to another folder",
+        )
+    free_gib = shutil.disk_usage(existing).free / 1024**3
+    return HostCheck(name=name, ok=True, found=f"{folder}, {free_gib:.1f} GiB free")
+
+
+def _wired(settings: Settings, catalog: Catalog) -> App:
+    home = catalog.home(clock=utc_now, new_id=new_id)
+    driver = make_driver(settings)
+    locks = Locks(run_folder=settings.run_dir, monotonic=monotonic, sleep=sleep)
+    repositories = _repositories(settings, home.catalog_id, home.project_id)
+    servers = ServerService(
+        catalog=catalog,
+        project_id=home.project_id,
+        driver=driver,
+        locks=locks,
+        stop_timeout_s=settings.stop_timeout_s,
+    )
+    backups = BackupService(
+        catalog=catalog,
+        project_id=home.project_id,
+        driver=driver,
+        servers=servers,
+        repositories=repositories,
+        locks=locks,
+        clock=utc_now,
+        new_id=new_id,
+        copying=CopyOptions(readers=settings.readers),
+    )
+    restores = RestoreService(
+        catalog=catalog,
+        project_id=home.project_id,
+        driver=driver,
+        backups=backups,
+        repositories=repositories,
+        locks=locks,
+        clock=utc_now,
+        new_id=new_id,
+        writing=RestoreOptions(writers=settings.readers),
+        stop_timeout_s=settings.stop_timeout_s,
+    )
+    return App(
+        servers=servers,
+        backups=backups,
+        restores=restores,
+        repositories=repositories,
+        tasks=TaskService(catalog=catalog, project_id=home.project_id),
+    )
+
+
+def _repositories(settings: Settings, catalog_id: str, project_id: str) -> RepositoryAccess:
+    """The project's repository, at `<store>/<project id>` (docs/reference/settings.md)."""
+    folder = settings.store_folder / project_id
+    index_path = settings.data_dir / "index" / f"{project_id}.sqlite"
+
+    def open_repository() -> Repository:
+        store = FolderStore(folder)
+        store.make()
+        return Repository.open(
+            store, name=f"file://{folder}", catalog_id=catalog_id, clock=utc_now, new_id=new_id
+        )
+
+    def open_index(repository: Repository) -> ContentIndex:
+        index_path.parent.mkdir(parents=True, exist_ok=True)
+        return ContentIndex(index_path)
+
+    return RepositoryAccess(
+        lock=RepositoryLock(settings.data_dir / f"repository-{project_id}.lock"),
+        open_repository=open_repository,
+        open_index=open_index,
+    )
+
+
+def _make_data_folder(settings: Settings) -> None:
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise FolderDenied(str(settings.data_dir), error.strerror or str(error)) from error

@@ -1,0 +1,9 @@
+"""Where facts are: tables, migrations and queries of the SQL database.
+
+Queries are functions of `csbs.catalog.servers`, `.backups` and `.tasks`; each takes the
+transaction in which it runs, and the project whose rows it may see.
+"""
+
+from csbs.catalog.catalog import Catalog, Home, Transaction
+
+__all__ = ["Catalog", "Home", "Transaction"]

@@ -1,0 +1,10 @@
+"""Alembic's entry: runs the migrations on the engine that `csbs.catalog.database` opened."""
+
+from alembic import context
+
+from csbs.catalog.tables import metadata
+
+with context.config.attributes["engine"].connect() as connection:
+    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+    with context.begin_transaction():
+        context.run_migrations()

@@ -1,0 +1,174 @@
+"""The tables.  What changes here needs a migration (a test compares both)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+#: Names for all constraints, so that migrations can name what they change.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant.  SQLite would drop the time zone in silence, so it is UTC on both ways."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To UTC, without a zone."""
+        del dialect
+        if value is None:
+            return None
+        assert value.tzinfo is not None, "an instant needs a time zone"
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """With the zone UTC."""
+        del dialect
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+def _project() -> Column[str]:
+    return Column("project_id", String(32), ForeignKey("projects.id"), nullable=False)
+
+
+#: One row: who this catalog is.  The id is what owns repositories.
+identity = Table(
+    "identity",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("catalog_id", String(36), nullable=False),
+    Column("region", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+)
+
+servers = Table(
+    "servers",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    _project(),
+    Column("name", String(255), nullable=False),
+    #: The backup whose restore was begun and not finished; the server must not start meanwhile.
+    Column("restoring_backup_id", String(36)),
+    #: What `autostart` was before that restore switched it off.
+    Column("autostart", Boolean, nullable=False, default=False),
+)
+
+disks = Table(
+    "disks",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    _project(),
+    Column("server_id", String(36), ForeignKey("servers.id"), nullable=False, index=True),
+    Column("target", String(32), nullable=False),
+    Column("source", Text),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("serial", String(255)),
+    Column("wwn", String(32)),
+    #: The newest TrackingPoint of the disk: its token.
+    Column("tracking_name", String(64)),
+    Column("tracking_backup_id", String(36)),
+    Column("tracking_size_bytes", BigInteger),
+)
+
+backups = Table(
+    "backups",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    _project(),
+    Column("server_id", String(36), ForeignKey("servers.id"), nullable=False),
+    Column("server_name", String(255), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    Column("manifest_key", String(255), nullable=False),
+    Column("tracking", String(64), nullable=False),
+    Column("stored_bytes", BigInteger),
+    Column("consistency_asked", String(16), nullable=False),
+    Column("consistency_reached", String(16)),
+    Column("fail_reason", Text, nullable=False, default=""),
+    Index("ix_backups_project_id_server_id_created_at", "project_id", "server_id", "created_at"),
+)
+
+disk_backups = Table(
+    "disk_backups",
+    metadata,
+    Column("backup_id", String(36), ForeignKey("backups.id", ondelete="CASCADE"), primary_key=True),
+    Column("disk_id", String(36), ForeignKey("disks.id"), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("target", String(32), nullable=False),
+    Column("source", Text),
+    Column("format", String(32), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("bootable", Boolean, nullable=False),
+    Column("mode", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("read_bytes", BigInteger),
+    Column("changed_bytes", BigInteger),
+    Column("nonzero_bytes", BigInteger),
+    Column("storage_bytes", BigInteger),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    _project(),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("server_id", String(36), ForeignKey("servers.id"), nullable=False),
+    Column("server_name", String(255), nullable=False),
+    Column("backup_id", String(36), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("done_bytes", BigInteger, nullable=False, default=0),
+    Column("total_bytes", BigInteger, nullable=False, default=0),
+    Column("error_kind", String(32), nullable=False, default=""),
+    Column("error_message", Text, nullable=False, default=""),
+    #: Set by anybody; the runner of the task looks at it once a second.
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    Index("ix_tasks_server_id_state", "server_id", "state"),
+)
+
+#: The journal of the local runner: which steps of a task began and ended, and when.
+task_steps = Table(
+    "task_steps",
+    metadata,
+    Column("task_id", String(36), ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("began_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+)

@@ -1,0 +1,136 @@
+"""Queries about tasks and their journals."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+
+from csbs.catalog.catalog import Transaction
+from csbs.catalog.tables import task_steps, tasks
+from csbs.domain.ids import ProjectId, ServerId, TaskId
+from csbs.domain.task import Task, TaskKind, TaskState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStep:
+    """One entry of a task's journal; `ended_at` is None for the step in which it stopped."""
+
+    name: str
+    began_at: datetime
+    ended_at: datetime | None
+
+
+def add(transaction: Transaction, task: Task) -> None:
+    """Enters a new task."""
+    transaction.execute(insert(tasks).values(asdict(task)))
+
+
+def of_project(transaction: Transaction, project_id: ProjectId) -> list[Task]:
+    """All tasks of the project, oldest first."""
+    return _load(transaction, tasks.c.project_id == project_id)
+
+
+def running(transaction: Transaction, project_id: ProjectId, server_id: ServerId) -> list[Task]:
+    """Tasks of the server that have not ended, as far as the catalog knows."""
+    return _load(
+        transaction,
+        tasks.c.project_id == project_id,
+        tasks.c.server_id == server_id,
+        tasks.c.state == TaskState.RUNNING,
+    )
+
+
+def end(
+    transaction: Transaction, project_id: ProjectId, task_id: TaskId, outcome: TaskOutcome
+) -> None:
+    """Records how the task ended; one that ended already is left as it is."""
+    transaction.execute(
+        update(tasks)
+        .where(
+            tasks.c.project_id == project_id,
+            tasks.c.id == task_id,
+            tasks.c.state == TaskState.RUNNING,
+        )
+        .values(asdict(outcome))
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOutcome:
+    """How a task ended."""
+
+    state: TaskState
+    ended_at: datetime
+    error_kind: str = ""
+    error_message: str = ""
+
+
+def report(
+    transaction: Transaction,
+    project_id: ProjectId,
+    task_id: TaskId,
+    *,
+    done_bytes: int,
+    total_bytes: int,
+) -> bool:
+    """Records the progress; returns whether somebody asked for a cancel."""
+    own = (tasks.c.project_id == project_id, tasks.c.id == task_id)
+    transaction.execute(
+        update(tasks).where(*own).values(done_bytes=done_bytes, total_bytes=total_bytes)
+    )
+    return bool(transaction.scalar(select(tasks.c.cancel_requested).where(*own)))
+
+
+def request_cancel(transaction: Transaction, project_id: ProjectId, task_id: TaskId) -> None:
+    """Asks the runner of the task to stop it."""
+    transaction.execute(
+        update(tasks)
+        .where(tasks.c.project_id == project_id, tasks.c.id == task_id)
+        .values(cancel_requested=True)
+    )
+
+
+def begin_step(transaction: Transaction, task_id: TaskId, name: str, *, at: datetime) -> int:
+    """Enters a step into the journal of a task; returns its position there."""
+    position = transaction.scalar(
+        select(func.count()).select_from(task_steps).where(task_steps.c.task_id == task_id)
+    )
+    transaction.execute(
+        insert(task_steps).values(task_id=task_id, position=position, name=name, began_at=at)
+    )
+    return int(position or 0)
+
+
+def end_step(transaction: Transaction, task_id: TaskId, position: int, *, at: datetime) -> None:
+    """Records the end of a step."""
+    transaction.execute(
+        update(task_steps)
+        .where(task_steps.c.task_id == task_id, task_steps.c.position == position)
+        .values(ended_at=at)
+    )
+
+
+def steps(transaction: Transaction, project_id: ProjectId, task_id: TaskId) -> list[TaskStep]:
+    """The journal of a task, in order."""
+    rows = transaction.execute(
+        select(task_steps)
+        .join(tasks)
+        .where(tasks.c.project_id == project_id, tasks.c.id == task_id)
+        .order_by(task_steps.c.position)
+    ).all()
+    return [TaskStep(name=row.name, began_at=row.began_at, ended_at=row.ended_at) for row in rows]
+
+
+def _load(transaction: Transaction, *conditions: Any) -> list[Task]:
+    rows = transaction.execute(
+        select(tasks).where(*conditions).order_by(tasks.c.started_at, tasks.c.id)
+    ).all()
+    return [_task(row) for row in rows]
+
+
+def _task(row: Row[Any]) -> Task:
+    values = dict(row._mapping)  # noqa: SLF001  its public name in SQLAlchemy
+    return Task(**(values | {"kind": TaskKind(row.kind), "state": TaskState(row.state)}))

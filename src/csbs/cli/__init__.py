@@ -1,0 +1,1 @@
+"""The command line: parse, use case, render; one module for each noun."""

@@ -1,0 +1,158 @@
+"""`csbs backup`: making, listing and deleting backups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from csbs.cli.options import BackupName, Json, ServerName, Yes, opened
+from csbs.cli.output import Output, moment, size, table
+
+if TYPE_CHECKING:
+    from csbs.domain.backup import Backup
+    from csbs.domain.deletion_plan import DeletionPlan
+
+commands = typer.Typer(no_args_is_help=True, help="Backups: create, list, show, delete.")
+
+
+@commands.command("create")
+def create_backup(
+    context: typer.Context,
+    server: ServerName,
+    *,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the backup; else one is made: manualbk_xxxx.")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read all that is allocated, not only what changed.")
+    ] = False,
+    while_open: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="Run a shell command after the copy, while the disks can still be read as they "
+            "were: CSBS_EXPORT_<DISK> has each disk's NBD URI. If it fails, so does the backup.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Back up a server with all its disks, as they are at one instant.
+
+    A running server goes on running. The first backup reads all that is allocated, later ones
+    what changed. Ctrl-C stops it and leaves nothing behind.
+    """
+    from csbs.cli.documents import backup_document  # noqa: PLC0415  see cli.options
+    from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
+    from csbs.services.backups import CreateBackup  # noqa: PLC0415  see cli.options
+    from csbs.services.look_on import shell_command  # noqa: PLC0415  see cli.options
+
+    output = Output(json)
+    with opened(context) as app, watched(output) as watcher:
+        look_on = None if while_open is None else shell_command(while_open, watcher.cancel)
+        request = CreateBackup(server=server, name=name, full=full, look_on=look_on)
+        backup = app.backups.create(request, watcher)
+    output.show(backup_document(backup), _details(backup))
+
+
+@commands.command("list")
+def list_backups(
+    context: typer.Context,
+    server: Annotated[
+        str | None, typer.Argument(metavar="[SERVER]", help="Only backups of this server.")
+    ] = None,
+    *,
+    json: Json = False,
+) -> None:
+    """List backups, oldest first."""
+    from csbs.cli.documents import backup_document  # noqa: PLC0415  see cli.options
+
+    with opened(context) as app:
+        found = app.backups.list_all(server)
+    Output(json).table(
+        {"backups": [backup_document(backup) for backup in found]},
+        ("NAME", "SERVER", "STATUS", "CREATED", "RESTORES", "CHANGED", "STORED", "ID"),
+        [
+            (
+                backup.name,
+                backup.server_name,
+                backup.state,
+                moment(backup.created_at),
+                size(backup.restored_bytes),
+                size(backup.changed_bytes),
+                size(backup.stored_bytes),
+                backup.id,
+            )
+            for backup in found
+        ],
+    )
+
+
+@commands.command("show")
+def show_backup(context: typer.Context, backup: BackupName, *, json: Json = False) -> None:
+    """Show one backup: how each disk was read, why, and what it cost."""
+    from csbs.cli.documents import backup_document  # noqa: PLC0415  see cli.options
+
+    with opened(context) as app:
+        found = app.backups.find(backup)
+    Output(json).show(backup_document(found), _details(found))
+
+
+@commands.command("delete")
+def delete_backup(
+    context: typer.Context, backup: BackupName, *, yes: Yes = False, json: Json = False
+) -> None:
+    """Delete a backup; every other one stays restorable.
+
+    Its space is freed by `csbs repository collect`.
+    """
+    from csbs.cli.documents import deletion_document  # noqa: PLC0415  see cli.options
+    from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
+
+    output = Output(json)
+    with opened(context) as app:
+        plan = app.backups.measure_deletion(backup)
+        question = f"Delete backup {plan.backup.name} of {plan.backup.server_name} for ever?"
+        output.say(_storage("would change", plan))
+        output.confirm(question, f"deleting backup {plan.backup.name}", yes=yes)
+        with watched(output) as watcher:
+            done = app.backups.delete(plan.backup.id, watcher)
+    output.show(
+        deletion_document(done),
+        f"deleted {done.backup.name}; {_storage('changed', done)}\n"
+        "`csbs repository collect` frees the space",
+    )
+
+
+def _storage(verb: str, plan: DeletionPlan) -> str:
+    return (
+        f"storage of {plan.backup.server_name} {verb} from {size(plan.storage_before_bytes)} "
+        f"to {size(plan.storage_after_bytes)}"
+    )
+
+
+def _details(backup: Backup) -> str:
+    rows = [
+        (
+            disk.target,
+            disk.mode,
+            size(disk.size_bytes),
+            size(disk.read_bytes),
+            size(disk.changed_bytes),
+            disk.reason,
+        )
+        for disk in backup.disks
+    ]
+    consistency = backup.consistency_reached or "none"
+    lines = [
+        f"{backup.name}  {backup.state}  {backup.id}",
+        f"server {backup.server_name}, {moment(backup.created_at)}, consistency: {consistency}",
+        table(("DISK", "MODE", "SIZE", "READ", "CHANGED", "WHY"), rows),
+        (
+            f"restores {size(backup.restored_bytes)}, changed {size(backup.changed_bytes)}, "
+            f"stored {size(backup.stored_bytes)}"
+        ),
+    ]
+    if backup.fail_reason:
+        lines.append(f"failed: {backup.fail_reason}")
+    return "\n".join(lines)

@@ -1,0 +1,157 @@
+"""What `--json` shows: our field names, sizes in bytes, times in RFC 3339 UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from csbs.catalog.tasks import TaskStep
+from csbs.cli.output import rfc3339
+from csbs.domain.backup import Backup, DiskBackup
+from csbs.domain.deletion_plan import DeletionPlan
+from csbs.domain.restore_plan import DiskRestore, RestorePlan
+from csbs.domain.server import DiskDescription, ServerDescription, TrackingReport
+from csbs.domain.task import Task
+from csbs.repository import CollectReport
+
+Document = dict[str, Any]
+
+
+def backup_document(backup: Backup) -> Document:
+    """One backup, with its disks."""
+    duration = backup.finished_at - backup.created_at if backup.finished_at else None
+    return {
+        "id": backup.id,
+        "name": backup.name,
+        "status": backup.state,
+        "server": {"id": backup.server_id, "name": backup.server_name},
+        "created_at": rfc3339(backup.created_at),
+        "finished_at": rfc3339(backup.finished_at),
+        "duration_s": None if duration is None else round(duration.total_seconds(), 3),
+        "restored_bytes": backup.restored_bytes,
+        "read_bytes": backup.read_bytes,
+        "changed_bytes": backup.changed_bytes,
+        "stored_bytes": backup.stored_bytes,
+        "storage_bytes": backup.storage_bytes,
+        "consistency": {
+            "asked": backup.consistency_asked,
+            "reached": backup.consistency_reached,
+        },
+        "fail_reason": backup.fail_reason,
+        "disks": [_disk_backup(disk) for disk in backup.disks],
+    }
+
+
+def _disk_backup(disk: DiskBackup) -> Document:
+    return {
+        "id": disk.disk_id,
+        "target": disk.target,
+        "source": disk.source,
+        "format": disk.format,
+        "bootable": disk.bootable,
+        "mode": disk.mode,
+        "reason": disk.reason,
+        "size_bytes": disk.size_bytes,
+        "read_bytes": disk.read_bytes,
+        "changed_bytes": disk.changed_bytes,
+        "storage_bytes": disk.storage_bytes,
+    }
+
+
+def server_document(server: ServerDescription, tracking: TrackingReport | None = None) -> Document:
+    """One server, with its disks, and with what is tracked of them if that is given."""
+    document: Document = {
+        "id": server.id,
+        "name": server.name,
+        "state": server.state,
+        "autostart": server.autostart,
+        "disks": [_disk(disk) for disk in server.disks],
+    }
+    if tracking is not None:
+        document["tracking_points"] = list(tracking.checkpoints)
+    return document
+
+
+def _disk(disk: DiskDescription) -> Document:
+    return {
+        "target": disk.target,
+        "source": disk.source,
+        "format": disk.format,
+        "size_bytes": disk.size_bytes,
+        "serial": disk.serial,
+        "bootable": disk.bootable,
+        "shared": disk.shared,
+        "read_only": disk.read_only,
+        "missing": disk.missing,
+        "trackable": disk.trackable,
+    }
+
+
+def deletion_document(plan: DeletionPlan) -> Document:
+    """What a deletion changes in the server's storage."""
+    return {
+        "backup": {"id": plan.backup.id, "name": plan.backup.name},
+        "server": {"id": plan.backup.server_id, "name": plan.backup.server_name},
+        "storage_before_bytes": plan.storage_before_bytes,
+        "storage_after_bytes": plan.storage_after_bytes,
+        "change_bytes": plan.change_bytes,
+    }
+
+
+def restore_document(plan: RestorePlan) -> Document:
+    """What a restore does to each disk."""
+    return {
+        "backup": {"id": plan.backup.id, "name": plan.backup.name},
+        "server": {"id": plan.backup.server_id, "name": plan.backup.server_name},
+        "disks": [_disk_restore(disk) for disk in plan.disks],
+    }
+
+
+def _disk_restore(disk: DiskRestore) -> Document:
+    return {
+        "id": disk.disk_id,
+        "target": disk.target,
+        "action": disk.action,
+        "size_bytes": disk.size_bytes,
+        "note": disk.note,
+    }
+
+
+def task_document(task: Task, steps: Sequence[TaskStep] | None = None) -> Document:
+    """One task, with its journal if that is given."""
+    document: Document = {
+        "id": task.id,
+        "kind": task.kind,
+        "state": task.state,
+        "server": {"id": task.server_id, "name": task.server_name},
+        "backup_id": task.backup_id,
+        "started_at": rfc3339(task.started_at),
+        "ended_at": rfc3339(task.ended_at),
+        "done_bytes": task.done_bytes,
+        "total_bytes": task.total_bytes,
+        "error": {"kind": task.error_kind, "message": task.error_message}
+        if task.error_kind
+        else None,
+    }
+    if steps is not None:
+        document["steps"] = [
+            {
+                "name": step.name,
+                "began_at": rfc3339(step.began_at),
+                "ended_at": rfc3339(step.ended_at),
+            }
+            for step in steps
+        ]
+    return document
+
+
+def collect_document(report: CollectReport) -> Document:
+    """What a collection freed, and what is left."""
+    return {
+        "backups_purged": report.backups_purged,
+        "packs_deleted": report.packs_deleted,
+        "freed_bytes": report.freed_bytes,
+        "kept_packs": report.kept_packs,
+        "kept_bytes": report.kept_bytes,
+        "dead_bytes": report.dead_bytes,
+    }

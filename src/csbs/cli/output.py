@@ -1,0 +1,113 @@
+"""Talking to people and to machines: tables, sizes, JSON, questions, errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from csbs.domain.errors import ConfirmationNeeded, CsbsError, OperationCancelled
+
+_KIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a command writes: one JSON document for machines, or text for people."""
+
+    as_json: bool
+
+    def show(self, document: Any, text: str = "") -> None:
+        """The command's result, in the form that was asked for."""
+        if self.as_json:
+            _write(json.dumps(document, ensure_ascii=False, indent=2, default=_encode) + "\n")
+        elif text:
+            _write(text + "\n")
+
+    def table(self, document: Any, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A list; `document` is what machines get."""
+        self.show(document, table(headings, rows))
+
+    def say(self, sentence: str) -> None:
+        """A word on the way, for people only."""
+        if not self.as_json:
+            _write(sentence + "\n")
+
+    def confirm(self, question: str, operation: str, *, yes: bool) -> None:
+        """Asks a person, unless `yes`; raises `ConfirmationNeeded` where nobody can answer."""
+        if yes:
+            return
+        if self.as_json or not sys.stdin.isatty():
+            raise ConfirmationNeeded(operation)
+        _write(f"{question} [y/N] ")
+        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+            raise OperationCancelled(operation)
+
+    def confirm_by_name(self, question: str, name: str, operation: str) -> None:
+        """Asks a person to type `name`; raises `OperationCancelled` for anything else."""
+        _write(f"{question} Type {name} to go on: ")
+        if sys.stdin.readline().strip() != name:
+            raise OperationCancelled(operation)
+
+
+def show_error(error: CsbsError, *, as_json: bool) -> None:
+    """An error of ours, on standard error."""
+    if as_json:
+        fields = {"kind": error.kind, "object": error.object_name, "message": str(error)}
+        sys.stderr.write(json.dumps({"error": fields}, ensure_ascii=False) + "\n")
+    else:
+        sys.stderr.write(f"csbs: {error}\n")
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Aligned columns, two spaces apart."""
+    lines = [list(headings), *(list(row) for row in rows)]
+    widths = [max(_width(line[column]) for line in lines) for column in range(len(headings))]
+    return "\n".join(
+        "  ".join(
+            cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def size(size_bytes: int | None) -> str:
+    """Bytes for people: ``1.5 GiB``; a dash where it is not known."""
+    if size_bytes is None:
+        return "-"
+    value, sign = float(abs(size_bytes)), "-" if size_bytes < 0 else ""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < _KIB:
+            return f"{sign}{value:.0f} {unit}" if unit == "B" else f"{sign}{value:.1f} {unit}"
+        value /= _KIB
+    return f"{sign}{value:.1f} TiB"
+
+
+def moment(at: datetime | None) -> str:
+    """An instant for people, in the zone of this machine."""
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S") if at else "-"
+
+
+def rfc3339(at: datetime | None) -> str | None:
+    """An instant for machines, in UTC (RFC 3339)."""
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z") if at else None
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    raise TypeError(type(value).__name__)
+
+
+def _width(text: str) -> int:
+    from rich.cells import cell_len  # noqa: PLC0415  not needed for `csbs --help`
+
+    return cell_len(text)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,74 @@
+"""Progress of a running task: a bar on a terminal; Ctrl-C asks it to stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from csbs.cli.output import Output
+from csbs.domain.task import Progress
+from csbs.workflows.run import Watcher
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def watched(output: Output) -> Iterator[Watcher]:
+    """A watcher that draws a bar for people, and whose `cancel` Ctrl-C sets."""
+    cancel = threading.Event()
+    with _asking_to_stop(cancel):
+        if output.as_json or not sys.stderr.isatty():
+            yield Watcher(on_progress=_ignore, cancel=cancel)
+            return
+        from rich.console import Console  # noqa: PLC0415  not needed for `csbs --help`
+        from rich.progress import (  # noqa: PLC0415  likewise
+            BarColumn,
+            DownloadColumn,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+        from rich.progress import Progress as Bars  # noqa: PLC0415  likewise
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+            bar = bars.add_task("waiting for the server", total=None)
+
+            def draw(progress: Progress) -> None:
+                bars.update(
+                    bar,
+                    description=progress.doing,
+                    completed=progress.done_bytes,
+                    total=progress.total_bytes or None,
+                )
+
+            yield Watcher(on_progress=draw, cancel=cancel)
+
+
+@contextmanager
+def _asking_to_stop(cancel: threading.Event) -> Iterator[None]:
+    def ask(number: int, _frame: FrameType | None) -> None:
+        if not cancel.is_set():
+            sys.stderr.write(f"\ncsbs: {signal.Signals(number).name}: stopping cleanly ...\n")
+        cancel.set()
+
+    former = {number: signal.signal(number, ask) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _ignore(_progress: Progress) -> None:
+    """Nobody looks."""

@@ -1,0 +1,32 @@
+"""`csbs repository`: the store of the backups."""
+
+from __future__ import annotations
+
+import typer
+
+from csbs.cli.options import Json, opened
+from csbs.cli.output import Output, size
+
+commands = typer.Typer(no_args_is_help=True, help="The repository: free space.")
+
+
+@commands.command("collect")
+def collect(context: typer.Context, *, json: Json = False) -> None:
+    """Free the space of deleted and failed backups.
+
+    Waits for nobody: while a backup or a restore is at work it is refused.
+    """
+    from csbs.cli.documents import collect_document  # noqa: PLC0415  see cli.options
+
+    with opened(context) as app:
+        report = app.repositories.collect(_ignore)
+    Output(json).show(
+        collect_document(report),
+        f"freed {size(report.freed_bytes)} in {report.packs_deleted} packs; "
+        f"{size(report.kept_bytes)} in {report.kept_packs} packs stay, "
+        f"{size(report.dead_bytes)} of that are no longer needed but share packs with live blocks",
+    )
+
+
+def _ignore(_progress: object) -> None:
+    """A collection is short; nobody looks on."""

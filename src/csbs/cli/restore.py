@@ -1,0 +1,76 @@
+"""`csbs restore`: bringing a server back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from csbs.cli.options import BackupName, Json, Yes, opened
+from csbs.cli.output import Output, size, table
+
+if TYPE_CHECKING:
+    from csbs.domain.restore_plan import RestorePlan
+
+
+def restore(
+    context: typer.Context,
+    backup: BackupName,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
+    ] = False,
+    no_start: Annotated[
+        bool, typer.Option("--no-start", help="Leave the server stopped afterwards.")
+    ] = False,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Restore a server's disks from a backup, in place.
+
+    The server is stopped, its disks are written, and it is started again. What is on the disks
+    now is lost. Ctrl-C stops it until the first write; a restore that was interrupted later is
+    finished by the same command.
+    """
+    from csbs.cli.documents import restore_document  # noqa: PLC0415  see cli.options
+    from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
+
+    output = Output(json)
+    with opened(context) as app:
+        plan = app.restores.plan(backup)
+        if dry_run:
+            output.show(restore_document(plan), _plan_text(plan) + "\nnothing was changed")
+            return
+        output.say(_plan_text(plan))
+        _confirm(output, plan, yes=yes)
+        with watched(output) as watcher:
+            done = app.restores.restore(plan.backup.id, watcher, power_on=not no_start)
+    state = "stopped" if no_start else "started"
+    output.show(
+        restore_document(done) | {"started": not no_start},
+        f"restored {done.backup.server_name} from {done.backup.name}; it is {state}",
+    )
+
+
+def _confirm(output: Output, plan: RestorePlan, *, yes: bool) -> None:
+    server = plan.backup.server_name
+    operation = f"restoring server {server}"
+    output.confirm(
+        f"Stop {server} and overwrite these disks? What is on them now is lost.",
+        operation,
+        yes=yes,
+    )
+    if yes:
+        return
+    for disk in plan.written:
+        if disk.by_path_only:
+            output.confirm_by_name(
+                f"Disk {disk.target} is known by its path only.", disk.target, operation
+            )
+
+
+def _plan_text(plan: RestorePlan) -> str:
+    rows = [(disk.target, disk.action, size(disk.size_bytes), disk.note) for disk in plan.disks]
+    return f"restore of {plan.backup.server_name} from {plan.backup.name}:\n" + table(
+        ("DISK", "ACTION", "WRITES", "NOTE"), rows
+    )

@@ -1,0 +1,98 @@
+"""`csbs server`: the servers of this host."""
+
+from __future__ import annotations
+
+import typer
+
+from csbs.cli.options import Json, ServerName, opened
+from csbs.cli.output import Output, size, table
+
+commands = typer.Typer(no_args_is_help=True, help="Servers of this host: list, stop, start.")
+
+
+@commands.command("list")
+def list_servers(context: typer.Context, *, json: Json = False) -> None:
+    """List all servers with their state and disks."""
+    from csbs.cli.documents import server_document  # noqa: PLC0415  see cli.options
+
+    with opened(context) as app:
+        found = app.servers.list_all()
+    Output(json).table(
+        {"servers": [server_document(server) for server in found]},
+        ("NAME", "STATE", "DISKS", "SIZE", "ID"),
+        [
+            (
+                server.name,
+                server.state,
+                str(len(server.disks)),
+                size(sum(disk.size_bytes for disk in server.disks)),
+                server.id,
+            )
+            for server in found
+        ],
+    )
+
+
+@commands.command("show")
+def show_server(context: typer.Context, server: ServerName, *, json: Json = False) -> None:
+    """Show one server: its disks, and from when on their changes are tracked."""
+    from csbs.cli.documents import server_document  # noqa: PLC0415  see cli.options
+
+    with opened(context) as app:
+        found = app.servers.find(server)
+        tracking = app.servers.tracking(found)
+    rows = [
+        (
+            disk.target,
+            "missing" if disk.missing else size(disk.size_bytes),
+            disk.format,
+            "yes" if disk.trackable else "no",
+            disk.source or "-",
+        )
+        for disk in found.disks
+    ]
+    text = "\n".join(
+        (
+            f"{found.name}  {found.state}  {found.id}",
+            table(("DISK", "SIZE", "FORMAT", "TRACKABLE", "SOURCE"), rows),
+            "tracking points: " + (", ".join(tracking.checkpoints) or "none"),
+        )
+    )
+    Output(json).show(server_document(found, tracking), text)
+
+
+@commands.command("start")
+def start_server(context: typer.Context, server: ServerName, *, json: Json = False) -> None:
+    """Start a server; a backup that holds its disks is cancelled for it."""
+    from csbs.cli.documents import server_document  # noqa: PLC0415  see cli.options
+
+    with opened(context) as app:
+        started = app.servers.start(server)
+    Output(json).show(server_document(started), f"{started.name} is {started.state}")
+
+
+@commands.command("stop")
+def stop_server(context: typer.Context, server: ServerName, *, json: Json = False) -> None:
+    """Stop a server: by its guest agent, by ACPI, at last by force."""
+    from csbs.cli.documents import server_document  # noqa: PLC0415  see cli.options
+
+    with opened(context) as app:
+        stopped, how = app.servers.stop(server)
+    Output(json).show(
+        server_document(stopped) | {"stopped_by": how}, f"{stopped.name} is {stopped.state} ({how})"
+    )
+
+
+@commands.command("untrack")
+def untrack_server(context: typer.Context, server: ServerName, *, json: Json = False) -> None:
+    """Remove all checkpoints and bitmaps of csbs from a server.
+
+    Needed before `virsh undefine`, which refuses while checkpoints exist, and before reverting to
+    an internal snapshot.  The next backup reads all that is allocated and stores what differs.
+    """
+    with opened(context) as app:
+        found, removed = app.servers.untrack(server)
+    Output(json).show(
+        {"server": {"id": found.id, "name": found.name}, "removed": removed},
+        f"removed {len(removed)} tracking points from {found.name}",
+    )

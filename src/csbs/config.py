@@ -1,0 +1,117 @@
+"""Settings: typed, from the environment and `<data-dir>/config.toml`, checked at the start.
+
+The environment wins over the file.  docs/reference/settings.md is made from this module.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from csbs.domain.errors import InvalidSetting
+
+PREFIX = "CSBS_"
+FILE_NAME = "config.toml"
+
+
+class Settings(BaseSettings):
+    """Every setting of csbs; `CSBS_<NAME>` in the environment, `<name>` in the file."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    data_dir: Annotated[
+        Path, Field(description="Folder of the catalog, the store, locks and the content index.")
+    ]
+    libvirt_uri: Annotated[str, Field(min_length=1, description="Where libvirt listens.")] = (
+        "qemu:///system"
+    )
+    store_url: Annotated[
+        str,
+        Field(
+            description="Object store of the backups, as `file:///folder`; "
+            "empty: the folder `store` in the data folder."
+        ),
+    ] = ""
+    run_dir: Annotated[
+        Path, Field(description="Folder of locks and sockets; QEMU must be able to enter it.")
+    ] = Path("/run/csbs")
+    scratch_dir: Annotated[
+        Path,
+        Field(
+            description="Folder where QEMU keeps what a server overwrites while it is backed up."
+        ),
+    ] = Path("/var/lib/csbs/scratch")
+    stop_timeout_s: Annotated[
+        float,
+        Field(gt=0, le=3600, description="How long a server may take to shut down, then force."),
+    ] = 120.0
+    readers: Annotated[
+        int, Field(ge=1, le=32, description="Threads that read or write one disk.")
+    ] = 2
+
+    @field_validator("store_url")
+    @classmethod
+    def _only_folders(cls, url: str) -> str:
+        if url and not url.startswith("file:///"):
+            message = f"{url!r} is no store; use file:///absolute/folder"
+            raise ValueError(message)
+        return url
+
+    @field_validator("data_dir", "run_dir", "scratch_dir")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.absolute()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The command line first, then the environment, then the file of that data folder."""
+        del dotenv_settings, file_secret_settings
+        data_dir: Any = init_settings().get("data_dir") or env_settings().get("data_dir")
+        file = TomlConfigSettingsSource(settings_cls, Path(data_dir) / FILE_NAME)
+        return init_settings, env_settings, file
+
+    @property
+    def store_folder(self) -> Path:
+        """The folder that `store_url` names."""
+        if not self.store_url:
+            return self.data_dir / "store"
+        return Path(self.store_url.removeprefix("file://"))
+
+
+def load_settings(data_dir: Path | None) -> Settings:
+    """The settings of this data folder (None: of `CSBS_DATA_DIR`, or the usual one).
+
+    Raises `InvalidSetting` with the name of the first setting that makes no sense.
+    """
+    chosen = data_dir or Path(os.environ.get(f"{PREFIX}DATA_DIR", "") or _usual_data_dir())  # noqa: TID251  this is config
+    try:
+        return Settings(data_dir=chosen)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise InvalidSetting(name, first["msg"]) from None
+    except (OSError, ValueError) as error:  # the file: not readable, or no TOML
+        raise InvalidSetting(str(chosen / FILE_NAME), str(error)) from error
+
+
+def _usual_data_dir() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/csbs")
+    share = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")  # noqa: TID251  this is config
+    return Path(share) / "csbs"

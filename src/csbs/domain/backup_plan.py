@@ -1,0 +1,128 @@
+"""How each disk of a server is read by the next backup, and why.
+
+Change tracking is a hint: it is used only if the token (disk, size, TrackingPoint, last backup)
+fits the parent and the hypervisor calls the bitmap consistent; otherwise the disk is read anew
+and compared with the parent, so the history goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from csbs.domain.backup import Mode
+from csbs.domain.identity import FoundBy, Match
+from csbs.domain.ids import BackupId, DiskId, TrackingName
+from csbs.domain.server import TrackingReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """What the catalog knows of the TrackingPoint that began at a disk's newest backup."""
+
+    name: TrackingName
+    backup_id: BackupId
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """The newest available backup that has the disk, and the disk's size in it."""
+
+    backup_id: BackupId
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskHistory:
+    """What is known of a disk: its parent, and its token."""
+
+    parent: Parent | None = None
+    token: Token | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskPlan:
+    """How one disk is read.  `since` is set for incremental ones only."""
+
+    disk_id: DiskId
+    target: str
+    mode: Mode
+    reason: str
+    parent_id: BackupId | None
+    since: TrackingName | None
+
+
+def plan_disk(
+    disk_id: DiskId,
+    match: Match,
+    history: DiskHistory,
+    report: TrackingReport,
+    *,
+    full: bool,
+) -> DiskPlan:
+    """Mode and reason for one disk; `full` forces that all is read."""
+    parent, token = history.parent, history.token
+    since: TrackingName | None = None
+    if parent is None:
+        mode, reason = Mode.FULL, "first backup of this disk"
+    elif full:
+        mode, reason = Mode.FULL, "asked for"
+    else:
+        reason = _why_not_tracked(match, parent, token, report)
+        mode = Mode.RESCAN if reason else Mode.INCREMENTAL
+        if token is not None and not reason:
+            since, reason = token.name, "changes are tracked"
+    return DiskPlan(
+        disk_id=disk_id,
+        target=match.disk.target,
+        mode=mode,
+        reason=reason,
+        parent_id=parent.backup_id if parent else None,
+        since=since,
+    )
+
+
+def _why_not_tracked(
+    match: Match, parent: Parent, token: Token | None, report: TrackingReport
+) -> str:
+    """Why the disk must be read whole; empty if its changes are known."""
+    disk = match.disk
+    if not disk.trackable:
+        return f"changes of {disk.format} images cannot be tracked"
+    if match.found_by is FoundBy.MOVED:
+        return f"its image moved to {disk.source}"
+    if token is None:
+        return "its changes were not tracked since the last backup"
+    if token.backup_id != parent.backup_id:
+        return "the backup at which tracking began was deleted"
+    if not parent.size_bytes == token.size_bytes == disk.size_bytes:
+        return f"its size changed from {parent.size_bytes} to {disk.size_bytes} bytes"
+    if token.name in report.broken.get(disk.target, frozenset()):
+        return "its tracking is damaged: the server was not shut down cleanly"
+    if token.name not in report.usable.get(disk.target, frozenset()):
+        return "its tracking is gone"
+    return ""
+
+
+def untracked(plan: DiskPlan, why: str) -> DiskPlan:
+    """The same disk without the use of tracking, since the hypervisor refused it."""
+    if plan.since is None:
+        return plan
+    return DiskPlan(
+        disk_id=plan.disk_id,
+        target=plan.target,
+        mode=Mode.RESCAN,
+        reason=why,
+        parent_id=plan.parent_id,
+        since=None,
+    )
+
+
+def retirable(
+    report: TrackingReport, newest: Mapping[DiskId, TrackingName]
+) -> frozenset[TrackingName]:
+    """TrackingPoints that no disk's newest token names: they can go."""
+    kept = frozenset(newest.values())
+    held = {name for names in (*report.usable.values(), *report.broken.values()) for name in names}
+    return frozenset(held | set(report.checkpoints)) - kept

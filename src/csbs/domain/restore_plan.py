@@ -1,0 +1,135 @@
+"""Which disks a restore writes, and what speaks against it.  Nothing is touched before this."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from csbs.domain.backup import Backup, DiskBackup
+from csbs.domain.errors import CsbsError, DiskNotWritable, DiskTooSmall, NothingToRestore
+from csbs.domain.identity import FoundBy, Match
+from csbs.domain.ids import DiskId
+from csbs.domain.server import DiskDescription
+
+
+class Action(StrEnum):
+    """What becomes of a disk."""
+
+    WRITE = "write"
+    #: Its image file is missing and is made anew at its path.
+    CREATE = "create"
+    #: The server has it and the backup has not: it keeps its data.
+    KEEP = "keep"
+    #: The backup has it and the server has it no more: it is not brought back.
+    LEAVE_OUT = "leave_out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskRestore:
+    """What happens to one disk; `target` is the server's, or the backup's for a left-out one."""
+
+    action: Action
+    disk_id: DiskId | None
+    target: str
+    #: For people: what they should know before they say yes.
+    note: str
+    #: The disk of the server; None where it is left out.
+    disk: DiskDescription | None
+    #: The disk of the backup; None where it is kept.
+    saved: DiskBackup | None
+    #: Nothing but its path says that this is the disk: ask for it by name.
+    by_path_only: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that are written."""
+        written = self.action in {Action.WRITE, Action.CREATE}
+        return self.saved.size_bytes if written and self.saved else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorePlan:
+    """All disks of the server and of the backup, each with what happens to it."""
+
+    backup: Backup
+    disks: tuple[DiskRestore, ...]
+
+    @property
+    def written(self) -> tuple[DiskRestore, ...]:
+        """The disks that are written."""
+        return tuple(each for each in self.disks if each.action in {Action.WRITE, Action.CREATE})
+
+
+def plan_restore(backup: Backup, matches: Sequence[Match], ids: Sequence[DiskId]) -> RestorePlan:
+    """The plan of an in-place restore (FAQ 4.2: added disks keep their data, removed stay away).
+
+    `ids` has the disk id for each match.  Raises `DiskTooSmall`, `DiskNotWritable`,
+    `NothingToRestore`.
+    """
+    disks = [
+        _plan_disk(backup, match, disk_id) for match, disk_id in zip(matches, ids, strict=True)
+    ]
+    gone = [disk for disk in backup.disks if disk.disk_id not in ids]
+    plan = RestorePlan(backup=backup, disks=(*disks, *(_left_out(disk) for disk in gone)))
+    if not plan.written:
+        raise NothingToRestore(backup.id, backup.server_name)
+    return plan
+
+
+def _left_out(saved: DiskBackup) -> DiskRestore:
+    return DiskRestore(
+        action=Action.LEAVE_OUT,
+        disk_id=saved.disk_id,
+        target=saved.target,
+        note="the server has this disk no more: it is not brought back",
+        disk=None,
+        saved=saved,
+    )
+
+
+def _plan_disk(backup: Backup, match: Match, disk_id: DiskId) -> DiskRestore:
+    disk = match.disk
+    saved = backup.disk(disk_id)
+    if saved is None:
+        note = "not in the backup: it keeps its data"
+        action = Action.KEEP
+    else:
+        problem = _problem(backup, disk, saved)
+        if problem is not None:
+            raise problem
+        action = Action.CREATE if disk.missing else Action.WRITE
+        note = _note(match, saved)
+    return DiskRestore(
+        action=action,
+        disk_id=disk_id,
+        target=disk.target,
+        note=note,
+        disk=disk,
+        saved=saved,
+        by_path_only=saved is not None and match.found_by is FoundBy.PATH and not disk.missing,
+    )
+
+
+def _problem(backup: Backup, disk: DiskDescription, saved: DiskBackup) -> CsbsError | None:
+    server = backup.server_name
+    if disk.source is None:
+        return DiskNotWritable(disk.target, server, "its image is not a local file or device")
+    if disk.read_only:
+        return DiskNotWritable(disk.target, server, "the server may only read it")
+    if disk.shared:
+        return DiskNotWritable(disk.target, server, "other servers may use it at the same time")
+    if not disk.missing and disk.size_bytes < saved.size_bytes:
+        return DiskTooSmall(disk.target, server, disk.size_bytes, saved.size_bytes)
+    return None
+
+
+def _note(match: Match, saved: DiskBackup) -> str:
+    disk = match.disk
+    if disk.missing:
+        return f"its file {disk.source} is missing and is made anew"
+    if match.found_by is FoundBy.PATH:
+        return "matched by path only: csbs cannot tell whether it is the same disk"
+    if disk.size_bytes > saved.size_bytes:
+        return f"larger than in the backup: from byte {saved.size_bytes} on it becomes zero"
+    return "overwritten"

@@ -1,0 +1,1 @@
+"""Use cases: what a caller may ask for, one module for each noun."""

@@ -1,0 +1,54 @@
+"""A command of the caller that reads a server's disks while they are still open."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Sequence
+
+from csbs.compute.base import DiskExport
+from csbs.domain.errors import CommandFailed, OperationCancelled
+from csbs.workflows.back_up_server import LookOn
+
+#: A server must not keep its job, and the scratch space of it, for ever.
+TIMEOUT_S = 3600
+_POLL_INTERVAL_S = 0.2
+_EXIT_WAIT_S = 5
+
+
+def shell_command(command: str, cancel: threading.Event) -> LookOn:
+    """Runs `command` by the shell, with ``CSBS_EXPORT_<DISK>`` set to each disk's NBD URI.
+
+    Raises `CommandFailed` if it fails or takes longer than `TIMEOUT_S`, `OperationCancelled` when
+    `cancel` is set meanwhile; then it is ended.
+    """
+
+    def look_on(exports: Sequence[DiskExport]) -> None:
+        variables = [f"CSBS_EXPORT_{export.target.upper()}={export.uri}" for export in exports]
+        process = subprocess.Popen(["env", *variables, "/bin/sh", "-c", command])
+        try:
+            _wait(process, command, cancel)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(_EXIT_WAIT_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+        if process.returncode != 0:
+            raise CommandFailed(command, f"exit status {process.returncode}")
+
+    return look_on
+
+
+def _wait(process: subprocess.Popen[bytes], command: str, cancel: threading.Event) -> None:
+    for _ in range(int(TIMEOUT_S / _POLL_INTERVAL_S)):
+        try:
+            process.wait(_POLL_INTERVAL_S)
+        except subprocess.TimeoutExpired:
+            if cancel.is_set():
+                raise OperationCancelled("the backup") from None
+        else:
+            return
+    raise CommandFailed(command, f"no end within {TIMEOUT_S} s")

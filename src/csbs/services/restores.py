@@ -1,0 +1,127 @@
+"""Restores: planning them, and carrying them out in place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from csbs.agent.restore_disk import RestoreOptions
+from csbs.catalog import Catalog, backups, servers, tasks
+from csbs.compute.base import ComputeDriver
+from csbs.domain.backup import Backup, BackupState
+from csbs.domain.clock import Clock, NewId
+from csbs.domain.errors import BackupNotRestorable, ServerNotFound
+from csbs.domain.ids import BackupId, ProjectId, TaskId
+from csbs.domain.restore_plan import RestorePlan, plan_restore
+from csbs.domain.server import ServerDescription
+from csbs.domain.task import TaskKind, new_task
+from csbs.repository import Repository
+from csbs.services.backups import BackupService
+from csbs.services.disks import identify_disks
+from csbs.services.locks import Locks
+from csbs.services.repositories import RepositoryAccess
+from csbs.workflows.records import Records
+from csbs.workflows.restore_server import RestoreTools, ServerRestore, restore_server
+from csbs.workflows.run import LocalRun, Watcher
+from csbs.workflows.settle import settle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreService:
+    """What a caller may ask for about restores."""
+
+    catalog: Catalog
+    project_id: ProjectId
+    driver: ComputeDriver
+    backups: BackupService
+    repositories: RepositoryAccess
+    locks: Locks
+    clock: Clock
+    new_id: NewId
+    writing: RestoreOptions
+    stop_timeout_s: float
+
+    def plan(self, wanted: str) -> RestorePlan:
+        """What a restore of this backup to its server would do; changes nothing.
+
+        Raises `BackupNotFound`, `BackupNotRestorable`, `ServerNotFound`, `DiskTooSmall`,
+        `DiskNotWritable`, `NothingToRestore`.
+        """
+        backup = self.backups.find(wanted)
+        _require_restorable(backup)
+        return self._plan(backup, self._server(backup))
+
+    def restore(self, backup_id: BackupId, watcher: Watcher, *, power_on: bool) -> RestorePlan:
+        """Restores the server's disks in place, and returns what was done.
+
+        Asks nobody: what is on the disks is lost.  Can be cancelled until the first write.  Raises
+        what `plan` raises, and `ServerBusy`; after an error in the middle the server stays stopped
+        until a restore of it has ended well.
+        """
+        with self.catalog.transaction() as transaction:
+            backup = backups.get(transaction, self.project_id, backup_id)
+        found = self._server(backup)
+        with (
+            self.locks.server(found, "restore"),
+            self.repositories.shared(f"restore of server {found.name}") as repository,
+        ):
+            self.driver.clean_up(found.id)
+            records = Records(catalog=self.catalog, repository=repository, clock=self.clock)
+            settle(records, self.project_id, found.id)
+            with self.catalog.transaction() as transaction:
+                backup = backups.get(transaction, self.project_id, backup_id)
+            _require_restorable(backup)
+            server = self.driver.describe(found.id)
+            plan = self._plan(backup, server)
+            return self._restore(plan, server, repository, watcher, power_on=power_on)
+
+    def _restore(
+        self,
+        plan: RestorePlan,
+        server: ServerDescription,
+        repository: Repository,
+        watcher: Watcher,
+        *,
+        power_on: bool,
+    ) -> RestorePlan:
+        backup = plan.backup
+        task = new_task(TaskId(self.new_id()), TaskKind.RESTORE, backup, at=self.clock())
+        with self.catalog.transaction() as transaction:
+            servers.remember_server(transaction, self.project_id, server.id, server.name)
+            tasks.add(transaction, task)
+            backups.set_state(transaction, self.project_id, backup.id, BackupState.RESTORING)
+        tools = RestoreTools(
+            catalog=self.catalog,
+            driver=self.driver,
+            repository=repository,
+            writing=self.writing,
+            stop_timeout_s=self.stop_timeout_s,
+        )
+        do = ServerRestore(plan, server, tools)
+        run = LocalRun(task, catalog=self.catalog, clock=self.clock, watcher=watcher)
+        try:
+            with run.watched():
+                restore_server(run, do, plan, power_on=power_on)
+        finally:
+            with self.catalog.transaction() as transaction:
+                backups.set_state(transaction, self.project_id, backup.id, BackupState.AVAILABLE)
+        return plan
+
+    def _plan(self, backup: Backup, server: ServerDescription) -> RestorePlan:
+        found = identify_disks(self.catalog, self.driver, self.project_id, server, self.new_id)
+        return plan_restore(
+            backup, [match for _, match in found.disks], [disk_id for disk_id, _ in found.disks]
+        )
+
+    def _server(self, backup: Backup) -> ServerDescription:
+        try:
+            return self.driver.describe(backup.server_id)
+        except ServerNotFound:
+            raise ServerNotFound(backup.server_name) from None
+
+
+def _require_restorable(backup: Backup) -> None:
+    # One that is `restoring` may be left by a dead csbs; under the server's lock it is settled.
+    if backup.state not in {BackupState.AVAILABLE, BackupState.RESTORING}:
+        raise BackupNotRestorable(
+            backup.id, backup.state, f": {backup.fail_reason}" if backup.fail_reason else ""
+        )

@@ -1,0 +1,100 @@
+"""Servers: finding them, stopping and starting them, letting them go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from csbs.catalog import Catalog, servers, tasks
+from csbs.compute.base import ComputeDriver
+from csbs.domain.errors import RestoreUnfinished, ServerAmbiguous, ServerNotFound
+from csbs.domain.ids import ProjectId, ServerId, TrackingName
+from csbs.domain.lookup import matching
+from csbs.domain.server import ServerDescription, TrackingReport
+from csbs.services.locks import Locks
+
+#: How long a start waits until a backup that it cancelled has let the server go.
+_CANCEL_WAIT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerService:
+    """What a caller may ask for about servers."""
+
+    catalog: Catalog
+    project_id: ProjectId
+    driver: ComputeDriver
+    locks: Locks
+    stop_timeout_s: float
+
+    def list_all(self) -> list[ServerDescription]:
+        """All servers of the host, by name."""
+        return self.driver.list_servers()
+
+    def find(self, wanted: str) -> ServerDescription:
+        """The server with this id, prefix of an id, or name.
+
+        Raises `ServerNotFound`, `ServerAmbiguous`.
+        """
+        found = matching(self.driver.list_servers(), wanted)
+        if not found:
+            raise ServerNotFound(wanted)
+        if len(found) > 1:
+            raise ServerAmbiguous(wanted, tuple(each.id for each in found))
+        return found[0]
+
+    def tracking(self, server: ServerDescription) -> TrackingReport:
+        """Which of our TrackingPoints the host holds for the server."""
+        return self.driver.tracking(server.id)
+
+    def start(self, wanted: str) -> ServerDescription:
+        """Starts the server; a backup that holds a stopped server's disks is cancelled for it.
+
+        Raises `RestoreUnfinished` if its disks are half written, `ServerBusy` if what works on
+        it does not let go.
+        """
+        server = self.find(wanted)
+        self._cancel_backups(server.id)
+        with self.locks.server(server, "start", wait_s=_CANCEL_WAIT_S):
+            require_whole(self.catalog, self.project_id, server)
+            self.driver.clean_up(server.id)
+            self.driver.start(server.id)
+        return self.driver.describe(server.id)
+
+    def stop(self, wanted: str) -> tuple[ServerDescription, str]:
+        """Stops the server and returns how, as the driver says.  Raises `ServerBusy`."""
+        server = self.find(wanted)
+        with self.locks.server(server, "stop"):
+            how = self.driver.stop(server.id, timeout_s=self.stop_timeout_s)
+        return self.driver.describe(server.id), how
+
+    def untrack(self, wanted: str) -> tuple[ServerDescription, list[TrackingName]]:
+        """Removes all our checkpoints and bitmaps: the next backup reads all and compares.
+
+        The way out before the server is undefined, or reverted to an internal snapshot.
+        """
+        server = self.find(wanted)
+        with self.locks.server(server, "untrack"):
+            self.driver.clean_up(server.id)
+            report = self.driver.tracking(server.id)
+            held = [*report.usable.values(), *report.broken.values()]
+            names = set(report.checkpoints).union(*held)
+            self.driver.retire_tracking(server.id, names)
+            with self.catalog.transaction() as transaction:
+                known = servers.known_disks(transaction, self.project_id, server.id)
+                servers.set_tokens(
+                    transaction, self.project_id, [(disk.id, None) for disk in known]
+                )
+        return server, sorted(names)
+
+    def _cancel_backups(self, server_id: ServerId) -> None:
+        with self.catalog.transaction() as transaction:
+            for task in tasks.running(transaction, self.project_id, server_id):
+                tasks.request_cancel(transaction, self.project_id, task.id)
+
+
+def require_whole(catalog: Catalog, project_id: ProjectId, server: ServerDescription) -> None:
+    """Raises `RestoreUnfinished` if an interrupted restore left the disks half written."""
+    with catalog.transaction() as transaction:
+        restore = servers.unfinished_restore(transaction, project_id, server.id)
+    if restore is not None:
+        raise RestoreUnfinished(server.name, restore.backup_id)

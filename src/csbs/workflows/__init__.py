@@ -1,0 +1,1 @@
+"""Durable operations: plain functions over the port `Run`, made of named steps."""

@@ -1,0 +1,264 @@
+"""Backing up one server.
+
+begin      the hypervisor opens all disks at one instant, and tracks changes from there on
+copy       what changed goes into packs, disk by disk
+look on    a command of the caller may read the same disks
+end job    the server is let go; its new TrackingPoint stays
+commit     the manifest: from here on the backup exists, whatever else is lost
+record     the catalog follows
+retire     TrackingPoints that no disk needs any more
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from csbs.agent.backup_disk import CopyOptions, DiskCopy, back_up_disk
+from csbs.catalog import backups
+from csbs.compute.base import BackupJob, ComputeDriver, DiskExport, JobDisk, JobRequest
+from csbs.domain.backup import Backup, DiskBackup
+from csbs.domain.backup_plan import DiskPlan, untracked
+from csbs.domain.errors import CsbsError, TrackingLost
+from csbs.domain.server import ServerDescription
+from csbs.domain.task import Progress
+from csbs.repository import BackupWriter, ContentIndex, Image
+from csbs.workflows.facts import facts_of
+from csbs.workflows.records import Records, forget_or_fail, record_commit, retire_unused
+from csbs.workflows.run import Run, check_cancelled
+
+log = logging.getLogger(__name__)
+
+#: Runs while the job is open, with the disks' exports by target.
+LookOn = Callable[[Sequence[DiskExport]], None]
+
+
+class BackupSteps(Protocol):
+    """The steps of one backup; each may happen twice, and is idempotent under the backup's id."""
+
+    def begin(self) -> list[str]:
+        """Opens all disks at one instant; returns their targets."""
+
+    def copy(self, target: str, run: Run) -> None:
+        """Stores what changed on one disk."""
+
+    def look_on(self) -> None:
+        """Lets the caller's command read the disks."""
+
+    def end_job(self) -> None:
+        """Lets the server go; the new TrackingPoint stays."""
+
+    def commit(self) -> None:
+        """Puts the manifest."""
+
+    def record(self) -> None:
+        """Makes the catalog follow the manifest."""
+
+    def retire_tracking(self) -> None:
+        """Gives up TrackingPoints that no disk needs any more."""
+
+
+def back_up_server(run: Run, do: BackupSteps) -> None:
+    """Backs up one server; `commit` is the only point of commitment.
+
+    A crash before it leaves packs that nothing names, and a job, a TrackingPoint and a row
+    `protecting` that `settle` clears; a crash after it leaves a backup that `settle` records.
+    The old TrackingPoint is given up last, so a retry misses no write.
+    """
+    for target in run.step("begin", do.begin):
+        check_cancelled(run, "the backup")
+        run.step(f"copy {target}", do.copy, target, run)
+    run.step("look on", do.look_on)
+    check_cancelled(run, "the backup")
+    run.step("end job", do.end_job)
+    run.step("commit", do.commit)
+    run.step("record", do.record)
+    run.step("retire tracking", do.retire_tracking)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupTools:
+    """What a backup works with."""
+
+    records: Records
+    driver: ComputeDriver
+    index: ContentIndex
+    copying: CopyOptions
+
+
+class ServerBackup:
+    """The steps of one backup of a real server."""
+
+    def __init__(
+        self,
+        backup: Backup,
+        server: ServerDescription,
+        plans: Sequence[DiskPlan],
+        tools: BackupTools,
+        look_on: LookOn | None,
+    ) -> None:
+        self._backup = backup
+        self._server = server
+        self._plans = {plan.target: plan for plan in plans}
+        self._tools = tools
+        self._look_on = look_on
+        self._job: BackupJob | None = None
+        self._writer: BackupWriter | None = None
+
+    def begin(self) -> list[str]:
+        """See `BackupSteps.begin`; where tracking is refused, all is read and compared."""
+        tools, backup = self._tools, self._backup
+        self._writer = tools.records.repository.begin(
+            backup.id, started_at=backup.created_at, index=tools.index
+        )
+        instant = tools.records.clock()
+        try:
+            self._job = self._open_job()
+        except TrackingLost as error:
+            log.warning("tracking was refused", extra={"server_id": backup.server_id})
+            self._plans = {
+                target: untracked(plan, error.why) for target, plan in self._plans.items()
+            }
+            instant = tools.records.clock()
+            self._job = self._open_job()
+        self._backup = replace(
+            backup,
+            created_at=instant,
+            disks=tuple(self._as_opened(disk) for disk in backup.disks),
+        )
+        return [disk.target for disk in backup.disks]
+
+    def copy(self, target: str, run: Run) -> None:
+        """See `BackupSteps.copy`."""
+        assert self._job is not None
+        assert self._writer is not None
+        backup, export = self._backup, self._job.exports[target]
+        disk = next(each for each in backup.disks if each.target == target)
+        plan = self._plans[target]
+        copied_bytes = sum(each.read_bytes or 0 for each in backup.disks)
+        writer = self._writer.image(disk.disk_id, export.size_bytes, parent=self._parent(plan))
+
+        def report(progress: Progress) -> None:
+            run.progress(
+                Progress(
+                    f"reading {target}",
+                    copied_bytes + progress.done_bytes,
+                    copied_bytes + progress.total_bytes,
+                )
+            )
+
+        result = back_up_disk(
+            DiskCopy(
+                disk=f"{target} of server {backup.server_name}",
+                uri=export.uri,
+                size_bytes=export.size_bytes,
+                dirty_context=export.dirty_context if plan.since else None,
+            ),
+            writer,
+            self._tools.copying,
+            progress=report,
+            cancelled=run.cancelled,
+        )
+        self._job.check()
+        copied = replace(disk, read_bytes=result.read_bytes)
+        self._backup = replace(
+            backup,
+            disks=tuple(copied if each is disk else each for each in backup.disks),
+        )
+
+    def look_on(self) -> None:
+        """See `BackupSteps.look_on`."""
+        if self._look_on is not None and self._job is not None:
+            self._look_on(list(self._job.exports.values()))
+            self._job.check()
+
+    def end_job(self) -> None:
+        """See `BackupSteps.end_job`."""
+        assert self._job is not None
+        self._job.end()
+
+    def commit(self) -> None:
+        """See `BackupSteps.commit`."""
+        assert self._job is not None
+        assert self._writer is not None
+        tracked = frozenset(
+            export.target for export in self._job.exports.values() if export.tracked
+        )
+        self._writer.commit(
+            created_at=self._backup.created_at,
+            facts=facts_of(self._backup, self._server, tracked),
+        )
+
+    def record(self) -> None:
+        """See `BackupSteps.record`."""
+        record_commit(self._tools.records, self._backup)
+
+    def retire_tracking(self) -> None:
+        """See `BackupSteps.retire_tracking`; what fails here is tried again by the next backup."""
+        try:
+            retire_unused(
+                self._tools.records.catalog,
+                self._tools.driver,
+                self._backup.project_id,
+                self._backup.server_id,
+            )
+        except CsbsError as error:
+            log.warning("old tracking stays for now", extra={"why": str(error)})
+
+    def give_up(self, error: Exception) -> bool:
+        """Undoes a backup that failed or was cancelled; True: it was committed all the same.
+
+        The server is let go first.  Only a fenced backup loses its TrackingPoint and its row; what
+        cannot be undone now stays `protecting`, and the next command for that server settles it.
+        """
+        if self._job is not None:
+            with _logged("the job did not end"):
+                self._job.end()
+        with _logged("the backup was not given up"):
+            if self._writer is not None and not self._writer.abort():
+                record_commit(self._tools.records, self._backup)
+                return True
+            forget_or_fail(self._tools.records, self._backup, error)
+            if self._job is not None:
+                self._job.abandon()
+        return False
+
+    def _open_job(self) -> BackupJob:
+        return self._tools.driver.begin_backup(
+            JobRequest(
+                server_id=self._backup.server_id,
+                backup_id=self._backup.id,
+                disks=[
+                    JobDisk(target=plan.target, since=plan.since) for plan in self._plans.values()
+                ],
+            )
+        )
+
+    def _as_opened(self, disk: DiskBackup) -> DiskBackup:
+        assert self._job is not None
+        plan = self._plans[disk.target]
+        return replace(
+            disk,
+            mode=plan.mode,
+            reason=plan.reason,
+            size_bytes=self._job.exports[disk.target].size_bytes,
+        )
+
+    def _parent(self, plan: DiskPlan) -> Image | None:
+        if plan.parent_id is None:
+            return None
+        with self._tools.records.catalog.transaction() as transaction:
+            parent = backups.get(transaction, self._backup.project_id, plan.parent_id)
+        return self._tools.records.repository.manifest(parent.manifest_key).image(plan.disk_id)
+
+
+@contextmanager
+def _logged(sentence: str) -> Iterator[None]:
+    """Logs and swallows errors of ours: the failure that matters is already on its way."""
+    try:
+        yield
+    except CsbsError as error:
+        log.warning(sentence, extra={"why": str(error)})

@@ -1,0 +1,180 @@
+"""Restoring a server's disks in place.
+
+stop      the server is shut down
+mark      from here on the server must not start: its disks may be half old and half new
+write     every disk, through qemu-nbd, so that its change tracking goes on
+unmark    the disks are whole
+start     unless the caller says no
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from csbs.agent.restore_disk import RestoreOptions, restore_disk
+from csbs.catalog import Catalog, servers
+from csbs.catalog.servers import UnfinishedRestore
+from csbs.compute.base import ComputeDriver, DiskToWrite
+from csbs.domain.restore_plan import Action, DiskRestore, RestorePlan
+from csbs.domain.server import ServerDescription, ServerState
+from csbs.domain.task import Progress
+from csbs.repository import Repository
+from csbs.workflows.run import Run, check_cancelled
+
+log = logging.getLogger(__name__)
+
+
+class RestoreSteps(Protocol):
+    """The steps of one restore; each may happen twice."""
+
+    def stop(self) -> None:
+        """Shuts the server down."""
+
+    def mark(self) -> None:
+        """Records that the disks may be half written, and keeps the server from starting."""
+
+    def open_disks(self) -> AbstractContextManager[Mapping[str, str]]:
+        """Opens the disks that are written; NBD URIs by target."""
+
+    def write(self, disk: DiskRestore, uri: str, run: Run) -> None:
+        """Writes one disk whole."""
+
+    def unmark(self) -> None:
+        """Records that the disks are whole again."""
+
+    def start(self) -> None:
+        """Starts the server."""
+
+    def start_again(self) -> None:
+        """Starts a server that was only stopped: nothing was written."""
+
+
+def restore_server(run: Run, do: RestoreSteps, plan: RestorePlan, *, power_on: bool) -> None:
+    """Restores in place; it can be cancelled until `mark`.
+
+    A crash before `mark` leaves a stopped server with its old disks; one after it a server that
+    stays stopped, with its images locked or at least marked in the catalog, until this restore
+    or another one has written all disks.
+    """
+    try:
+        run.step("stop", do.stop)
+        check_cancelled(run, "the restore")
+    except Exception:
+        do.start_again()
+        raise
+    run.step("mark", do.mark)
+    with do.open_disks() as uris:
+        for disk in plan.written:
+            run.step(f"write {disk.target}", do.write, disk, uris[disk.target], run)
+    run.step("unmark", do.unmark)
+    if power_on:
+        run.step("start", do.start)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreTools:
+    """What a restore works with."""
+
+    catalog: Catalog
+    driver: ComputeDriver
+    repository: Repository
+    writing: RestoreOptions
+    #: How long the server may take to shut down before it is forced.
+    stop_timeout_s: float
+
+
+class ServerRestore:
+    """The steps of one restore of a real server."""
+
+    def __init__(self, plan: RestorePlan, server: ServerDescription, tools: RestoreTools) -> None:
+        self._plan = plan
+        self._server = server
+        self._tools = tools
+        self._written_bytes = 0
+
+    def stop(self) -> None:
+        """See `RestoreSteps.stop`."""
+        self._tools.driver.stop(self._server.id, timeout_s=self._tools.stop_timeout_s)
+
+    def mark(self) -> None:
+        """See `RestoreSteps.mark`; after an interrupted restore the first autostart counts."""
+        backup = self._plan.backup
+        with self._tools.catalog.transaction() as transaction:
+            earlier = servers.unfinished_restore(transaction, backup.project_id, self._server.id)
+            servers.begin_restore(
+                transaction,
+                backup.project_id,
+                self._server.id,
+                UnfinishedRestore(
+                    backup_id=backup.id,
+                    autostart=earlier.autostart if earlier else self._server.autostart,
+                ),
+            )
+        self._tools.driver.set_autostart(self._server.id, on=False)
+
+    def open_disks(self) -> AbstractContextManager[Mapping[str, str]]:
+        """See `RestoreSteps.open_disks`."""
+        return self._tools.driver.open_for_restore(
+            self._server.id, [_to_write(disk) for disk in self._plan.written]
+        )
+
+    def write(self, disk: DiskRestore, uri: str, run: Run) -> None:
+        """See `RestoreSteps.write`."""
+        backup = self._plan.backup
+        assert disk.disk_id is not None
+        image = self._tools.repository.manifest(backup.manifest_key).image(disk.disk_id)
+        assert image is not None, "the plan has disks of the backup only"
+        total_bytes = sum(each.size_bytes for each in self._plan.written)
+
+        def report(progress: Progress) -> None:
+            share = progress.done_bytes / progress.total_bytes if progress.total_bytes else 1.0
+            done_bytes = self._written_bytes + int(share * disk.size_bytes)
+            run.progress(Progress(f"writing {disk.target}", done_bytes, total_bytes))
+
+        restore_disk(
+            self._tools.repository.reader(image),
+            uri=uri,
+            disk=f"{disk.target} of server {backup.server_name}",
+            image_size_bytes=image.size_bytes,
+            options=self._tools.writing,
+            progress=report,
+            cancelled=_never,
+        )
+        self._written_bytes += disk.size_bytes
+
+    def unmark(self) -> None:
+        """See `RestoreSteps.unmark`."""
+        backup = self._plan.backup
+        with self._tools.catalog.transaction() as transaction:
+            earlier = servers.unfinished_restore(transaction, backup.project_id, self._server.id)
+        if earlier is not None and earlier.autostart:
+            self._tools.driver.set_autostart(self._server.id, on=True)
+        with self._tools.catalog.transaction() as transaction:
+            servers.end_restore(transaction, backup.project_id, self._server.id)
+
+    def start(self) -> None:
+        """See `RestoreSteps.start`."""
+        self._tools.driver.start(self._server.id)
+
+    def start_again(self) -> None:
+        """See `RestoreSteps.start_again`; a half-restored server stays as it is."""
+        with self._tools.catalog.transaction() as transaction:
+            earlier = servers.unfinished_restore(
+                transaction, self._plan.backup.project_id, self._server.id
+            )
+        if self._server.state is ServerState.RUNNING and earlier is None:
+            self._tools.driver.start(self._server.id)
+
+
+def _never() -> bool:
+    return False
+
+
+def _to_write(disk: DiskRestore) -> DiskToWrite:
+    assert disk.disk is not None
+    size_bytes = disk.size_bytes if disk.action is Action.CREATE else None
+    return DiskToWrite(disk=disk.disk, create_size_bytes=size_bytes)

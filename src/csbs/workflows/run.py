@@ -1,0 +1,144 @@
+"""What a workflow runs in: the port `Run`, and the local runner.
+
+A workflow is a plain function over `Run`, made of named steps.  The local runner keeps a journal
+of them in the catalog; a process that dies leaves its task `running`, and the next command for
+that server settles it (`csbs.workflows.settle`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ParamSpec, Protocol, TypeVar
+
+from csbs.catalog import Catalog, tasks
+from csbs.catalog.tasks import TaskOutcome
+from csbs.domain.clock import Clock
+from csbs.domain.errors import CatalogFailed, CsbsError, OperationCancelled
+from csbs.domain.task import Progress, Task, TaskState
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Cancel is a column of the task that its runner reads as often as this.
+_POLL_INTERVAL_S = 1.0
+_ERROR_SIZE_MAX = 2000
+
+
+class Run(Protocol):
+    """One execution of a workflow."""
+
+    def step(self, name: str, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Does one named, idempotent step, and returns what it returned."""
+
+    def progress(self, progress: Progress) -> None:
+        """Tells how far the execution is."""
+
+    def cancelled(self) -> bool:
+        """Whether somebody asked for a stop; cheap, may be asked often."""
+
+
+def check_cancelled(run: Run, operation: str) -> None:
+    """Raises `OperationCancelled` if somebody asked for a stop."""
+    if run.cancelled():
+        raise OperationCancelled(operation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watcher:
+    """Who watches an execution: is told of progress, and may set `cancel`."""
+
+    on_progress: Callable[[Progress], None]
+    cancel: threading.Event
+
+
+class LocalRun:
+    """Runs in this process; journal, progress and cancel are in the catalog's task."""
+
+    def __init__(self, task: Task, *, catalog: Catalog, clock: Clock, watcher: Watcher) -> None:
+        self._task = task
+        self._catalog = catalog
+        self._clock = clock
+        self._watcher = watcher
+        self._latest = Progress("", 0, 0)
+        self._ended = threading.Event()
+
+    def step(self, name: str, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See `Run.step`."""
+        with self._catalog.transaction() as transaction:
+            position = tasks.begin_step(transaction, self._task.id, name, at=self._clock())
+        result = action(*args, **kwargs)
+        with self._catalog.transaction() as transaction:
+            tasks.end_step(transaction, self._task.id, position, at=self._clock())
+        return result
+
+    def progress(self, progress: Progress) -> None:
+        """See `Run.progress`."""
+        self._latest = progress
+        self._watcher.on_progress(progress)
+
+    def cancelled(self) -> bool:
+        """See `Run.cancelled`."""
+        return self._watcher.cancel.is_set()
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Keeps the task's row in step with the body, and records how it ended."""
+        thread = threading.Thread(target=self._poll, name="task-poll", daemon=True)
+        thread.start()
+        try:
+            yield
+        except Exception as error:
+            self._stop(thread)
+            self._end(_outcome(error, self._clock))
+            raise
+        self._stop(thread)
+        self._end(TaskOutcome(state=TaskState.DONE, ended_at=self._clock()))
+
+    def _stop(self, thread: threading.Thread) -> None:
+        self._ended.set()
+        thread.join()
+
+    def _end(self, outcome: TaskOutcome) -> None:
+        task = self._task
+        with self._catalog.transaction() as transaction:
+            tasks.end(transaction, task.project_id, task.id, outcome)
+
+    def _poll(self) -> None:
+        while True:
+            self._report()
+            if self._ended.wait(_POLL_INTERVAL_S):
+                self._report()
+                return
+
+    def _report(self) -> None:
+        latest = self._latest
+        try:
+            with self._catalog.transaction() as transaction:
+                wanted = tasks.report(
+                    transaction,
+                    self._task.project_id,
+                    self._task.id,
+                    done_bytes=latest.done_bytes,
+                    total_bytes=latest.total_bytes,
+                )
+        except CatalogFailed:  # the next report tries again; the task itself will meet it too
+            log.warning("progress was not recorded", extra={"task_id": self._task.id})
+            return
+        if wanted:
+            self._watcher.cancel.set()
+
+
+def _outcome(error: Exception, clock: Clock) -> TaskOutcome:
+    cancelled = isinstance(error, OperationCancelled)
+    return TaskOutcome(
+        state=TaskState.CANCELLED if cancelled else TaskState.ERROR,
+        ended_at=clock(),
+        error_kind=error.kind if isinstance(error, CsbsError) else CsbsError.kind,
+        error_message=(str(error) or type(error).__name__)[:_ERROR_SIZE_MAX],
+    )

@@ -1,0 +1,90 @@
+"""Order and completeness of a run of tests.
+
+Cheap lanes come first, and the order inside a lane is random.  With `--complete`, as `make test`
+runs them, a test that was skipped or left out and a lane without tests are failures: "all green"
+then means that every test ran.  Without it they are only told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+#: Folders below tests/, in the order of their runs.
+LANES = ("meta", "unit", "contract", "format", "property", "integration", "e2e")
+
+_TESTS = Path(__file__).parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--complete",
+        action="store_true",
+        help="fail if any test was skipped, left out or expected to fail, or a lane is empty",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Completeness(fatal=config.getoption("--complete")))
+
+
+@pytest.hookimpl(trylast=True)  # behind the plugin that shuffles
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LANES.index(lane_of(item.path)))
+
+
+def lane_of(path: Path) -> str:
+    """The lane of a test file; one that lies in no lane is an error of the tree."""
+    lane = path.relative_to(_TESTS).parts[0]
+    if lane not in LANES:
+        raise pytest.UsageError(f"{path} lies in none of the lanes {', '.join(LANES)}")
+    return lane
+
+
+class Completeness:
+    """Counts what ran and what did not, and says so at the end."""
+
+    def __init__(self, *, fatal: bool) -> None:
+        self._fatal = fatal
+        self._deselected = 0
+        #: Tests that were skipped or expected to fail; whole files too, which have no lane.
+        self._skipped: set[str] = set()
+        self._ran: Counter[str] = Counter()
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        self._deselected += len(items)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped:
+            self._skipped.add(report.nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped or hasattr(report, "wasxfail"):
+            self._skipped.add(report.nodeid)
+        elif report.when == "call":
+            self._ran[report.nodeid.split("/")[1]] += 1
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._fatal and self.problems() and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        ran = ", ".join(f"{lane} {self._ran[lane]}" for lane in LANES if self._ran[lane])
+        terminalreporter.write_line(f"ran: {ran or 'nothing'}")
+        terminalreporter.write_line(
+            f"skipped: {len(self._skipped)}, deselected: {self._deselected}"
+        )
+        if self._fatal:
+            for problem in self.problems():
+                terminalreporter.write_line(f"incomplete: {problem}", red=True)
+
+    def problems(self) -> list[str]:
+        """Why this run does not count as complete."""
+        found = [f"{test} was skipped" for test in sorted(self._skipped)]
+        if self._deselected:
+            found.append(f"{self._deselected} tests were deselected")
+        found += [f"no test of {lane} ran" for lane in LANES if not self._ran[lane]]
+        return found

@@ -1,0 +1,87 @@
+"""Which disks a restore writes, and what speaks against it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from csbs.domain.backup import Backup
+from csbs.domain.errors import CsbsError, DiskNotWritable, DiskTooSmall, NothingToRestore
+from csbs.domain.identity import FoundBy, KnownDisk, Match
+from csbs.domain.ids import DiskId
+from csbs.domain.restore_plan import Action, RestorePlan, plan_restore
+from csbs.domain.server import DiskDescription
+from csbs.testing.values import make_backup
+
+SIZE = 1024**2
+DISK = DiskDescription(target="vda", source="/a", format="qcow2", size_bytes=SIZE, trackable=True)
+
+
+def saved(*disk_ids: str) -> Backup:
+    made = make_backup(1, dict.fromkeys(disk_ids, 0))
+    return replace(made, disks=tuple(replace(disk, size_bytes=SIZE) for disk in made.disks))
+
+
+def plan(disks: dict[str, DiskDescription], of: Backup) -> RestorePlan:
+    matches = [
+        Match(disk, KnownDisk(id=DiskId(i), target="", source=None, size_bytes=0), FoundBy.TRACKING)
+        for i, disk in disks.items()
+    ]
+    return plan_restore(of, matches, [DiskId(i) for i in disks])
+
+
+def actions(made: RestorePlan) -> dict[str | None, Action]:
+    return {disk.disk_id: disk.action for disk in made.disks}
+
+
+def test_added_disks_are_kept_and_removed_ones_left_out() -> None:
+    made = plan({"d1": DISK, "new": replace(DISK, target="vdc")}, saved("d1", "gone"))
+
+    assert actions(made) == {"d1": Action.WRITE, "new": Action.KEEP, "gone": Action.LEAVE_OUT}
+    assert [disk.disk_id for disk in made.written] == ["d1"]
+
+
+def test_a_missing_file_is_made_anew() -> None:
+    made = plan({"d1": replace(DISK, missing=True, size_bytes=0)}, saved("d1"))
+
+    assert actions(made) == {"d1": Action.CREATE}
+    assert "made anew" in made.disks[0].note
+
+
+def test_a_larger_disk_says_what_becomes_of_its_end() -> None:
+    made = plan({"d1": replace(DISK, size_bytes=2 * SIZE)}, saved("d1"))
+
+    assert f"from byte {SIZE} on it becomes zero" in made.disks[0].note
+
+
+def test_a_disk_known_by_path_only_is_marked() -> None:
+    match = Match(DISK, None, FoundBy.PATH)
+
+    made = plan_restore(saved("d1"), [match], [DiskId("d1")])
+
+    assert made.disks[0].by_path_only
+
+
+@pytest.mark.parametrize(
+    ("disk", "error"),
+    [
+        pytest.param(replace(DISK, size_bytes=SIZE - 512), DiskTooSmall, id="too small"),
+        pytest.param(replace(DISK, source=None), DiskNotWritable, id="network disk"),
+        pytest.param(replace(DISK, read_only=True), DiskNotWritable, id="read-only"),
+        pytest.param(replace(DISK, shared=True), DiskNotWritable, id="shared"),
+    ],
+)
+def test_what_speaks_against_it_names_the_disk(
+    disk: DiskDescription, error: type[CsbsError]
+) -> None:
+    with pytest.raises(error) as caught:
+        plan({"d1": disk}, saved("d1"))
+
+    assert caught.value.object_name == "vda"
+    assert "Nothing was changed" in str(caught.value)
+
+
+def test_a_restore_without_any_disk_is_refused() -> None:
+    with pytest.raises(NothingToRestore):
+        plan({"new": DISK}, saved("gone"))
