@@ -16,6 +16,9 @@ import pytest
 #: Folders below tests/, in the order of their runs.
 LANES = ("meta", "unit", "contract", "format", "property", "integration", "e2e")
 
+#: What the tests of a lane need; they need not say it themselves.
+_MARKERS = {"integration": "host", "e2e": "guest"}
+
 _TESTS = Path(__file__).parent
 
 
@@ -29,6 +32,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Completeness(fatal=config.getoption("--complete")))
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    marker = _MARKERS.get(lane_of(item.path))
+    if marker is not None:
+        item.add_marker(marker)
 
 
 @pytest.hookimpl(trylast=True)  # behind the plugin that shuffles

@@ -21,6 +21,9 @@ import typer
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
+#: A field of a template, with the blank before it.
+_FIELD = re.compile(r" ?\{0\._?(\w+)[^}]*\}")
+
 _MADE = "<!-- Made from the code by `make docs`: change the text there. -->\n"
 
 _COMMAND_LINE = """\
@@ -37,7 +40,8 @@ variable wins, and an option of the command line wins over both.
 _ERRORS = """\
 An error is one sentence on stderr that names the object and says what to do. With `--json` it is
 `{"error": {"kind": ..., "object": ..., "message": ...}}`. The kind says what a caller can do, and
-decides the exit code. Words in *italics* stand for what the sentence names.
+decides the exit code. Words in *italics* stand for what the sentence names. A command line that
+csbs does not understand has the exit code of `invalid`.
 """
 
 #: Alembic loads these by path; fakes and test suites have no errors of the product.
@@ -65,34 +69,29 @@ def _command_section(path: str, command: Any) -> str:
     usage = [path, "[OPTIONS]"]
     usage += [_argument(each) for each in command.params if each.param_type_name == "argument"]
     usage += ["COMMAND"] if is_group else []
-    rows = [row for row in map(_parameter_row, command.params) if row]
+    rows = [_parameter_row(each) for each in command.params if not getattr(each, "hidden", False)]
     text = inspect.cleandoc(command.help or "").replace("\f", "")
     parts = [f"## {path}\n", f"{text}\n", f"```\n{' '.join(usage)}\n```\n"]
     if rows:
-        parts.append(_table(("argument or option", "meaning", "default"), rows))
+        parts.append(_table(("argument or option", "meaning"), rows))
     return "\n".join(parts)
 
 
 def _argument(parameter: Any) -> str:
-    name: str = parameter.metavar or parameter.name.upper()
+    name = (parameter.metavar or parameter.name.upper()).strip("[]")
     return name if parameter.required else f"[{name}]"
 
 
-def _parameter_row(parameter: Any) -> tuple[str, str, str] | None:
-    if getattr(parameter, "hidden", False) or parameter.name in {
-        "help",
-        "install_completion",
-        "show_completion",
-    }:
-        return None
+def _parameter_row(parameter: Any) -> tuple[str, str]:
     if parameter.param_type_name == "argument":
-        return f"`{_argument(parameter)}`", _one_line(parameter.help or ""), ""
+        return f"`{_argument(parameter)}`", _one_line(parameter.help or "")
     names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
     if not parameter.is_flag:
-        names += f" {(parameter.metavar or parameter.name).upper()}"
-    default = parameter.default
-    plain = isinstance(default, str | int | float) and not isinstance(default, bool)
-    return names, _one_line(parameter.help or ""), f"`{default}`" if plain else ""
+        names += f" {parameter.metavar or parameter.name.upper()}"
+    told = _one_line(parameter.help or "")
+    if parameter.show_default and parameter.default not in {None, False, ""}:
+        told += f" Default: `{parameter.default}`."
+    return names, told
 
 
 def settings_page(settings: Any) -> str:
@@ -138,7 +137,7 @@ def errors_page(exit_codes: Mapping[str, int]) -> str:
         rows = [
             (f"`{each.__name__}`", _sentence(each.template), _one_line(each.__doc__ or ""))
             for each in mine
-            if "template" in vars(each)
+            if "template" in vars(each) and each.kind != vars(each).get("kind")
         ]
         if rows:
             parts.append(_table(("error", "sentence", "when"), rows))
@@ -173,18 +172,25 @@ def _by_code(exit_codes: Mapping[str, int]) -> list[tuple[str, int]]:
 
 def _meaning(kind: str, everything: list[Any]) -> str:
     """What the class that stands for the kind says of it."""
-    own = [each for each in everything if vars(each).get("kind") == kind]
-    return _one_line(own[0].__doc__ or "") if own else ""
+    own = next(each for each in everything if vars(each).get("kind") == kind)
+    return _one_line(own.__doc__ or "")
 
 
 def _sentence(template: str) -> str:
-    """A template with its fields as *words*."""
-    return re.sub(r"\{0\._?(\w+)[^}]*\}", r"*\1*", template)
+    """A template with its fields as *words*, in a quoted command as WORDS."""
+    parts = _FIELD.sub(r" *\1*", template).split("`")
+    parts[1::2] = [re.sub(r"\*(\w+)\*", lambda word: word[1].upper(), part) for part in parts[1::2]]
+    return _escaped("`".join(parts).strip())
 
 
 def _one_line(text: str) -> str:
     """The first paragraph on one line, fit for a cell of a table."""
-    return " ".join(inspect.cleandoc(text).split("\n\n")[0].split()).replace("|", "\\|")
+    return _escaped(" ".join(inspect.cleandoc(text).split("\n\n")[0].split()))
+
+
+def _escaped(text: str) -> str:
+    """As text in a cell of a table: no column, and no tag, begins in it."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -134,7 +134,7 @@ def _repositories(settings: Settings, catalog_id: str, project_id: str) -> Repos
             store, name=f"file://{folder}", catalog_id=catalog_id, clock=utc_now, new_id=new_id
         )
 
-    def open_index(repository: Repository) -> ContentIndex:
+    def open_index(_repository: Repository) -> ContentIndex:
         index_path.parent.mkdir(parents=True, exist_ok=True)
         return ContentIndex(index_path)
 

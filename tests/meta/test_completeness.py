@@ -19,6 +19,13 @@ EXPECTED_TO_FAIL = (
     "import pytest\n\n@pytest.mark." + "xfail\ndef test_it() -> None:\n    assert False\n"
 )
 SKIPPED_FILE = "import pytest\n\npytest." + "skip('no part', allow_module_level=True)\n"
+PYTEST_INI = """\
+[pytest]
+addopts = --import-mode=importlib --strict-markers
+markers =
+    host: needs a host
+    guest: needs a guest
+"""
 
 
 @pytest.fixture
@@ -28,7 +35,7 @@ def project(tmp_path: Path) -> Path:
         (tmp_path / "tests" / lane).mkdir(parents=True)
         (tmp_path / "tests" / lane / "test_it.py").write_text(PASSES)
     shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "tests")
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
+    (tmp_path / "pytest.ini").write_text(PYTEST_INI)
     return tmp_path
 
 
@@ -89,6 +96,12 @@ def test_an_empty_lane_fails_a_complete_run(project: Path) -> None:
 
     assert result.returncode == pytest.ExitCode.TESTS_FAILED
     assert "incomplete: no test of e2e ran" in result.stdout
+
+
+def test_what_needs_a_host_can_be_left_out(project: Path) -> None:
+    result = _run(project, "-m", "not host and not guest")
+
+    assert "skipped: 0, deselected: 2" in result.stdout
 
 
 def test_lanes_run_in_their_order_whatever_the_seed(project: Path) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import typer
+
 from csbs.cli.exit_codes import EXIT_CODES
 from csbs.cli.main import app
-
 from csbs.config import Settings
 from tests.meta.markdown import anchors, headings, links, shell_lines, table, text_of
 from tests.meta.tree import ROOT, files, name_of, pages, python_files
@@ -196,6 +196,17 @@ def _has_heading(page: Path, title: str) -> bool:
     return title in headings(page) or f"`{title}" in page.read_text(encoding="utf-8")
 
 
+def test_the_sections_of_the_faq_that_the_code_cites_are_restated() -> None:
+    cited = {
+        section
+        for path in python_files()
+        for section in re.findall(r"FAQ \d+\.\d+", path.read_text(encoding="utf-8"))
+    }
+
+    assert cited
+    assert sorted(cited - set(headings(REFERENCE / "faq-decisions.md"))) == []
+
+
 def _has_test(name: str) -> bool:
     path, _, test = name.partition("::")
     file = ROOT / "tests" / path
@@ -262,7 +273,7 @@ def test_no_file_names_a_registry_or_a_folder_of_one_machine() -> None:
     found = [
         f"{name_of(path)}:{number}: {line.strip()}"
         for path in files()
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1)
         if FOREIGN_PLACES.search(line)
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -122,7 +122,7 @@ def _load(transaction: Transaction, *conditions: Any) -> list[Backup]:
 
 
 def _backup(row: Row[Any], disks: Sequence[DiskBackup]) -> Backup:
-    values: Mapping[str, Any] = row._mapping  # noqa: SLF001  its public name in SQLAlchemy
+    values = dict(row._mapping)  # noqa: SLF001  its public name in SQLAlchemy
     return Backup(
         **{
             **values,

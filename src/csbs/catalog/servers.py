@@ -89,7 +89,7 @@ def remember_disks(
     """Enters the disks as they are now; a missing file keeps its last known size."""
     for disk_id, match in found:
         disk = match.disk
-        values = {
+        values: dict[str, Any] = {
             "target": disk.target,
             "source": disk.source,
             "serial": disk.serial,

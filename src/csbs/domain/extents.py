@@ -1,7 +1,13 @@
-"""Extents of a disk: half-open ranges of bytes with a kind, and how they are joined and cut.
+"""Extents of a disk: which bytes changed, and what they are without being read.
 
-Changes are tracked in blocks (64 KiB).  A block is *dirty* if any byte of it is, and *allocated*
-if any byte of it is, so dirty and allocated ranges are rounded outward to whole blocks.
+Changes are kept in blocks of 64 KiB, servers report them in any grain.  So all is rounded outward:
+a block is *dirty* if any byte of it is, and must be read unless all of it reads as zero:
+
+    server     [dirty data|clean.....)[dirty hole........|clean hole)
+    block      |        0        |        1        |        2       |
+    result     |  dirty, data    |  dirty, hole    |  dirty, hole   |
+
+Pure, and streaming: a disk of 16 TiB may have more extents than fit into memory.
 """
 
 from __future__ import annotations
@@ -16,6 +22,7 @@ BLOCK_SIZE = 64 * 1024
 class Allocation(Enum):
     """What the source says of a range without reading it."""
 
+    #: Must be read.
     DATA = "data"
     #: Reads as zero, and space is set aside for it.
     ZERO = "zero"
@@ -25,50 +32,97 @@ class Allocation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A range of bytes that is alike throughout."""
-
-    offset_bytes: int
-    size_bytes: int
-    allocation: Allocation
-
-    @property
-    def end_bytes(self) -> int:
-        """The first byte behind the extent."""
-        return self.offset_bytes + self.size_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """A half-open range of bytes or of blocks, as the user of it says."""
+    """A half-open range of bytes that is alike throughout."""
 
     start: int
     end: int
+    allocation: Allocation
+    dirty: bool
 
 
-def joined(ranges: Iterable[Range]) -> Iterator[Range]:
-    """Joins ranges that touch or overlap; they must come ordered by `start`."""
-    current: Range | None = None
-    for each in ranges:
-        if current is not None and each.start <= current.end:
-            if each.end > current.end:
-                current = Range(current.start, each.end)
+@dataclass(frozen=True, slots=True)
+class BlockRun:
+    """A half-open range of dirty blocks that are alike."""
+
+    first: int
+    end: int
+    allocation: Allocation
+
+
+def overlaid(
+    start: int,
+    allocations: Iterable[tuple[int, Allocation]],
+    changes: Iterable[tuple[int, bool]],
+) -> Iterator[Extent]:
+    """Extents from `start` on, as far as both reports go.
+
+    A report is a list of (end, value): the value holds from the end before it, at first from
+    `start`.  Ends ascend.
+    """
+    changed = iter(changes)
+    changed_end, dirty = start, False
+    for end, allocation in allocations:
+        while start < end:
+            if changed_end > start:
+                stop = min(end, changed_end)
+                yield Extent(start, stop, allocation, dirty)
+                start = stop
+                continue
+            following = next(changed, None)
+            if following is None:
+                return
+            changed_end, dirty = following
+
+
+def dirty_blocks(extents: Iterable[Extent]) -> Iterator[BlockRun]:
+    """All dirty blocks in order, each once, neighbours of one kind joined.
+
+    The extents must follow one another without gaps, from byte 0 on.
+    """
+    current: BlockRun | None = None
+    for first, end, allocation, dirty in _by_block(extents):
+        if not dirty:
+            continue
+        if current is not None and current.end == first and current.allocation is allocation:
+            current = BlockRun(current.first, end, allocation)
             continue
         if current is not None:
             yield current
-        current = each
+        current = BlockRun(first, end, allocation)
     if current is not None:
         yield current
-
-
-def blocks_touched(ranges: Iterable[Range]) -> Iterator[Range]:
-    """Ranges of blocks that hold any byte of the (ordered) ranges of bytes, joined."""
-    return joined(
-        Range(each.start // BLOCK_SIZE, -(-each.end // BLOCK_SIZE))
-        for each in ranges
-        if each.end > each.start
-    )
 
 
 def block_count(size_bytes: int) -> int:
     """Number of blocks of a disk; the last may be partial."""
     return -(-size_bytes // BLOCK_SIZE)
+
+
+def _by_block(extents: Iterable[Extent]) -> Iterator[tuple[int, int, Allocation, bool]]:
+    """Ranges of whole blocks; one that several extents share is mixed from them."""
+    shared: tuple[Allocation, bool] | None = None
+    end = 0
+    for extent in extents:
+        assert extent.start == end, f"a gap between {end} and {extent.start}"
+        start, end = extent.start, extent.end
+        if shared is not None:
+            shared = (_mixed(shared[0], extent.allocation), shared[1] or extent.dirty)
+            block = start // BLOCK_SIZE
+            start = (block + 1) * BLOCK_SIZE
+            if end < start:
+                continue
+            yield block, block + 1, *shared
+            shared = None
+        if end // BLOCK_SIZE > start // BLOCK_SIZE:
+            yield start // BLOCK_SIZE, end // BLOCK_SIZE, extent.allocation, extent.dirty
+        if end % BLOCK_SIZE and end > start:
+            shared = (extent.allocation, extent.dirty)
+    if shared is not None:
+        block = end // BLOCK_SIZE
+        yield block, block + 1, *shared
+
+
+def _mixed(one: Allocation, other: Allocation) -> Allocation:
+    if one is other:
+        return one
+    return Allocation.DATA if Allocation.DATA in {one, other} else Allocation.ZERO

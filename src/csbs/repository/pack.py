@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -13,12 +14,16 @@ import zstandard
 from blake3 import blake3
 
 from csbs.repository.errors import CorruptObject
+from csbs.repository.objectstore.base import Bytes
 
 HEADER_MAGIC = b"CSBSPK01"
 TRAILER_MAGIC = b"CSBSPT01"
 
 #: Keeps a footer below 400 kB and the marks of one pack within 1 KiB.
 SLOTS_MAX = 8192
+
+#: No frame is larger when decoded: a block has this size, nodes are smaller.
+FRAME_PLAIN_SIZE_MAX = 64 * 1024
 
 _HEADER = struct.Struct("<8s16sIBB2x16s32s")
 _TRAILER = struct.Struct("<8s16sIIQII32s")
@@ -30,8 +35,18 @@ _BASE_COUNT_SIZE = 4
 _SLOT_ENTRY_SIZE = 2 + 1 + 1 + 4 + 4 + 32
 _NO_KEY = bytes(16)
 _NO_SALT = bytes(32)
+#: What `zstandard.frame_content_size` answers where the frame does not tell.
+_SIZE_NOT_KNOWN = -1
+
+_of_thread = threading.local()
 
 Columns = npt.NDArray[np.int64]
+
+
+def pack_key(pack_id: bytes) -> str:
+    """Key of the object that holds this pack."""
+    name = pack_id.hex()
+    return f"packs/{name[:2]}/{name}"
 
 
 class Content(IntEnum):
@@ -170,14 +185,7 @@ def decode_footer(name: str, trailer: Trailer, data: bytes) -> Footer:
     """The footer from its stored bytes, after it was checked against the trailer."""
     if blake3(data).digest() != trailer.footer_check:
         raise CorruptObject(name, "the footer that its trailer names", "another")
-    try:
-        plain = zstandard.ZstdDecompressor().decompress(
-            data, max_output_size=trailer.footer_plain_size
-        )
-    except zstandard.ZstdError as error:
-        raise CorruptObject(name, "a zstd footer", str(error)) from error
-    if len(plain) != trailer.footer_plain_size:
-        raise CorruptObject(name, f"{trailer.footer_plain_size} bytes", f"{len(plain)} bytes")
+    plain = decode_frame(name, Codec.ZSTD, data, trailer.footer_plain_size)
     if plain[:_BASE_COUNT_SIZE] != bytes(_BASE_COUNT_SIZE):
         raise CorruptObject(name, "no deltas", f"{plain[0]} bases")
     count = trailer.slot_count
@@ -190,4 +198,35 @@ def decode_footer(name: str, trailer: Trailer, data: bytes) -> Footer:
     offsets = HEADER_SIZE + np.cumsum(sizes) - sizes
     if HEADER_SIZE + int(sizes.sum()) != trailer.footer_offset:
         raise CorruptObject(name, f"frames up to {trailer.footer_offset}", "another sum of sizes")
+    if bool((np.diff(slots) <= 0).any()):
+        raise CorruptObject(name, "ascending slots", "others")
+    if bool((plain_sizes > FRAME_PLAIN_SIZE_MAX).any()):
+        raise CorruptObject(name, f"frames of at most {FRAME_PLAIN_SIZE_MAX} bytes", "larger ones")
     return Footer(slots, kinds, codecs, offsets, sizes, plain_sizes, plain[offset:])
+
+
+def decode_frame(name: str, codec: int, data: Bytes, plain_size: int) -> bytes:
+    """The plain bytes of a frame; whether they are the right ones, their digest says."""
+    if codec == Codec.RAW:
+        plain = bytes(data)
+    elif codec == Codec.ZSTD:
+        try:
+            # Asked first: a damaged header may claim a size that no memory has.
+            if zstandard.frame_content_size(data) not in (plain_size, _SIZE_NOT_KNOWN):
+                raise CorruptObject(name, f"a frame of {plain_size} plain bytes", "another size")
+            plain = _decompressor().decompress(data, max_output_size=plain_size)
+        except zstandard.ZstdError as error:
+            raise CorruptObject(name, "a zstd frame", str(error)) from error
+    else:
+        raise CorruptObject(name, "codec 0 or 1", f"codec {codec}")
+    if len(plain) != plain_size:
+        raise CorruptObject(name, f"{plain_size} plain bytes", f"{len(plain)} bytes")
+    return plain
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    """One for each thread: they are costly to make, and may not be shared."""
+    found: zstandard.ZstdDecompressor | None = getattr(_of_thread, "decompressor", None)
+    if found is None:
+        found = _of_thread.decompressor = zstandard.ZstdDecompressor()
+    return found

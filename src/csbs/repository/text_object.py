@@ -22,7 +22,8 @@ TOMBSTONE_END_MAGIC = b"CSBSTE01"
 
 _MAGIC_SIZE = 8
 _CHECK_SIZE = 64
-_HEAD_SIZE = _MAGIC_SIZE + 1 + _CHECK_SIZE + 1
+#: What comes before the JSON.
+HEAD_SIZE = _MAGIC_SIZE + 1 + _CHECK_SIZE + 1
 
 Json = dict[str, Any]
 
@@ -42,14 +43,16 @@ def magic_of(data: bytes) -> bytes:
 
 def decode(name: str, magic: bytes, data: bytes, *, key: bytes | None = None) -> Json:
     """The JSON object in `data`.  Raises `CorruptObject` (with `name`) if anything is off."""
-    if magic_of(data) != magic or len(data) < _HEAD_SIZE:
+    if magic_of(data) != magic or len(data) < HEAD_SIZE:
         raise CorruptObject(name, repr(magic), repr(magic_of(data)))
-    body = data[_HEAD_SIZE:]
-    check = _check(body, key)
-    if data[_MAGIC_SIZE + 1 : _HEAD_SIZE - 1] != check:
-        found = data[_MAGIC_SIZE + 1 : _HEAD_SIZE - 1].decode("ascii", "replace")
-        raise CorruptObject(name, f"check {check.decode()}", f"check {found}")
-    fields = json.loads(body)
+    body = data[HEAD_SIZE:]
+    check = b"\n" + _check(body, key) + b"\n"
+    if data[_MAGIC_SIZE:HEAD_SIZE] != check:
+        raise CorruptObject(name, f"check {check!r}", f"check {data[_MAGIC_SIZE:HEAD_SIZE]!r}")
+    try:
+        fields = json.loads(body)
+    except ValueError as error:
+        raise CorruptObject(name, "a JSON object", str(error)) from error
     if not isinstance(fields, dict):
         raise CorruptObject(name, "a JSON object", type(fields).__name__)
     return fields

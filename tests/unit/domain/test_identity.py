@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -105,9 +106,10 @@ def test_swapped_targets_follow_the_paths() -> None:
 
 @pytest.mark.parametrize("field", ["serial", "wwn"])
 def test_a_serial_or_wwn_comes_before_the_path(field: str) -> None:
-    first = replace(known("d1", "/a"), **{field: "S1"})
+    changes: dict[str, Any] = {field: "S1"}
+    first = replace(known("d1", "/a"), **changes)
     other = known("d2", "/b")
-    moved = replace(seen("vda", "/b"), **{field: "S1"})
+    moved = replace(seen("vda", "/b"), **changes)
 
     assert result([first, other], [moved], {}) == [("d1", FoundBy.SERIAL)]
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
-from uuid import uuid4
+from uuid import uuid4  # noqa: TID251  a name that nobody else has decides nothing
 
 from csbs.repository.errors import (
     ObjectNotFound,
@@ -39,7 +39,8 @@ _RESERVE = "_reserve"
 class MinFree(Protocol):
     """How much space writers must leave, given the size of the file system."""
 
-    def __call__(self, total_bytes: int) -> int: ...
+    def __call__(self, total_bytes: int) -> int:
+        """Bytes that must stay free."""
 
 
 def default_min_free(total_bytes: int) -> int:
@@ -81,7 +82,7 @@ class FolderStore:
         path = self._path(key)
         with self._reserve_released_when_full(), self._writing(key):
             temporary = self._written_temporary([data])
-            os.replace(temporary, path)
+            temporary.replace(path)
             _sync_folder(path.parent)
 
     def get(self, key: str, *, offset: int = 0, size: int | None = None) -> bytes:

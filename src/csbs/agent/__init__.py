@@ -1,0 +1,1 @@
+"""Jobs that move bytes: backing up one disk, restoring one disk."""

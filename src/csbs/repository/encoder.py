@@ -1,0 +1,141 @@
+"""The expensive part of a backup: what of the bytes that were read must be stored.
+
+    zero?  ──► digest ──► the parent's block?  ──► known to the index?  ──► compress
+     ZERO                  SAME                     KNOWN                    NEW
+
+Both the parent and the index answer with an address only; the digest that lies there is asked of
+the pack's footer, so a wrong or missing answer costs space and nothing else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import zstandard
+
+from csbs.domain.extents import BLOCK_SIZE
+from csbs.repository.content_index import ContentIndex
+from csbs.repository.errors import CorruptObject, MissingPack
+from csbs.repository.map_reader import ParentBlocks
+from csbs.repository.node import Address
+from csbs.repository.objectstore.base import Bytes
+from csbs.repository.pack import Codec, Frame, Kind
+from csbs.repository.pack_reader import PackReader
+
+#: Level 1: 215 MB/s a core at 2.7 : 1.  Higher levels cost much and save little on 64 KiB.
+COMPRESSION_LEVEL = 1
+
+
+class Outcome(IntEnum):
+    """What is to be done with a block."""
+
+    ZERO = 0
+    SAME = 1
+    KNOWN = 2
+    NEW = 3
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBlock:
+    """One block; `address` where it is `KNOWN`, `frame` where it is `NEW`."""
+
+    outcome: Outcome
+    address: Address | None = None
+    frame: Frame | None = None
+
+
+_ZERO = EncodedBlock(Outcome.ZERO)
+_SAME = EncodedBlock(Outcome.SAME)
+
+
+class BlockEncoder:
+    """Encodes the blocks of one disk; may be used by several threads."""
+
+    def __init__(self, packs: PackReader, index: ContentIndex, parent: ParentBlocks | None) -> None:
+        self._packs = packs
+        self._index = index
+        self._parent = parent
+        self._of_thread = threading.local()
+
+    def encode(self, first_block: int, data: Bytes) -> list[EncodedBlock]:
+        """The blocks from `first_block` on; a partial last block is padded with zeroes."""
+        blocks = _blocks_of(data)
+        encoded = [_ZERO] * len(blocks)
+        wanted = [i for i, nonzero in enumerate(_nonzero(data, len(blocks))) if nonzero]
+        digests = {i: self._packs.digest(blocks[i]) for i in wanted}
+        if self._parent is not None and wanted:
+            same = self._same_as_parent(first_block, digests)
+            for i in same:
+                encoded[i] = _SAME
+            wanted = [i for i in wanted if i not in same]
+        known = self._known([digests[i] for i in wanted])
+        for i, address in zip(wanted, known, strict=True):
+            if address is None:
+                encoded[i] = EncodedBlock(Outcome.NEW, frame=self._frame(blocks[i], digests[i]))
+            else:
+                encoded[i] = EncodedBlock(Outcome.KNOWN, address)
+        return encoded
+
+    def _same_as_parent(self, first_block: int, digests: dict[int, bytes]) -> set[int]:
+        assert self._parent is not None
+        start, end = min(digests), max(digests) + 1
+        try:
+            addresses = self._parent.addresses(first_block + start, end - start)
+        except (MissingPack, CorruptObject):
+            return set()  # the parent's map is damaged: all is stored anew
+        return {
+            i
+            for i, digest in digests.items()
+            if (address := addresses[i - start]) is not None and self._holds(address, digest)
+        }
+
+    def _known(self, digests: Sequence[bytes]) -> list[Address | None]:
+        if not digests:
+            return []
+        return [
+            address if address is not None and self._holds(address, digest) else None
+            for digest, address in zip(digests, self._index.find(digests), strict=True)
+        ]
+
+    def _holds(self, address: Address, digest: bytes) -> bool:
+        """Whether this block lies there; not where the pack is missing or damaged."""
+        try:
+            return self._packs.find(address, Kind.BLOCK) == digest
+        except (MissingPack, CorruptObject):
+            return False
+
+    def _frame(self, block: Bytes, digest: bytes) -> Frame:
+        compressed = self._compressor().compress(block)
+        if len(compressed) < BLOCK_SIZE:
+            return Frame(Kind.BLOCK, Codec.ZSTD, compressed, BLOCK_SIZE, digest)
+        return Frame(Kind.BLOCK, Codec.RAW, bytes(block), BLOCK_SIZE, digest)
+
+    def _compressor(self) -> zstandard.ZstdCompressor:
+        """One for each thread: they may not be shared."""
+        found: zstandard.ZstdCompressor | None = getattr(self._of_thread, "compressor", None)
+        if found is None:
+            found = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL)
+            self._of_thread.compressor = found
+        return found
+
+
+def _blocks_of(data: Bytes) -> list[Bytes]:
+    view = memoryview(data).cast("B")
+    blocks: list[Bytes] = [view[i : i + BLOCK_SIZE] for i in range(0, len(view), BLOCK_SIZE)]
+    if blocks and len(blocks[-1]) < BLOCK_SIZE:
+        blocks[-1] = bytes(blocks[-1]).ljust(BLOCK_SIZE, b"\0")
+    return blocks
+
+
+def _nonzero(data: Bytes, count: int) -> list[bool]:
+    """For each block whether any byte of it is not zero."""
+    whole = len(data) // BLOCK_SIZE
+    words = np.frombuffer(data, np.uint64, whole * BLOCK_SIZE // 8).reshape(whole, -1)
+    nonzero: list[bool] = words.any(axis=1).tolist()
+    if whole < count:
+        nonzero.append(bool(np.frombuffer(data, np.uint8, offset=whole * BLOCK_SIZE).any()))
+    return nonzero

@@ -1,0 +1,161 @@
+"""Who a repository is, and who may write to it: the objects `config` and `owners/<n>`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from blake3 import blake3
+
+from csbs.domain.clock import NewId
+from csbs.domain.extents import BLOCK_SIZE
+from csbs.repository import text_object
+from csbs.repository.errors import (
+    CorruptObject,
+    ObjectExists,
+    ObjectNotFound,
+    RepositoryOwned,
+)
+from csbs.repository.manifest import FORMAT, parsed, require_format, time_text
+from csbs.repository.objectstore.base import ObjectStore
+
+CONFIG_KEY = "config"
+_OWNERS = "owners/"
+_OWNER_KEY = re.compile(r"owners/(\d{8})")
+_KEY_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Identity and keys of a repository."""
+
+    repository_id: str
+    created_at: str
+    digest_key: bytes
+    mac_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The catalog that may write, and how many owners there were up to it."""
+
+    number: int
+    catalog_id: str
+
+
+def new_config(now: datetime, new_id: NewId) -> Config:
+    """A config with keys that nobody can guess."""
+    return Config(
+        repository_id=new_id(),
+        created_at=time_text(now),
+        digest_key=_new_key(new_id),
+        mac_key=_new_key(new_id),
+    )
+
+
+def encode_config(config: Config) -> bytes:
+    """The object's bytes."""
+    fields = {
+        "format": FORMAT,
+        "repository_id": config.repository_id,
+        "created_at": config.created_at,
+        "block_size_bytes": BLOCK_SIZE,
+        "digest_key": config.digest_key.hex(),
+        "mac_key": config.mac_key.hex(),
+        "cipher": None,
+    }
+    return text_object.encode(text_object.CONFIG_MAGIC, fields)
+
+
+def decode_config(name: str, data: bytes) -> Config:
+    """The config in `data`; `name` is the repository's, for errors.
+
+    Raises `CorruptObject`, and `RepositoryTooNew` if the format is above ours.
+    """
+    fields = text_object.decode(CONFIG_KEY, text_object.CONFIG_MAGIC, data)
+    return parsed(CONFIG_KEY, fields, lambda each: _config_from(name, each))
+
+
+def encode_owner(catalog_id: str, since: datetime) -> bytes:
+    """The object's bytes."""
+    fields = {"catalog_id": catalog_id, "since": time_text(since)}
+    return text_object.encode(text_object.OWNER_MAGIC, fields)
+
+
+def open_config(store: ObjectStore, name: str, new: Config) -> Config:
+    """The repository's config; `new` becomes it where there is no repository yet.
+
+    Raises `CorruptObject` where only the config is gone: another one, with other keys, would
+    make all that is there unreadable.
+    """
+    try:
+        return decode_config(name, store.get(CONFIG_KEY))
+    except ObjectNotFound:
+        pass
+    for prefix in ("manifests/", "packs/"):
+        if next(iter(store.list(prefix)), None) is not None:
+            raise CorruptObject(CONFIG_KEY, f"the config of what is in {prefix}", "nothing")
+    try:
+        store.put(CONFIG_KEY, [encode_config(new)])
+    except ObjectExists:  # another process was faster
+        return decode_config(name, store.get(CONFIG_KEY))
+    return new
+
+
+def current_owner(store: ObjectStore) -> Owner | None:
+    """Who may write now; None in a repository that was just made."""
+    matches = (_OWNER_KEY.fullmatch(each.key) for each in store.list(_OWNERS))
+    numbers = [int(match[1]) for match in matches if match]
+    if not numbers:
+        return None
+    key = _owner_key(max(numbers))
+    fields = text_object.decode(key, text_object.OWNER_MAGIC, store.get(key))
+    return Owner(max(numbers), parsed(key, fields, lambda each: str(each["catalog_id"])))
+
+
+def open_owner(store: ObjectStore, catalog_id: str, now: datetime) -> Owner:
+    """Who may write; `catalog_id` from now on if nobody did yet."""
+    found = current_owner(store)
+    if found is None:
+        with suppress(ObjectExists):  # another process was faster
+            store.put(_owner_key(1), [encode_owner(catalog_id, now)])
+        found = current_owner(store)
+        assert found is not None, "an owner object is never removed"
+    return found
+
+
+def require_owner(store: ObjectStore, name: str, catalog_id: str) -> Owner:
+    """The owner, if it is this catalog.  Raises `RepositoryOwned`."""
+    owner = current_owner(store)
+    if owner is None or owner.catalog_id != catalog_id:
+        raise RepositoryOwned(name, "nobody" if owner is None else owner.catalog_id)
+    return owner
+
+
+def _owner_key(number: int) -> str:
+    return f"{_OWNERS}{number:08d}"
+
+
+def _new_key(new_id: NewId) -> bytes:
+    """256 bits out of four random UUIDs, which carry 122 each."""
+    return blake3("".join(new_id() for _ in range(4)).encode()).digest()
+
+
+def _config_from(name: str, fields: Mapping[str, Any]) -> Config:
+    require_format(name, fields["format"])
+    config = Config(
+        repository_id=str(UUID(fields["repository_id"])),
+        created_at=str(fields["created_at"]),
+        digest_key=bytes.fromhex(fields["digest_key"]),
+        mac_key=bytes.fromhex(fields["mac_key"]),
+    )
+    if {len(config.digest_key), len(config.mac_key)} != {_KEY_SIZE}:
+        raise ValueError(f"keys of another size than {_KEY_SIZE}")
+    if fields["block_size_bytes"] != BLOCK_SIZE or fields["cipher"] is not None:
+        raise ValueError(f"blocks of {fields['block_size_bytes']}, cipher {fields['cipher']}")
+    return config

@@ -1,0 +1,195 @@
+"""Manifests, voids and tombstones in the store: which backups there are.
+
+A manifest's key holds at most one of two objects, for ever: the manifest (the backup is committed)
+or a void (it never can be, or it was purged).  Both are put create-only, so exactly one wins.
+
+    manifests/2026-01/00000001-<backup>                     manifest, or void
+    manifests/2026-01/00000001-<backup>.tombstone-0001      deleted
+    manifests/2026-01/00000001-<backup>.tombstone-0001.end  purged, or undeleted
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from csbs.repository import text_object
+from csbs.repository.errors import BackupMissing, CorruptObject, ObjectExists, ObjectNotFound
+from csbs.repository.manifest import (
+    Manifest,
+    ManifestKeys,
+    decode_manifest,
+    parsed,
+    time_text,
+)
+from csbs.repository.objectstore.base import ObjectStore
+
+_PREFIX = "manifests/"
+_KEY = re.compile(r"(manifests/\d{4}-\d{2}/\d{8}-[0-9a-z-]+)(?:\.tombstone-(\d{4})(\.end)?)?")
+
+
+@dataclass(slots=True)
+class _Listed:
+    """What the listing shows of one key."""
+
+    present: bool = False
+    tombstones: set[int] = field(default_factory=set)
+    ends: set[int] = field(default_factory=set)
+
+
+class ManifestStore:
+    """The manifests of one repository; all methods may be called from several threads."""
+
+    def __init__(self, store: ObjectStore, keys: ManifestKeys) -> None:
+        self._store = store
+        self._keys = keys
+
+    def live(self) -> Iterator[Manifest]:
+        """All backups that are neither deleted nor void.  Raises `CorruptObject`."""
+        for key, listed in sorted(self._listing(_PREFIX).items()):
+            if listed.present and not self._deleted(key, listed):
+                manifest = self._load(key)
+                if manifest is not None:
+                    yield manifest
+
+    def get(self, key: str) -> Manifest:
+        """The backup under `key`.
+
+        Raises `BackupMissing` if it is absent, void or deleted, and `CorruptObject`.
+        """
+        listed = self._listing(key).get(key, _Listed())
+        manifest = None
+        if listed.present and not self._deleted(key, listed):
+            manifest = self._load(key)
+        if manifest is None:
+            raise BackupMissing(backup_of_key(key))
+        return manifest
+
+    def fence(self, key: str, backup_id: str) -> bool:
+        """Puts a void, unless something is there; False: a manifest is.  Raises `CorruptObject`."""
+        try:
+            self._store.put(key, [_void(backup_id, "aborted")], use_reserve=True)
+        except ObjectExists:
+            return self._load(key) is None
+        return True
+
+    def is_void(self, key: str) -> bool:
+        """Whether the object under `key` is a void.  Raises `CorruptObject`."""
+        return self._load(key) is None
+
+    def delete(self, key: str, backup_id: str, deleted_at: datetime) -> None:
+        """Puts a tombstone, unless there is a standing one or the backup is void.
+
+        A damaged manifest can be deleted too.  Raises `BackupMissing`.
+        """
+        try:
+            magic = text_object.magic_of(self._store.get(key, size=text_object.HEAD_SIZE))
+        except ObjectNotFound as error:
+            raise BackupMissing(backup_id) from error
+        if magic == text_object.VOID_MAGIC:
+            return
+        listed = self._listing(key).get(key, _Listed())
+        if self._deleted(key, listed):
+            return
+        number = max(listed.tombstones, default=0) + 1
+        fields = {"backup_id": backup_id, "deleted_at": time_text(deleted_at)}
+        tombstone = text_object.encode(text_object.TOMBSTONE_MAGIC, fields)
+        try:
+            self._store.put(_tombstone_key(key, number), [tombstone], use_reserve=True)
+        except ObjectExists:
+            return  # somebody else deleted it in this moment
+
+    def purge(self) -> int:
+        """Ends all standing tombstones and voids their manifests; returns how many were voided.
+
+        The end comes first: it decides against an undelete.  A crash in between is mended by the
+        next purge.
+        """
+        purged = 0
+        for key, listed in sorted(self._listing(_PREFIX).items()):
+            if not listed.tombstones:
+                continue
+            number = max(listed.tombstones)
+            if number not in listed.ends:
+                self._end(key, number)
+            if self._ended_as(key, number) == "purged" and self._void_purged(key):
+                purged += 1
+        return purged
+
+    def _void_purged(self, key: str) -> bool:
+        try:
+            head = self._store.get(key, size=text_object.HEAD_SIZE)
+        except ObjectNotFound:
+            head = b""  # the manifest itself was lost; a late commit is fenced all the same
+        if text_object.magic_of(head) == text_object.VOID_MAGIC:
+            return False
+        self._store.replace(key, _void(backup_of_key(key), "purged"))
+        return True
+
+    def _end(self, key: str, number: int) -> None:
+        end = text_object.encode(text_object.TOMBSTONE_END_MAGIC, {"end": "purged"})
+        try:
+            self._store.put(f"{_tombstone_key(key, number)}.end", [end], use_reserve=True)
+        except ObjectExists:
+            return  # an undelete won
+
+    def _deleted(self, key: str, listed: _Listed) -> bool:
+        if not listed.tombstones:
+            return False
+        number = max(listed.tombstones)
+        return number not in listed.ends or self._ended_as(key, number) == "purged"
+
+    def _ended_as(self, key: str, number: int) -> str:
+        name = f"{_tombstone_key(key, number)}.end"
+        fields = text_object.decode(name, text_object.TOMBSTONE_END_MAGIC, self._store.get(name))
+        end = parsed(name, fields, lambda each: str(each["end"]))
+        if end not in ("purged", "undeleted"):
+            raise CorruptObject(name, "purged or undeleted", end)
+        return end
+
+    def _load(self, key: str) -> Manifest | None:
+        """The manifest; None for a void, or where it vanished since it was listed."""
+        try:
+            data = self._store.get(key)
+        except ObjectNotFound:
+            return None
+        if text_object.magic_of(data) == text_object.VOID_MAGIC:
+            text_object.decode(key, text_object.VOID_MAGIC, data)
+            return None
+        return decode_manifest(key, data, self._keys)
+
+    def _listing(self, prefix: str) -> dict[str, _Listed]:
+        found: dict[str, _Listed] = {}
+        for each in self._store.list(prefix):
+            match = _KEY.fullmatch(each.key)
+            if match is None:
+                continue
+            listed = found.setdefault(match[1], _Listed())
+            if match[2] is None:
+                listed.present = True
+            elif match[3] is None:
+                listed.tombstones.add(int(match[2]))
+            else:
+                listed.ends.add(int(match[2]))
+        return found
+
+
+def manifest_key(owner: int, backup_id: str, started_at: datetime) -> str:
+    """The key of this backup's manifest, known from its beginning."""
+    return f"{_PREFIX}{started_at.astimezone(UTC):%Y-%m}/{owner:08d}-{backup_id}"
+
+
+def backup_of_key(key: str) -> str:
+    """The backup's id, from its manifest's key."""
+    return key.rpartition("/")[2].partition("-")[2]
+
+
+def _tombstone_key(key: str, number: int) -> str:
+    return f"{key}.tombstone-{number:04d}"
+
+
+def _void(backup_id: str, reason: str) -> bytes:
+    fields = {"backup_id": backup_id, "reason": reason}
+    return text_object.encode(text_object.VOID_MAGIC, fields)

@@ -1,0 +1,176 @@
+"""Reads maps: nodes by address, and walks that load only what they must."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from csbs.repository.errors import CorruptObject
+from csbs.repository.manifest import Image
+from csbs.repository.node import (
+    FANOUT,
+    HOLE,
+    STORED,
+    Address,
+    Node,
+    PackTable,
+    blocks_below,
+    decode_node,
+)
+from csbs.repository.pack import Kind, pack_key
+from csbs.repository.pack_reader import PackReader
+
+#: One leaf is 4 kB; a batch of blocks touches one or two.
+_LEAVES_MAX = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a node says of one child; `pack` is a number of the reader's table."""
+
+    state: int
+    pack: int = 0
+    slot: int = 0
+
+
+HOLE_ENTRY = Entry(HOLE)
+
+
+class MapReader:
+    """Nodes of maps, their pack ids as numbers of `table`; for one thread at a time."""
+
+    def __init__(self, packs: PackReader, table: PackTable) -> None:
+        self._packs = packs
+        self.table = table
+
+    def root(self, image: Image) -> Entry:
+        """The image's root as an entry, as if a node above it named it."""
+        if image.root is None:
+            return HOLE_ENTRY
+        return Entry(STORED, self.table.number(image.root.pack_id), image.root.slot)
+
+    def address(self, entry: Entry) -> Address:
+        """Where the node or block of this (stored) entry is."""
+        return Address(self.table.pack_id(entry.pack), entry.slot)
+
+    def node(self, level: int, entry: Entry) -> Node:
+        """The node of this level that `entry` stands for; made up where it is not stored.
+
+        Raises `MissingPack`, `CorruptObject`.
+        """
+        if entry.state != STORED:
+            return Node.uniform(level, entry.state)
+        address = self.address(entry)
+        name = f"{pack_key(address.pack_id)} slot {address.slot}"
+        node = decode_node(name, self._packs.frame(address, Kind.NODE), self.table)
+        if node.level != level:
+            raise CorruptObject(name, f"a node of level {level}", f"one of level {node.level}")
+        return node
+
+    def count_stored(self, level: int, entry: Entry) -> int:
+        """Number of stored blocks below an entry for a node of this level."""
+        if entry.state != STORED:
+            return 0
+        node = self.node(level, entry)
+        if level == 0:
+            return int((node.states == STORED).sum())
+        return sum(self.count_stored(level - 1, child) for child in stored_entries(node))
+
+    def leaves(
+        self, level: int, entry: Entry, first_block: int, end_block: int
+    ) -> Iterator[tuple[int, int, Entry | Node]]:
+        """What lies below, in order: (first, end, leaf), or (first, end, entry) where it is alike.
+
+        Only what overlaps the range of blocks is loaded; pieces are not cut to the range.
+        Neighbouring children that are uniform alike come as one piece.
+        """
+        yield from self._leaves(level, entry, 0, (first_block, end_block))
+
+    def _leaves(
+        self, level: int, entry: Entry, base: int, wanted: tuple[int, int]
+    ) -> Iterator[tuple[int, int, Entry | Node]]:
+        span = blocks_below(level + 1)
+        if base >= wanted[1] or base + span <= wanted[0]:
+            return
+        if entry.state != STORED:
+            yield base, base + span, entry
+            return
+        node = self.node(level, entry)
+        if level == 0:
+            yield base, base + FANOUT, node
+            return
+        below = blocks_below(level)
+        for start, end in runs_of(node.states):
+            if node.states[start] != STORED:
+                piece = Entry(int(node.states[start]))
+                if base + start * below < wanted[1] and base + end * below > wanted[0]:
+                    yield base + start * below, base + end * below, piece
+                continue
+            for index in range(start, end):
+                child = entry_of(node, index)
+                yield from self._leaves(level - 1, child, base + index * below, wanted)
+
+
+class ParentBlocks:
+    """Looks up the addresses that a parent image has; for several threads."""
+
+    def __init__(self, packs: PackReader, image: Image) -> None:
+        self._reader = MapReader(packs, PackTable())
+        self._image = image
+        self._leaves: OrderedDict[int, Node] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def addresses(self, first_block: int, count: int) -> list[Address | None]:
+        """For each block its address in the parent; None if it is not stored there.
+
+        Raises `MissingPack`, `CorruptObject`.
+        """
+        found: list[Address | None] = []
+        with self._lock:
+            for block in range(first_block, first_block + count):
+                entry = entry_of(self._leaf(block // FANOUT), block % FANOUT)
+                found.append(self._reader.address(entry) if entry.state == STORED else None)
+        return found
+
+    def _leaf(self, number: int) -> Node:
+        leaf = self._leaves.get(number)
+        if leaf is None:
+            leaf = self._load(number)
+            self._leaves[number] = leaf
+            if len(self._leaves) > _LEAVES_MAX:
+                self._leaves.popitem(last=False)
+        return leaf
+
+    def _load(self, number: int) -> Node:
+        block = number * FANOUT
+        level, entry = self._image.level, self._reader.root(self._image)
+        if block >= blocks_below(level + 1):
+            return Node.uniform(0, HOLE)
+        while level > 0 and entry.state == STORED:
+            node = self._reader.node(level, entry)
+            entry = entry_of(node, block // blocks_below(level) % FANOUT)
+            level -= 1
+        return self._reader.node(0, entry)
+
+
+def entry_of(node: Node, index: int) -> Entry:
+    """One entry of a node."""
+    return Entry(int(node.states[index]), int(node.packs[index]), int(node.slots[index]))
+
+
+def stored_entries(node: Node, start: int = 0, end: int = FANOUT) -> list[Entry]:
+    """The stored entries of a node, of those from `start` to before `end`."""
+    stored = np.flatnonzero(node.states[start:end] == STORED)
+    return [entry_of(node, start + int(index)) for index in stored]
+
+
+def runs_of(states: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> Iterator[tuple[int, int]]:
+    """Half-open ranges of neighbours that are alike."""
+    edges = np.flatnonzero(np.diff(states)) + 1
+    bounds = [0, *(int(edge) for edge in edges), len(states)]
+    yield from pairwise(bounds)

@@ -1,0 +1,176 @@
+"""Reads packs: footers through a bounded cache, frames with their digests checked."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from blake3 import blake3
+
+from csbs.repository.errors import CorruptObject, MissingPack, ObjectNotFound
+from csbs.repository.node import Address
+from csbs.repository.objectstore.base import ObjectStore
+from csbs.repository.pack import (
+    TRAILER_SIZE,
+    Footer,
+    Kind,
+    Trailer,
+    decode_footer,
+    decode_frame,
+    decode_trailer,
+    pack_key,
+)
+
+#: Some 600 footers of full packs; a restore or rescan of an aged disk goes to and fro among them.
+CACHE_SIZE_MAX = 64 * 1024 * 1024
+
+#: Trailer and footer of a full pack in one read, most of the time.
+_TAIL_SIZE = 64 * 1024
+
+#: What a slot costs in a cached footer: six columns of eight bytes, and the digest.
+_SLOT_SIZE = 6 * 8 + 32
+_FOOTER_SIZE = 1024
+
+
+class PackReader:
+    """The packs of one repository; may be used by several threads.
+
+    Every method raises `MissingPack` if the pack is gone, and `CorruptObject` if it is damaged.
+    """
+
+    def __init__(
+        self, store: ObjectStore, digest_key: bytes, *, cache_size_max: int = CACHE_SIZE_MAX
+    ) -> None:
+        """`cache_size_max` bounds, in bytes, the footers that are kept."""
+        self._store = store
+        self._digest_key = digest_key
+        self._cache: OrderedDict[bytes, Footer] = OrderedDict()
+        self._cache_size = 0
+        self._cache_size_max = cache_size_max
+        self._lock = threading.Lock()
+
+    def digest(self, plain: bytes | memoryview) -> bytes:
+        """Digest of a block or node of this repository."""
+        return blake3(plain, key=self._digest_key).digest()
+
+    def footer(self, pack_id: bytes) -> Footer:
+        """The pack's footer, perhaps from the cache."""
+        with self._lock:
+            found = self._cache.get(pack_id)
+            if found is not None:
+                self._cache.move_to_end(pack_id)
+                return found
+        footer = self._load_footer(pack_id)
+        with self._lock:
+            if pack_id not in self._cache:
+                self._cache[pack_id] = footer
+                self._cache_size += _size(footer)
+            while self._cache_size > self._cache_size_max and len(self._cache) > 1:
+                self._cache_size -= _size(self._cache.popitem(last=False)[1])
+        return footer
+
+    def forget(self, pack_ids: Iterable[bytes]) -> None:
+        """Drops these from the cache: they were deleted."""
+        with self._lock:
+            for pack_id in pack_ids:
+                footer = self._cache.pop(pack_id, None)
+                self._cache_size -= 0 if footer is None else _size(footer)
+
+    def trailer(self, pack_id: bytes) -> tuple[Trailer, int]:
+        """The pack's trailer and size, asked of the store anew."""
+        key = pack_key(pack_id)
+        try:
+            size_bytes = self._store.size(key)
+            data = self._store.get(key, offset=max(0, size_bytes - TRAILER_SIZE))
+        except ObjectNotFound as error:
+            raise MissingPack(pack_id.hex()) from error
+        return _checked_trailer(pack_id, data[-TRAILER_SIZE:], size_bytes), size_bytes
+
+    def find(self, address: Address, kind: Kind) -> bytes | None:
+        """Digest of the frame at this address; None if there is none, or of another kind."""
+        footer = self.footer(address.pack_id)
+        position = footer.position(address.slot)
+        if position is None or footer.kinds[position] != kind:
+            return None
+        return footer.digest(position)
+
+    def frame(self, address: Address, kind: Kind) -> bytes:
+        """Plain bytes of the frame, which has this digest."""
+        footer = self.footer(address.pack_id)
+        position = footer.position(address.slot)
+        if position is None:
+            raise _no_slot(address)
+        offset, size = int(footer.offsets[position]), int(footer.sizes[position])
+        return self.frames(address.pack_id, offset, size, [(address.slot, kind)])[0]
+
+    def frames(
+        self, pack_id: bytes, offset: int, size: int, wanted: Sequence[tuple[int, Kind]]
+    ) -> list[bytes]:
+        """Plain bytes of these slots, which lie in this range of the pack, by one read."""
+        footer = self.footer(pack_id)
+        try:
+            data = memoryview(self._store.get(pack_key(pack_id), offset=offset, size=size))
+        except ObjectNotFound as error:
+            raise MissingPack(pack_id.hex()) from error
+        return [
+            self._decoded(footer, Address(pack_id, slot), kind, (data, offset))
+            for slot, kind in wanted
+        ]
+
+    def _decoded(
+        self, footer: Footer, address: Address, kind: Kind, read: tuple[memoryview, int]
+    ) -> bytes:
+        data, data_offset = read
+        name = f"{pack_key(address.pack_id)} slot {address.slot}"
+        position = footer.position(address.slot)
+        if position is None:
+            raise _no_slot(address)
+        if footer.kinds[position] != kind:
+            raise CorruptObject(name, f"kind {int(kind)}", f"kind {footer.kinds[position]}")
+        start = int(footer.offsets[position]) - data_offset
+        size = int(footer.sizes[position])
+        stored = data[start : start + size]
+        if len(stored) != size:
+            raise CorruptObject(name, f"{size} bytes", f"{len(stored)} bytes")
+        plain = decode_frame(
+            name, int(footer.codecs[position]), stored, int(footer.plain_sizes[position])
+        )
+        if self.digest(plain) != footer.digest(position):
+            raise CorruptObject(name, f"digest {footer.digest(position).hex()}", "another")
+        return plain
+
+    def _load_footer(self, pack_id: bytes) -> Footer:
+        key = pack_key(pack_id)
+        try:
+            size_bytes = self._store.size(key)
+            tail_offset = max(0, size_bytes - _TAIL_SIZE)
+            tail = self._store.get(key, offset=tail_offset)
+            trailer = _checked_trailer(pack_id, tail[-TRAILER_SIZE:], size_bytes)
+            if trailer.footer_offset >= tail_offset:
+                start = trailer.footer_offset - tail_offset
+                data = tail[start : start + trailer.footer_size]
+            else:
+                data = self._store.get(key, offset=trailer.footer_offset, size=trailer.footer_size)
+        except ObjectNotFound as error:
+            raise MissingPack(pack_id.hex()) from error
+        return decode_footer(key, trailer, data)
+
+
+def _checked_trailer(pack_id: bytes, data: bytes, size_bytes: int) -> Trailer:
+    key = pack_key(pack_id)
+    trailer = decode_trailer(key, data)
+    if trailer.pack_id != pack_id:
+        raise CorruptObject(key, f"pack {pack_id.hex()}", f"pack {trailer.pack_id.hex()}")
+    end = trailer.footer_offset + trailer.footer_size + TRAILER_SIZE
+    if end != size_bytes:
+        raise CorruptObject(key, f"{end} bytes", f"{size_bytes} bytes")
+    return trailer
+
+
+def _no_slot(address: Address) -> CorruptObject:
+    return CorruptObject(pack_key(address.pack_id), f"a slot {address.slot}", "none")
+
+
+def _size(footer: Footer) -> int:
+    return _FOOTER_SIZE + _SLOT_SIZE * len(footer.slots)

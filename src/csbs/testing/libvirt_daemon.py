@@ -1,0 +1,111 @@
+"""A libvirtd that answers at qemu:///system, for tests and for the demo.
+
+One that answers is used as it is.  Otherwise one is started: by systemd where PID 1 is systemd,
+else libvirtd and virtlogd themselves, with records in a folder, by which a later process (or the
+same) ends exactly what was started here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from csbs.blockio.processes import ProcessRecord, end_process, record_process, run_tool
+from csbs.domain.errors import ToolFailed
+
+log = logging.getLogger(__name__)
+
+URI = "qemu:///system"
+
+#: libvirtd asks QEMU for its abilities at its first start.
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 20.0
+_ANSWER_TIMEOUT_S = 20.0
+#: In the order of their start: libvirtd hands the logs of its servers to virtlogd.
+_DAEMONS = ("virtlogd", "libvirtd")
+_BY_SYSTEMD = "started-by-systemd"
+
+
+def answers() -> bool:
+    """Whether libvirt answers at `URI`."""
+    try:
+        run_tool(["virsh", "-c", URI, "uri"], doing="asking", timeout_s=_ANSWER_TIMEOUT_S)
+    except ToolFailed:
+        return False
+    return True
+
+
+def ensure_libvirt(folder: Path) -> bool:
+    """Starts libvirt unless it answers already; True if it was started.
+
+    `folder` gets the records for `stop_libvirt`.  Raises `ToolFailed` if it does not come up.
+    """
+    if answers():
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    if Path("/proc/1/comm").read_text(encoding="ascii").strip() == "systemd":
+        _systemctl("start")
+        (folder / _BY_SYSTEMD).touch()
+    else:
+        for daemon in _DAEMONS:
+            _start(daemon, folder)
+    if not answers():
+        raise ToolFailed("libvirtd", "starting", f"it runs, and does not answer at {URI}")
+    return True
+
+
+def stop_libvirt(folder: Path) -> list[str]:
+    """Ends what `ensure_libvirt` started with this folder, and says what that was.
+
+    Servers that run are not touched.
+    """
+    ended = []
+    if (folder / _BY_SYSTEMD).exists():
+        _systemctl("stop")
+        (folder / _BY_SYSTEMD).unlink()
+        ended.append("libvirtd (systemd)")
+    for daemon in reversed(_DAEMONS):
+        path = _record_path(folder, daemon)
+        record = ProcessRecord.read(path, program=daemon)
+        if record is not None and end_process(record, timeout_s=_STOP_TIMEOUT_S):
+            ended.append(f"{daemon} (process {record.pid})")
+        path.unlink(missing_ok=True)
+    return ended
+
+
+@contextmanager
+def libvirt_running(folder: Path) -> Iterator[str]:
+    """Libvirt answers during the body; yields its URI, and ends what it started."""
+    ensure_libvirt(folder)
+    try:
+        yield URI
+    finally:
+        stop_libvirt(folder)
+
+
+def _start(daemon: str, folder: Path) -> None:
+    pid_file = folder / f"{daemon}.pid"
+    pid_file.unlink(missing_ok=True)
+    try:
+        run_tool(
+            [daemon, "-d", "-p", str(pid_file)],
+            doing="starting",
+            timeout_s=_START_TIMEOUT_S,
+        )
+    except ToolFailed as error:
+        # Somebody else's may run already: whether libvirt answers is seen at the end.
+        log.warning("a daemon was not started", extra={"daemon": daemon, "why": str(error)})
+        return
+    record_process(int(pid_file.read_text(encoding="ascii")), _record_path(folder, daemon))
+
+
+def _record_path(folder: Path, daemon: str) -> Path:
+    return folder / f"{daemon}.record"
+
+
+def _systemctl(verb: str) -> None:
+    run_tool(
+        ["systemctl", verb, "libvirtd"], doing=f"{verb} of libvirtd", timeout_s=_START_TIMEOUT_S
+    )
