@@ -1,1 +1,44 @@
-"""The storage engine, a library on its own: packs, maps, manifests in an object store."""
+"""The storage engine: backups of disks in an object store, each independent, stored once.
+
+A library on its own:
+
+    repository = Repository.open(store, name="mine", catalog_id=..., clock=utc_now, new_id=new_id)
+    writer = repository.begin(backup_id, started_at=utc_now(), index=ContentIndex(path))
+    image = writer.image("vda", size_bytes, parent=None)
+    image.write(0, image.encoder().encode(0, data))
+    image.finish()
+    manifest = writer.commit(created_at=utc_now(), facts={})
+    repository.reader(manifest.images[0]).read(0, size_bytes)
+"""
+
+from csbs.repository.collect import CollectProgress, CollectReport
+from csbs.repository.content_index import ContentIndex
+from csbs.repository.encoder import BlockEncoder, EncodedBlock
+from csbs.repository.lock import RepositoryLock
+from csbs.repository.manifest import Image, Manifest
+from csbs.repository.node import DAMAGED, HOLE, STORED, ZERO, Address
+from csbs.repository.reader import Fetch, ImageReader, Run
+from csbs.repository.repository import Repository
+from csbs.repository.writer import BackupWriter, ImageWriter
+
+__all__ = [
+    "DAMAGED",
+    "HOLE",
+    "STORED",
+    "ZERO",
+    "Address",
+    "BackupWriter",
+    "BlockEncoder",
+    "CollectProgress",
+    "CollectReport",
+    "ContentIndex",
+    "EncodedBlock",
+    "Fetch",
+    "Image",
+    "ImageReader",
+    "ImageWriter",
+    "Manifest",
+    "Repository",
+    "RepositoryLock",
+    "Run",
+]

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from csbs.repository.node import Address
 
@@ -104,9 +105,7 @@ class ContentIndex:
         for pack_id, digests in packs:
             self.add_pack(pack_id, digests)
 
-    def _run(
-        self, statement: str, values: Sequence[int | bytes]
-    ) -> list[tuple[int, bytes, int]] | list[tuple[int]]:
+    def _run(self, statement: str, values: Sequence[int | bytes]) -> list[tuple[Any, ...]]:
         if self._database is None:
             return []
         try:

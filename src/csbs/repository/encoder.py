@@ -134,8 +134,8 @@ def _blocks_of(data: Bytes) -> list[Bytes]:
 def _nonzero(data: Bytes, count: int) -> list[bool]:
     """For each block whether any byte of it is not zero."""
     whole = len(data) // BLOCK_SIZE
-    words = np.frombuffer(data, np.uint64, whole * BLOCK_SIZE // 8).reshape(whole, -1)
-    nonzero: list[bool] = words.any(axis=1).tolist()
+    words = np.frombuffer(data, np.uint64, whole * BLOCK_SIZE // 8).reshape(whole, BLOCK_SIZE // 8)
+    nonzero: list[bool] = np.any(words, axis=1).tolist()
     if whole < count:
         nonzero.append(bool(np.frombuffer(data, np.uint8, offset=whole * BLOCK_SIZE).any()))
     return nonzero

@@ -161,3 +161,13 @@ class BackupFenced(Refused):
     backup: str
 
     template = "backup {0.backup} was given up by another process and cannot be committed"
+
+
+@dataclass(eq=False)
+class BlockDamaged(Corrupt):
+    """A block that a repair or restore had to give up: the map says so."""
+
+    image: str
+    block: int
+
+    template = "block {0.block} of the image of disk {0.image} is marked as damaged"

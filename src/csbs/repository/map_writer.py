@@ -156,8 +156,6 @@ class MapWriter:
             self._path[level] = self._opened(level, 0, root)
         else:
             self._path[level] = _Open(0, Node.uniform(level, root.state), None)
-            if level == 0:
-                self._count_leaf(self._path[level])
 
     def _grow(self, level: int, root: Entry) -> None:
         """Opens the nodes above the old root, which are at no address yet."""
@@ -291,8 +289,11 @@ def _copy(node: Node) -> Node:
 
 
 def _equal(one: Node, other: Node) -> bool:
-    columns = [(one.states, other.states), (one.packs, other.packs), (one.slots, other.slots)]
-    if not all(np.array_equal(a, b) for a, b in columns):
+    if not (
+        np.array_equal(one.states, other.states)
+        and np.array_equal(one.packs, other.packs)
+        and np.array_equal(one.slots, other.slots)
+    ):
         return False
     if one.allocation is None or other.allocation is None:
         return one.allocation is other.allocation

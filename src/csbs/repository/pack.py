@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -35,6 +34,8 @@ _BASE_COUNT_SIZE = 4
 _SLOT_ENTRY_SIZE = 2 + 1 + 1 + 4 + 4 + 32
 _NO_KEY = bytes(16)
 _NO_SALT = bytes(32)
+#: Frames are joined up to this size; small beside a pack.
+_CHUNK_SIZE = 1024 * 1024
 #: What `zstandard.frame_content_size` answers where the frame does not tell.
 _SIZE_NOT_KNOWN = -1
 
@@ -120,47 +121,79 @@ class Footer:
         return self.digests[32 * position : 32 * position + 32]
 
 
-def encode_header(pack_id: bytes, content: Content) -> bytes:
-    """Header of a new, unencrypted pack."""
-    return _HEADER.pack(HEADER_MAGIC, pack_id, 0, content, 0, _NO_KEY, _NO_SALT)
+class PackBuilder:
+    """Puts a pack together, frame by frame.
 
+    Frames are joined as they come: a thousand small buffers would cost each later step a thousand
+    calls, for every one of which the interpreter's lock is given up and taken again.
+    """
 
-def encode_footer(frames: Sequence[Frame]) -> bytes:
-    """Footer of a new pack, not yet compressed."""
-    return b"".join(
-        (
-            struct.pack("<I", 0),
-            np.arange(len(frames), dtype="<u2").tobytes(),
-            bytes(frame.kind for frame in frames),
-            bytes(frame.codec for frame in frames),
-            np.array([len(frame.data) for frame in frames], dtype="<u4").tobytes(),
-            np.array([frame.plain_size for frame in frames], dtype="<u4").tobytes(),
-            *(frame.digest for frame in frames),
+    def __init__(self, pack_id: bytes, content: Content) -> None:
+        self.pack_id = pack_id
+        self.content = content
+        self.digests: list[bytes] = []
+        self.size_bytes = 0
+        self._chunks = [bytearray(_encode_header(pack_id, content))]
+        self._kinds = bytearray()
+        self._codecs = bytearray()
+        self._sizes: list[int] = []
+        self._plain_sizes: list[int] = []
+
+    @property
+    def slot_count(self) -> int:
+        """Number of frames so far."""
+        return len(self.digests)
+
+    def add(self, frame: Frame) -> int:
+        """Adds a frame; returns its slot."""
+        assert self.slot_count < SLOTS_MAX, self.slot_count
+        if len(self._chunks[-1]) >= _CHUNK_SIZE:
+            self._chunks.append(bytearray())
+        self._chunks[-1] += frame.data
+        self.size_bytes += len(frame.data)
+        self._kinds.append(frame.kind)
+        self._codecs.append(frame.codec)
+        self._sizes.append(len(frame.data))
+        self._plain_sizes.append(frame.plain_size)
+        self.digests.append(frame.digest)
+        return self.slot_count - 1
+
+    def finish(self) -> list[Bytes]:
+        """All parts of the pack, in order; the last is its check."""
+        plain_footer = self._plain_footer()
+        footer = zstandard.ZstdCompressor(level=1).compress(plain_footer)
+        trailer = _TRAILER.pack(
+            TRAILER_MAGIC,
+            self.pack_id,
+            0,
+            self.slot_count,
+            HEADER_SIZE + self.size_bytes,
+            len(footer),
+            len(plain_footer),
+            blake3(footer).digest(),
         )
-    )
+        parts: list[Bytes] = [*self._chunks, footer, trailer]
+        check = blake3()
+        for part in parts:
+            check.update(part)
+        return [*parts, check.digest()]
+
+    def _plain_footer(self) -> bytes:
+        return b"".join(
+            (
+                struct.pack("<I", 0),
+                np.arange(self.slot_count, dtype="<u2").tobytes(),
+                self._kinds,
+                self._codecs,
+                np.array(self._sizes, dtype="<u4").tobytes(),
+                np.array(self._plain_sizes, dtype="<u4").tobytes(),
+                *self.digests,
+            )
+        )
 
 
-def encode_pack(pack_id: bytes, content: Content, frames: Sequence[Frame]) -> list[bytes]:
-    """All parts of a new pack, in order."""
-    plain_footer = encode_footer(frames)
-    footer = zstandard.ZstdCompressor(level=1).compress(plain_footer)
-    header = encode_header(pack_id, content)
-    trailer = _TRAILER.pack(
-        TRAILER_MAGIC,
-        pack_id,
-        0,
-        len(frames),
-        len(header) + sum(len(frame.data) for frame in frames),
-        len(footer),
-        len(plain_footer),
-        blake3(footer).digest(),
-    )
-    parts = [header, *(frame.data for frame in frames), footer, trailer]
-    check = blake3()
-    for part in parts:
-        check.update(part)
-    parts.append(check.digest())
-    return parts
+def _encode_header(pack_id: bytes, content: Content) -> bytes:
+    return _HEADER.pack(HEADER_MAGIC, pack_id, 0, content, 0, _NO_KEY, _NO_SALT)
 
 
 def decode_trailer(name: str, data: bytes) -> Trailer:
@@ -170,7 +203,17 @@ def decode_trailer(name: str, data: bytes) -> Trailer:
     magic, *fields = _TRAILER.unpack_from(data)
     if magic != TRAILER_MAGIC:
         raise CorruptObject(name, repr(TRAILER_MAGIC), repr(magic))
-    trailer = Trailer(*fields, check=data[_TRAILER.size :])
+    pack_id, generation, slot_count, *footer, footer_check = fields
+    trailer = Trailer(
+        pack_id,
+        generation,
+        slot_count,
+        footer[0],
+        footer[1],
+        footer[2],
+        footer_check,
+        data[_TRAILER.size :],
+    )
     plain_size = _BASE_COUNT_SIZE + _SLOT_ENTRY_SIZE * trailer.slot_count
     if trailer.slot_count > SLOTS_MAX or trailer.footer_plain_size != plain_size:
         raise CorruptObject(

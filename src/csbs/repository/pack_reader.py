@@ -10,7 +10,7 @@ from blake3 import blake3
 
 from csbs.repository.errors import CorruptObject, MissingPack, ObjectNotFound
 from csbs.repository.node import Address
-from csbs.repository.objectstore.base import ObjectStore
+from csbs.repository.objectstore.base import Bytes, ObjectStore
 from csbs.repository.pack import (
     TRAILER_SIZE,
     Footer,
@@ -50,7 +50,7 @@ class PackReader:
         self._cache_size_max = cache_size_max
         self._lock = threading.Lock()
 
-    def digest(self, plain: bytes | memoryview) -> bytes:
+    def digest(self, plain: Bytes) -> bytes:
         """Digest of a block or node of this repository."""
         return blake3(plain, key=self._digest_key).digest()
 

@@ -25,8 +25,10 @@ innodb_log_file_size = 16M
 innodb_buffer_pool_size = 64M
 innodb_use_native_aio = 0
 END
-# The first start makes the log anew, in its new size.
-rm -f "$root"/var/lib/mysql/ib_logfile* "$root"/var/lib/mysql/aria_log.*
+# Made anew, with these settings.
+rm -rf "$root"/var/lib/mysql/*
+chroot "$root" mariadb-install-db --user=mysql --auth-root-authentication-method=socket \
+    --skip-test-db > /dev/null
 
 # Debian's unit checks and upgrades all tables at each start: minutes without KVM.
 mkdir -p "$root/etc/systemd/system/mariadb.service.d"

@@ -1,0 +1,162 @@
+"""Collection: frees the space of packs that no live backup names.
+
+    1  purge    end tombstones, void their manifests          deleted backups can never come back
+    2  list     all packs there are
+    3  mark     from the root of each live image, each node once
+    4  forget   packs without a mark leave the content index
+    5  delete   those packs
+
+The caller holds the exclusive lock, so no pack is being written and no parent is in use.  A crash
+anywhere leaves only work for the next collection.  If a live map cannot be read, nothing is
+deleted: what it names is not known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from csbs.repository.content_index import ContentIndex
+from csbs.repository.errors import CorruptObject, MissingPack
+from csbs.repository.manifest import Image
+from csbs.repository.manifest_store import ManifestStore
+from csbs.repository.map_reader import MapReader, entry_of
+from csbs.repository.node import STORED, Node, PackTable
+from csbs.repository.objectstore.base import ObjectInfo, ObjectStore
+from csbs.repository.pack import SLOTS_MAX
+from csbs.repository.pack_reader import PackReader
+
+_PACK_KEY = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30})")
+_MARKS_SIZE = SLOTS_MAX // 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectProgress:
+    """How far a phase (`mark`, `delete`) has come, in its own units."""
+
+    phase: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectReport:
+    """What a collection freed, and what is left.
+
+    `dead_bytes` is what unmarked frames take in packs that are kept.
+    """
+
+    backups_purged: int
+    packs_deleted: int
+    freed_bytes: int
+    kept_packs: int
+    kept_bytes: int
+    dead_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectParts:
+    """What a collection works with."""
+
+    store: ObjectStore
+    packs: PackReader
+    manifests: ManifestStore
+    index: ContentIndex
+    progress: Callable[[CollectProgress], None]
+
+
+def collect(parts: CollectParts) -> CollectReport:
+    """Runs one collection.  Raises `MissingPack`, `CorruptObject`, and what the store raises."""
+    parts.store.clear_leftovers()
+    purged = parts.manifests.purge()
+    listed = {
+        bytes.fromhex(match[2]): each
+        for each in parts.store.list("packs/")
+        if (match := _PACK_KEY.fullmatch(each.key))
+    }
+    images = [image for manifest in parts.manifests.live() for image in manifest.images]
+    marks = _Marks(parts.packs)
+    for done, image in enumerate(images):
+        parts.progress(CollectProgress(phase="mark", done=done, total=len(images)))
+        marks.add(image)
+    dead = {pack_id: each for pack_id, each in listed.items() if not marks.has(pack_id)}
+    parts.index.drop_packs(dead)
+    parts.packs.forget(dead)
+    _delete(parts, list(dead.values()))
+    kept = {pack_id: each for pack_id, each in listed.items() if pack_id not in dead}
+    return CollectReport(
+        backups_purged=purged,
+        packs_deleted=len(dead),
+        freed_bytes=sum(each.size_bytes for each in dead.values()),
+        kept_packs=len(kept),
+        kept_bytes=sum(each.size_bytes for each in kept.values()),
+        dead_bytes=sum(_dead_bytes(parts.packs, marks, pack_id) for pack_id in kept),
+    )
+
+
+def _delete(parts: CollectParts, dead: Sequence[ObjectInfo]) -> None:
+    for done, each in enumerate(dead):
+        parts.progress(CollectProgress(phase="delete", done=done, total=len(dead)))
+        parts.store.delete(each.key)
+
+
+def _dead_bytes(packs: PackReader, marks: _Marks, pack_id: bytes) -> int:
+    try:
+        footer = packs.footer(pack_id)
+    except (MissingPack, CorruptObject):
+        return 0  # an estimate; verification finds and names damage
+    marked = marks.of(pack_id)[footer.slots]
+    return int(footer.sizes[~marked].sum())
+
+
+class _Marks:
+    """One bit for each slot that a live image names, nodes and blocks alike."""
+
+    def __init__(self, packs: PackReader) -> None:
+        self._table = PackTable()
+        self._maps = MapReader(packs, self._table)
+        self._bits = np.zeros((1024, _MARKS_SIZE), np.uint8)
+        self._count = 0
+
+    def add(self, image: Image) -> None:
+        """Marks all that the image names."""
+        root = self._maps.root(image)
+        if root.state != STORED:
+            return
+        node = Node.uniform(image.level + 1, 0)  # as if it were named by a node above
+        node.states[0], node.packs[0], node.slots[0] = root.state, root.pack, root.slot
+        self._mark_below(node)
+
+    def has(self, pack_id: bytes) -> bool:
+        """Whether any slot of the pack is marked."""
+        return bool(self.of(pack_id).any())
+
+    def of(self, pack_id: bytes) -> npt.NDArray[np.bool_]:
+        """For each possible slot of the pack whether it is marked."""
+        number = self._table.number(pack_id)
+        self._reserve(number)
+        return np.unpackbits(self._bits[number], bitorder="little").astype(np.bool_)
+
+    def _mark_below(self, node: Node) -> None:
+        stored = np.flatnonzero(node.states == STORED)
+        packs, slots = node.packs[stored], node.slots[stored]
+        if not len(stored):
+            return
+        if int(slots.max()) >= SLOTS_MAX:
+            raise CorruptObject("a map node", f"slots below {SLOTS_MAX}", str(int(slots.max())))
+        self._reserve(int(packs.max()))
+        bits = np.left_shift(1, slots % 8).astype(np.uint8)
+        marked = (self._bits[packs, slots // 8] & bits) != 0
+        np.bitwise_or.at(self._bits, (packs, slots // 8), bits)
+        if node.level == 0:
+            return
+        for index in stored[~marked]:  # what was marked was walked before
+            self._mark_below(self._maps.node(node.level - 1, entry_of(node, int(index))))
+
+    def _reserve(self, number: int) -> None:
+        while number >= len(self._bits):
+            self._bits = np.vstack((self._bits, np.zeros_like(self._bits)))

@@ -1,0 +1,221 @@
+"""Reads images: what is where, the plan of one pass over all bytes, and the bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from csbs.domain.extents import BLOCK_SIZE, block_count
+from csbs.repository.errors import BlockDamaged, CorruptObject
+from csbs.repository.manifest import Image
+from csbs.repository.map_reader import Entry, MapReader, runs_of
+from csbs.repository.node import DAMAGED, FANOUT, HOLE, STORED, Address, Node, PackTable
+from csbs.repository.pack import Kind, pack_key
+from csbs.repository.pack_reader import PackReader
+
+FETCH_SIZE_MAX = 4 * 1024 * 1024
+
+#: One read of a little too much costs less than two reads.
+_GAP_SIZE_MAX = 64 * 1024
+
+#: Blocks that are planned together: 256 MiB of disk, so packs stream, and a plan stays small.
+_WINDOW_BLOCKS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring blocks in one state: `HOLE`, `ZERO`, `STORED` or `DAMAGED`."""
+
+    first_block: int
+    end_block: int
+    state: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """One contiguous read of a pack, and the blocks that come of it: (block, slot)."""
+
+    pack_id: bytes
+    offset_bytes: int
+    size_bytes: int
+    blocks: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the frame of one block is."""
+
+    pack_id: bytes
+    slot: int
+    offset: int
+    end: int
+    block: int
+
+
+class ImageReader:
+    """Reads one image; all methods may be called from several threads.
+
+    All raise `MissingPack` and `CorruptObject`, and where bytes are read `BlockDamaged`.
+    """
+
+    def __init__(self, packs: PackReader, image: Image) -> None:
+        self._packs = packs
+        self._image = image
+        self._block_count = block_count(image.size_bytes)
+
+    @property
+    def image(self) -> Image:
+        """The image that is read."""
+        return self._image
+
+    def read(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """The bytes of the range; fewer where the disk ends before.  For small ranges."""
+        end_bytes = min(offset_bytes + size_bytes, self._image.size_bytes)
+        if offset_bytes >= end_bytes:
+            return b""
+        first, end = offset_bytes // BLOCK_SIZE, block_count(end_bytes)
+        data = bytearray((end - first) * BLOCK_SIZE)
+        maps = MapReader(self._packs, PackTable())
+        for start, piece_end, piece in self._pieces(maps, first, end):
+            if not isinstance(piece, Node):
+                continue
+            for block in range(start, piece_end):
+                plain = self._block(maps, piece, block)
+                if plain is not None:
+                    at = (block - first) * BLOCK_SIZE
+                    data[at : at + BLOCK_SIZE] = plain
+        return bytes(data[offset_bytes - first * BLOCK_SIZE : end_bytes - first * BLOCK_SIZE])
+
+    def state(self, block: int) -> int:
+        """State of one block."""
+        for _, _, piece in self._pieces(MapReader(self._packs, PackTable()), block, block + 1):
+            return int(piece.states[block % FANOUT]) if isinstance(piece, Node) else piece.state
+        return HOLE
+
+    def runs(self) -> Iterator[Run]:
+        """All blocks of the disk in ascending order, neighbours of one state as one run."""
+        current: Run | None = None
+        for run in self._raw_runs():
+            if current is not None and current.state == run.state:
+                current = replace(current, end_block=run.end_block)
+                continue
+            if current is not None:
+                yield current
+            current = run
+        if current is not None:
+            yield current
+
+    def fetches(self, *, fetch_size_max: int = FETCH_SIZE_MAX) -> Iterator[Fetch]:
+        """The plan of one pass over all stored blocks, roughly in ascending order.
+
+        A fetch has at most `fetch_size_max` bytes, or one frame.
+        """
+        maps = MapReader(self._packs, PackTable())
+        window: list[_Place] = []
+        for start, end, piece in self._pieces(maps, 0, self._block_count):
+            if isinstance(piece, Node):
+                window.extend(self._places(maps, piece, start, end))
+            if len(window) >= _WINDOW_BLOCKS:
+                yield from _merged(window, fetch_size_max)
+                window = []
+        yield from _merged(window, fetch_size_max)
+
+    def load(self, fetch: Fetch) -> list[tuple[int, bytes]]:
+        """The plain bytes of each block of the fetch, each checked against its digest."""
+        slots = sorted({slot for _, slot in fetch.blocks})
+        plain = self._packs.frames(
+            fetch.pack_id,
+            fetch.offset_bytes,
+            fetch.size_bytes,
+            [(slot, Kind.BLOCK) for slot in slots],
+        )
+        by_slot = dict(zip(slots, plain, strict=True))
+        return [(block, by_slot[slot]) for block, slot in fetch.blocks]
+
+    def _raw_runs(self) -> Iterator[Run]:
+        maps = MapReader(self._packs, PackTable())
+        for start, end, piece in self._pieces(maps, 0, self._block_count):
+            if isinstance(piece, Node):
+                base = start - start % FANOUT
+                for low, high in runs_of(piece.states[start - base : end - base]):
+                    yield Run(start + low, start + high, int(piece.states[start - base + low]))
+            else:
+                yield Run(start, end, piece.state)
+
+    def _pieces(
+        self, maps: MapReader, first: int, end: int
+    ) -> Iterator[tuple[int, int, Entry | Node]]:
+        """Leaves and uniform pieces, cut to the range and to the disk."""
+        end = min(end, self._block_count)
+        root = maps.root(self._image)
+        for low, high, piece in maps.leaves(self._image.level, root, first, end):
+            start, stop = max(low, first), min(high, end)
+            if start < stop:
+                yield start, stop, piece
+
+    def _block(self, maps: MapReader, leaf: Node, block: int) -> bytes | None:
+        index = block % FANOUT
+        state = int(leaf.states[index])
+        if state == DAMAGED:
+            raise BlockDamaged(self._image.id, block)
+        if state != STORED:
+            return None
+        address = Address(maps.table.pack_id(int(leaf.packs[index])), int(leaf.slots[index]))
+        return self._packs.frame(address, Kind.BLOCK)
+
+    def _places(self, maps: MapReader, leaf: Node, start: int, end: int) -> Iterator[_Place]:
+        base = start - start % FANOUT
+        states = leaf.states[start - base : end - base]
+        if bool((states == DAMAGED).any()):
+            raise BlockDamaged(self._image.id, start + int(np.argmax(states == DAMAGED)))
+        stored = np.flatnonzero(states == STORED) + (start - base)
+        packs, slots = leaf.packs[stored], leaf.slots[stored]
+        for number in np.unique(packs):
+            pack_id = maps.table.pack_id(int(number))
+            footer = self._packs.footer(pack_id)
+            chosen = packs == number
+            wanted = slots[chosen].astype(np.int64)
+            positions = np.searchsorted(footer.slots, wanted)
+            known = positions < len(footer.slots)
+            if not bool(known.all()) or bool((footer.slots[positions] != wanted).any()):
+                raise CorruptObject(pack_key(pack_id), "the slots that a map names", "fewer")
+            offsets = footer.offsets[positions]
+            ends = offsets + footer.sizes[positions]
+            blocks = stored[chosen] + base
+            columns = (wanted.tolist(), offsets.tolist(), ends.tolist(), blocks.tolist())
+            for slot, offset, stop, block in zip(*columns, strict=True):
+                yield _Place(pack_id, slot, offset, stop, block)
+
+
+def _merged(window: list[_Place], fetch_size_max: int) -> list[Fetch]:
+    """Fetches for these blocks, in the order of the first block of each."""
+    window.sort(key=lambda each: (each.pack_id, each.offset))
+    groups: list[list[_Place]] = []
+    end = 0
+    for place in window:
+        last = groups[-1] if groups else None
+        if (
+            last is None
+            or last[0].pack_id != place.pack_id
+            or place.offset > end + _GAP_SIZE_MAX
+            or place.end - last[0].offset > fetch_size_max
+        ):
+            groups.append([place])
+            end = place.end
+        else:
+            last.append(place)
+            end = max(end, place.end)
+    fetches = [_fetch(group) for group in groups]
+    return sorted(fetches, key=lambda fetch: fetch.blocks[0][0])
+
+
+def _fetch(places: list[_Place]) -> Fetch:
+    start = places[0].offset
+    return Fetch(
+        pack_id=places[0].pack_id,
+        offset_bytes=start,
+        size_bytes=max(place.end for place in places) - start,
+        blocks=tuple(sorted((place.block, place.slot) for place in places)),
+    )
