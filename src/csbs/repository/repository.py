@@ -25,6 +25,7 @@ from csbs.repository.manifest_store import ManifestStore, manifest_key
 from csbs.repository.objectstore.base import ObjectStore
 from csbs.repository.pack import Kind
 from csbs.repository.pack_reader import PackReader
+from csbs.repository.pack_writer import PACK_SIZE
 from csbs.repository.reader import ImageReader
 from csbs.repository.writer import BackupWriter, WriterParts
 
@@ -79,9 +80,17 @@ class Repository:
 
     # --- backups -----------------------------------------------------------------------------
 
-    def begin(self, backup_id: str, *, started_at: datetime, index: ContentIndex) -> BackupWriter:
+    def begin(
+        self,
+        backup_id: str,
+        *,
+        started_at: datetime,
+        index: ContentIndex,
+        pack_size: int = PACK_SIZE,
+    ) -> BackupWriter:
         """Begins a backup; its manifest will have `manifest_key(backup_id, started_at)`.
 
+        A pack is put when its frames have `pack_size` bytes.
         Raises `RepositoryOwned`.
         """
         self.require_owner()
@@ -93,6 +102,7 @@ class Repository:
             index=index,
             new_id=self._opened.new_id,
             require_owner=self.require_owner,
+            pack_size=pack_size,
         )
         return BackupWriter(
             parts,

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from csbs.agent.restore_disk import RestoreOptions, restore_disk
+from csbs.agent.restore_disk import DiskTarget, RestoreOptions, restore_disk
 from csbs.catalog import Catalog, servers
 from csbs.catalog.servers import UnfinishedRestore
 from csbs.compute.base import ComputeDriver, DiskToWrite
@@ -136,11 +136,13 @@ class ServerRestore:
             run.progress(Progress(f"writing {disk.target}", done_bytes, total_bytes))
 
         restore_disk(
+            DiskTarget(
+                disk=f"{disk.target} of server {backup.server_name}",
+                uri=uri,
+                image_size_bytes=image.size_bytes,
+            ),
             self._tools.repository.reader(image),
-            uri=uri,
-            disk=f"{disk.target} of server {backup.server_name}",
-            image_size_bytes=image.size_bytes,
-            options=self._tools.writing,
+            self._tools.writing,
             progress=report,
             cancelled=_never,
         )

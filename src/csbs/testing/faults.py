@@ -1,0 +1,162 @@
+"""Faults by script: a store that fails, dies or tells what was asked of it.
+
+faults = Faults().on("put", StoreUnavailable("packs/ab", "reset"), times=2)
+store = FaultyStore(MemoryStore(), faults)
+...
+faults.assert_all_fired()
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from csbs.repository.objectstore import Bytes, ObjectInfo, ObjectStore
+
+T = TypeVar("T")
+
+
+class Crash(BaseException):
+    """The process dies here.  Not an `Exception`: nothing may handle it."""
+
+
+@dataclass(slots=True)
+class _Fault:
+    method: str
+    error: BaseException
+    key_prefix: str
+    times: int
+    after_effect: bool
+
+
+class Faults:
+    """What is to go wrong, and whether it did."""
+
+    def __init__(self) -> None:
+        self._faults: list[_Fault] = []
+        self._lock = threading.Lock()
+
+    def on(
+        self,
+        method: str,
+        error: BaseException,
+        *,
+        key_prefix: str = "",
+        times: int = 1,
+        after_effect: bool = False,
+    ) -> Faults:
+        """The next `times` calls of `method` with such a key raise `error`.
+
+        `after_effect`: the call has its effect first, as if only the answer were lost.
+        """
+        self._faults.append(_Fault(method, error, key_prefix, times, after_effect))
+        return self
+
+    def take(self, method: str, key: str) -> tuple[BaseException, bool] | None:
+        """The fault of this call, if there is one, and whether it comes after the effect."""
+        with self._lock:
+            for fault in self._faults:
+                if fault.times and fault.method == method and key.startswith(fault.key_prefix):
+                    fault.times -= 1
+                    return fault.error, fault.after_effect
+        return None
+
+    def assert_all_fired(self) -> None:
+        """Asserts that every fault was met as often as it was scripted."""
+        left = [(fault.method, fault.key_prefix, fault.times) for fault in self._faults]
+        assert not any(times for _, _, times in left), f"never met: {left}"
+
+
+class _Around:
+    """An object store whose every call goes through `_call`."""
+
+    def __init__(self, inner: ObjectStore) -> None:
+        self._inner = inner
+
+    def put(self, key: str, parts: Sequence[Bytes], *, use_reserve: bool = False) -> None:
+        """See `ObjectStore.put`."""
+        self._call("put", key, lambda: self._inner.put(key, parts, use_reserve=use_reserve))
+
+    def replace(self, key: str, data: bytes) -> None:
+        """See `ObjectStore.replace`."""
+        self._call("replace", key, lambda: self._inner.replace(key, data))
+
+    def get(self, key: str, *, offset: int = 0, size: int | None = None) -> bytes:
+        """See `ObjectStore.get`."""
+        return self._call("get", key, lambda: self._inner.get(key, offset=offset, size=size))
+
+    def size(self, key: str) -> int:
+        """See `ObjectStore.size`."""
+        return self._call("size", key, lambda: self._inner.size(key))
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """See `ObjectStore.list`."""
+        yield from self._call("list", prefix, lambda: list(self._inner.list(prefix)))
+
+    def delete(self, key: str) -> None:
+        """See `ObjectStore.delete`."""
+        self._call("delete", key, lambda: self._inner.delete(key))
+
+    def clear_leftovers(self) -> None:
+        """See `ObjectStore.clear_leftovers`."""
+        self._call("clear_leftovers", "", self._inner.clear_leftovers)
+
+    def _call(self, method: str, key: str, do: Callable[[], T]) -> T:
+        raise NotImplementedError
+
+
+class FaultyStore(_Around):
+    """Raises the scripted faults; all else passes through."""
+
+    def __init__(self, inner: ObjectStore, faults: Faults) -> None:
+        super().__init__(inner)
+        self._faults = faults
+
+    def _call(self, method: str, key: str, do: Callable[[], T]) -> T:
+        fault = self._faults.take(method, key)
+        if fault is None:
+            return do()
+        error, after_effect = fault
+        if after_effect:
+            do()
+        raise error
+
+
+class CrashingStore(_Around):
+    """Dies at the n-th call, before or after its effect; a dead process does nothing any more."""
+
+    def __init__(self, inner: ObjectStore, *, crash_at: int, after_effect: bool) -> None:
+        """`crash_at` counts from 0; the store is as `inner` if there are fewer calls."""
+        super().__init__(inner)
+        self._calls_left = crash_at
+        self._after_effect = after_effect
+        self._lock = threading.Lock()
+        self.crashed = False
+
+    def _call(self, method: str, key: str, do: Callable[[], T]) -> T:
+        del method, key  # only the count decides
+        with self._lock:
+            if self.crashed:
+                raise Crash
+            self._calls_left -= 1
+            if self._calls_left >= 0:
+                return do()
+            self.crashed = True
+            if self._after_effect:
+                do()
+            raise Crash
+
+
+class RecordingStore(_Around):
+    """Remembers the calls that succeeded: (method, key), in the order of their ends."""
+
+    def __init__(self, inner: ObjectStore) -> None:
+        super().__init__(inner)
+        self.calls: list[tuple[str, str]] = []
+
+    def _call(self, method: str, key: str, do: Callable[[], T]) -> T:
+        result = do()
+        self.calls.append((method, key))
+        return result
