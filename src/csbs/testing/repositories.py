@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random  # noqa: TID251  seeded: the same in each run
+import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path

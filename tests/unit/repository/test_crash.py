@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -59,10 +59,8 @@ def _collected_until_crash(
         lab.back_up(NEW, first.images[0])
         lab.repository.delete(first.key, first.backup_id, deleted_at=START)
         crashing = CrashingStore(store, crash_at=crash_at, after_effect=after_effect)
-        try:
+        with suppress(Crash):
             lab.opened(crashing).collect(lab.index)
-        except Crash:
-            pass
         return crashing.crashed
 
 
