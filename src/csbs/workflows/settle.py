@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from csbs.catalog import backups, tasks
 from csbs.catalog.tasks import TaskOutcome
 from csbs.domain.backup import Backup, BackupState
-from csbs.domain.errors import OperationCancelled, Unavailable
+from csbs.domain.errors import BackupNotFound, OperationCancelled, Unavailable
 from csbs.domain.ids import ProjectId, ServerId
-from csbs.domain.task import Progress, Task, TaskState
+from csbs.domain.task import Progress, Task, TaskKind, TaskState
 from csbs.workflows.delete_backup import delete_backup, measure_deletion
 from csbs.workflows.records import Records, forget_or_fail, record_commit
 
@@ -54,7 +55,7 @@ def settle(records: Records, project_id: ProjectId, server_id: ServerId) -> None
         log.warning("settling what a dead process left", extra={"backup_id": backup.id})
         _SETTLERS[backup.state](records, backup, task)
     for task in dead:
-        _end(records, task)
+        _end(records, task, _outcome(records, task))
 
 
 def _settle_protecting(records: Records, backup: Backup, task: Task | None) -> None:
@@ -84,14 +85,23 @@ _SETTLERS: dict[BackupState, Callable[[Records, Backup, Task | None], None]] = {
 }
 
 
-def _end(records: Records, task: Task) -> None:
+def _outcome(records: Records, task: Task) -> TaskOutcome:
+    """How the task ended: a backup that was committed is done, whoever died afterwards."""
+    if task.kind is TaskKind.BACKUP:
+        with suppress(BackupNotFound), records.catalog.transaction() as transaction:
+            backup = backups.get(transaction, task.project_id, task.backup_id)
+            if backup.state is BackupState.AVAILABLE:
+                return TaskOutcome(state=TaskState.DONE, ended_at=records.clock())
     error = ProcessDied(f"the {task.kind}")
-    outcome = TaskOutcome(
+    return TaskOutcome(
         state=TaskState.CANCELLED if task.cancel_requested else TaskState.ERROR,
         ended_at=records.clock(),
         error_kind=error.kind,
         error_message=str(error),
     )
+
+
+def _end(records: Records, task: Task, outcome: TaskOutcome) -> None:
     with records.catalog.transaction() as transaction:
         tasks.end(transaction, task.project_id, task.id, outcome)
 
