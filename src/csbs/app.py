@@ -11,7 +11,7 @@ from pathlib import Path
 
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
-from csbs.catalog import Catalog
+from csbs.catalog import Catalog, Home, backups
 from csbs.compute.base import ComputeDriver, HostCheck
 from csbs.compute.libvirt import LibvirtDriver
 from csbs.config import Settings
@@ -82,7 +82,7 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
     home = catalog.home(clock=utc_now, new_id=new_id)
     driver = make_driver(settings)
     locks = Locks(run_folder=settings.run_dir, monotonic=monotonic, sleep=sleep)
-    repositories = _repositories(settings, home.catalog_id, home.project_id)
+    repositories = _repositories(settings, catalog, home)
     servers = ServerService(
         catalog=catalog,
         project_id=home.project_id,
@@ -122,16 +122,20 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
     )
 
 
-def _repositories(settings: Settings, catalog_id: str, project_id: str) -> RepositoryAccess:
+def _repositories(settings: Settings, catalog: Catalog, home: Home) -> RepositoryAccess:
     """The project's repository, at `<store>/<project id>` (docs/reference/settings.md)."""
+    project_id = home.project_id
     folder = settings.store_folder / project_id
     index_path = settings.data_dir / "index" / f"{project_id}.sqlite"
 
     def open_repository() -> Repository:
         store = FolderStore(folder)
-        store.make()
+        with catalog.transaction() as transaction:
+            begun = bool(backups.of_project(transaction, project_id))
+        if not begun:  # else a store that is not there is not mounted: never make it anew
+            store.make()
         return Repository.open(
-            store, name=f"file://{folder}", catalog_id=catalog_id, clock=utc_now, new_id=new_id
+            store, name=f"file://{folder}", catalog_id=home.catalog_id, clock=utc_now, new_id=new_id
         )
 
     def open_index(_repository: Repository) -> ContentIndex:
