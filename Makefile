@@ -55,8 +55,6 @@ lock: $(STAMP) ## Pins the newest dependencies that pyproject.toml allows.
 # Checks of documents that describe what is not built yet; they come back with it, and with them
 # `--complete`, which fails a run in which a test was left out.
 NOT_YET := --deselect tests/meta/test_docs.py::test_the_tests_that_a_design_names_exist \
-	--deselect tests/meta/test_docs.py::test_every_kind_of_error_has_its_exit_code_and_its_heading \
-	--deselect tests/meta/test_docs.py::test_a_page_made_from_the_code_is_in_step \
 	--deselect tests/meta/test_docs.py::test_the_targets_in_the_documents_exist_and_have_help \
 	--deselect "tests/meta/test_docs.py::test_the_two_commands_of_the_readme_are_what_ci_runs[demo]"
 

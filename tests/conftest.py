@@ -12,6 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast a machine is must not decide whether a property holds.
+settings.register_profile("csbs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("csbs")
 
 #: Folders below tests/, in the order of their runs.
 LANES = ("meta", "unit", "contract", "format", "property", "integration", "e2e")

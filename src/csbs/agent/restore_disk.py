@@ -10,7 +10,7 @@ Where the disk is larger than the image, the rest is zeroed too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -18,15 +18,20 @@ from functools import partial
 from itertools import chain
 
 from csbs.agent.meter import Meter
+from csbs.agent.write_plan import Zeroes, in_parts, joined, zeroes
 from csbs.blockio.connections import Connections, open_connections
 from csbs.blockio.nbd import ZERO_SIZE_MAX, NbdClient, NbdExport, NbdLimits
 from csbs.blockio.pipeline import map_bounded
 from csbs.blockio.watch import Watch
 from csbs.domain.clock import Monotonic, monotonic
 from csbs.domain.errors import DiskUnreadable, OperationCancelled
-from csbs.domain.extents import BLOCK_SIZE, block_count
 from csbs.domain.task import Progress
-from csbs.repository import HOLE, ZERO, Fetch, ImageReader
+from csbs.repository import Fetch, ImageReader
+
+#: Plain bytes that a thread holds at once.
+_PART_SIZE_MAX = 32 * 1024**2
+#: qemu-nbd takes 32 MiB; larger ones than this were not faster.
+_REQUEST_SIZE_MAX = 4 * 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +48,12 @@ class DiskTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreOptions:
-    """How it is restored; memory is about `in_flight_max` times four times `chunk_size_bytes`."""
+    """How it is restored; memory is about 100 MB for each writer at most."""
 
     #: Threads that fetch and decompress; each has a connection where the server allows that.
     writers: int = 2
-    #: Whole blocks.
-    chunk_size_bytes: int = 4 * 1024**2
+    #: How much of a pack is read at once.
+    fetch_size_max: int = 4 * 1024**2
     in_flight_max: int = 8
     limits: NbdLimits = field(default_factory=NbdLimits)
     monotonic: Monotonic = monotonic
@@ -62,14 +67,6 @@ class RestoreResult:
     zeroed_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Zeroes:
-    """A range of bytes to be zeroed."""
-
-    start: int
-    end: int
-
-
 def restore_disk(
     target: DiskTarget,
     reader: ImageReader,
@@ -80,7 +77,9 @@ def restore_disk(
 ) -> RestoreResult:
     """Makes the disk equal to the image, and zero behind it; durable when it returns.
 
-    May be repeated after any failure; until it has succeeded the disk is neither old nor new.
+    The disk may be larger than the image.  May be repeated after any failure; until it has
+    succeeded the disk is neither old nor new.
+
     `progress` is called about ten times a second by the calling thread; `cancelled` is asked by
     several threads.  Raises `DiskUnreadable` if the disk is too small, read-only, fails, or is
     silent for too long; `OperationCancelled` within a second after `cancelled`; and what the
@@ -100,8 +99,13 @@ def restore_disk(
         )
         pool = opened.enter_context(ThreadPoolExecutor(options.writers, "write-disk"))
         pieces = chain(
-            _zeroes(reader, target.image_size_bytes, size_bytes),
-            reader.fetches(fetch_size_max=options.chunk_size_bytes),
+            zeroes(
+                reader.runs(),
+                image_size_bytes=target.image_size_bytes,
+                disk_size_bytes=size_bytes,
+                piece_size_max=ZERO_SIZE_MAX,
+            ),
+            reader.fetches(fetch_size_max=options.fetch_size_max),
         )
         write = partial(_write, connections, reader, size_bytes)
         results = opened.enter_context(
@@ -111,7 +115,7 @@ def restore_disk(
         for piece, piece_bytes in results:
             if cancelled():
                 raise OperationCancelled(f"the copy of disk {target.disk}")
-            zeroed_bytes += piece_bytes if isinstance(piece, _Zeroes) else 0
+            zeroed_bytes += piece_bytes if isinstance(piece, Zeroes) else 0
             meter.done(piece_bytes)
         connections.flush()
     assert meter.done_bytes == size_bytes, f"{meter.done_bytes} of {size_bytes} bytes were written"
@@ -132,60 +136,21 @@ def _checked_size(target: DiskTarget, client: NbdClient) -> int:
     return size_bytes
 
 
-def _zeroes(reader: ImageReader, image_size_bytes: int, size_bytes: int) -> Iterator[_Zeroes]:
-    """All ranges without data, in pieces that a server zeroes in one request."""
-    for start, end in _empty_ranges(reader, image_size_bytes, size_bytes):
-        for piece in range(start, end, ZERO_SIZE_MAX):
-            yield _Zeroes(piece, min(piece + ZERO_SIZE_MAX, end))
-
-
-def _empty_ranges(
-    reader: ImageReader, image_size_bytes: int, size_bytes: int
-) -> Iterator[tuple[int, int]]:
-    """Joined.  A last block that is partial in the image is padded with zeroes, so it is whole."""
-    start = end = 0
-    for run in reader.runs():
-        if run.state not in {HOLE, ZERO}:
-            continue
-        if run.first_block * BLOCK_SIZE != end:
-            if end > start:
-                yield start, end
-            start = run.first_block * BLOCK_SIZE
-        end = min(run.end_block * BLOCK_SIZE, size_bytes)
-    image_end = min(block_count(image_size_bytes) * BLOCK_SIZE, size_bytes)
-    if end != image_end:
-        if end > start:
-            yield start, end
-        start = image_end
-    if size_bytes > start:
-        yield start, size_bytes
-
-
 def _write(
-    connections: Connections, reader: ImageReader, size_bytes: int, piece: _Zeroes | Fetch
-) -> tuple[_Zeroes | Fetch, int]:
+    connections: Connections, reader: ImageReader, size_bytes: int, piece: Zeroes | Fetch
+) -> tuple[Zeroes | Fetch, int]:
     """Writes one piece; returns it with the number of bytes that were written."""
-    if isinstance(piece, _Zeroes):
+    if isinstance(piece, Zeroes):
         with connections.one() as client:
             client.zero(piece.start, piece.end - piece.start)
         return piece, piece.end - piece.start
     written_bytes = 0
-    requests = list(_joined(reader.load(piece), size_bytes))
-    with connections.one() as client:
-        for offset_bytes, data in requests:
-            client.write(offset_bytes, data)
-            written_bytes += len(data)
+    for part in in_parts(piece, part_size_max=_PART_SIZE_MAX):
+        requests = joined(
+            reader.load(part), disk_size_bytes=size_bytes, request_size_max=_REQUEST_SIZE_MAX
+        )
+        with connections.one() as client:
+            for offset_bytes, data in requests:
+                client.write(offset_bytes, data)
+                written_bytes += len(data)
     return piece, written_bytes
-
-
-def _joined(blocks: list[tuple[int, bytes]], size_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """Neighbours as one request; what lies behind the end of the disk is cut off."""
-    blocks = sorted(blocks)
-    first = 0
-    for i, (block, _) in enumerate(blocks, 1):
-        if i < len(blocks) and blocks[i][0] == block + 1:
-            continue
-        offset_bytes = blocks[first][0] * BLOCK_SIZE
-        data = b"".join(each for _, each in blocks[first:i])
-        yield offset_bytes, data[: size_bytes - offset_bytes]
-        first = i

@@ -162,7 +162,9 @@ class NbdClient:
         answers: dict[str, list[int]] = {}
 
         def answer(context: str, _offset: int, entries: list[int], _error: Any) -> int:
-            answers[context] = entries
+            answers.setdefault(
+                context, entries
+            )  # one answer is the rule; the first is the safe one
             return 0
 
         doing = f"asking for its extents at offset {start}"
@@ -236,7 +238,7 @@ class NbdClient:
             yield
         except nbd.Error as error:
             self._broken = True
-            raise DiskUnreadable(self._export.disk, doing, error.string) from error
+            raise DiskUnreadable(self._export.disk, doing, _reason(error)) from error
         except BaseException:
             self._broken = True  # a call may still be under way
             raise
@@ -257,6 +259,12 @@ class NbdClient:
                 if self._nbd.aio_is_closed() or self._nbd.aio_is_dead():
                     break
                 self._nbd.poll(_CONNECT_POLL_MS)
+
+
+def _reason(error: nbd.Error) -> str:
+    """What libnbd says, without the name of its function in front."""
+    function, _, reason = error.string.partition(": ")
+    return reason if function.startswith("nbd_") and reason else error.string
 
 
 def _steps(entries: Sequence[int], start: int, end: int) -> Iterator[tuple[int, int]]:

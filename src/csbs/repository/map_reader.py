@@ -25,8 +25,8 @@ from csbs.repository.node import (
 from csbs.repository.pack import Kind, pack_key
 from csbs.repository.pack_reader import PackReader
 
-#: One leaf is 4 kB; a batch of blocks touches one or two.
-_LEAVES_MAX = 16
+#: A node is 6 kB; the inner ones on the path, and the leaves of the batches in flight.
+_NODES_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class ParentBlocks:
     def __init__(self, packs: PackReader, image: Image) -> None:
         self._reader = MapReader(packs, PackTable())
         self._image = image
-        self._leaves: OrderedDict[int, Node] = OrderedDict()
+        self._nodes: OrderedDict[tuple[int, int], Node] = OrderedDict()
         self._lock = threading.Lock()
 
     def addresses(self, first_block: int, count: int) -> list[Address | None]:
@@ -133,29 +133,25 @@ class ParentBlocks:
         found: list[Address | None] = []
         with self._lock:
             for block in range(first_block, first_block + count):
-                entry = entry_of(self._leaf(block // FANOUT), block % FANOUT)
+                entry = entry_of(self._node(0, block // FANOUT), block % FANOUT)
                 found.append(self._reader.address(entry) if entry.state == STORED else None)
         return found
 
-    def _leaf(self, number: int) -> Node:
-        leaf = self._leaves.get(number)
-        if leaf is None:
-            leaf = self._load(number)
-            self._leaves[number] = leaf
-            if len(self._leaves) > _LEAVES_MAX:
-                self._leaves.popitem(last=False)
-        return leaf
-
-    def _load(self, number: int) -> Node:
-        block = number * FANOUT
-        level, entry = self._image.level, self._reader.root(self._image)
-        if block >= blocks_below(level + 1):
-            return Node.uniform(0, HOLE)
-        while level > 0 and entry.state == STORED:
-            node = self._reader.node(level, entry)
-            entry = entry_of(node, block // blocks_below(level) % FANOUT)
-            level -= 1
-        return self._reader.node(0, entry)
+    def _node(self, level: int, number: int) -> Node:
+        """The node of this level with this number, counted from the left."""
+        node = self._nodes.get((level, number))
+        if node is not None:
+            self._nodes.move_to_end((level, number))
+            return node
+        if level < self._image.level:
+            entry = entry_of(self._node(level + 1, number // FANOUT), number % FANOUT)
+        else:  # what lies beside the root is behind the end of the parent
+            entry = HOLE_ENTRY if number else self._reader.root(self._image)
+        node = self._reader.node(level, entry)
+        self._nodes[level, number] = node
+        if len(self._nodes) > _NODES_MAX:
+            self._nodes.popitem(last=False)
+        return node
 
 
 def entry_of(node: Node, index: int) -> Entry:

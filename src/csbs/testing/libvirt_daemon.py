@@ -3,11 +3,19 @@
 One that answers is used as it is.  Otherwise one is started: by systemd where PID 1 is systemd,
 else libvirtd and virtlogd themselves, with records in a folder, by which a later process (or the
 same) ends exactly what was started here.
+
+Where no udev runs either, /dev/kvm may be root's alone.  libvirtd (root) then takes it for usable
+and QEMU (another user) does not, so libvirt looks at QEMU's abilities anew for each definition and
+start of a server: 5 to 60 s each.  So the device gets the mode that udev gives it, as long as our
+libvirtd runs.
 """
 
 from __future__ import annotations
 
+import grp
 import logging
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +34,10 @@ _ANSWER_TIMEOUT_S = 20.0
 #: In the order of their start: libvirtd hands the logs of its servers to virtlogd.
 _DAEMONS = ("virtlogd", "libvirtd")
 _BY_SYSTEMD = "started-by-systemd"
+_KVM = Path("/dev/kvm")
+_KVM_CLOSED_MODE = 0o600
+_KVM_OPEN_MODE = 0o660
+_KVM_OPENED = "dev-kvm-opened"
 
 
 def answers() -> bool:
@@ -49,6 +61,7 @@ def ensure_libvirt(folder: Path) -> bool:
         _systemctl("start")
         (folder / _BY_SYSTEMD).touch()
     else:
+        _open_kvm(folder)
         for daemon in _DAEMONS:
             _start(daemon, folder)
     if not answers():
@@ -72,6 +85,7 @@ def stop_libvirt(folder: Path) -> list[str]:
         if record is not None and end_process(record, timeout_s=_STOP_TIMEOUT_S):
             ended.append(f"{daemon} (process {record.pid})")
         path.unlink(missing_ok=True)
+    _close_kvm(folder)
     return ended
 
 
@@ -99,6 +113,25 @@ def _start(daemon: str, folder: Path) -> None:
         log.warning("a daemon was not started", extra={"daemon": daemon, "why": str(error)})
         return
     record_process(int(pid_file.read_text(encoding="ascii")), _record_path(folder, daemon))
+
+
+def _open_kvm(folder: Path) -> None:
+    if not _KVM.is_char_device() or stat.S_IMODE(_KVM.stat().st_mode) != _KVM_CLOSED_MODE:
+        return
+    try:
+        group = grp.getgrnam("kvm").gr_gid
+    except KeyError:
+        return
+    (folder / _KVM_OPENED).touch()
+    os.chown(_KVM, -1, group)
+    _KVM.chmod(_KVM_OPEN_MODE)
+
+
+def _close_kvm(folder: Path) -> None:
+    if (folder / _KVM_OPENED).exists():
+        _KVM.chmod(_KVM_CLOSED_MODE)
+        os.chown(_KVM, -1, 0)
+        (folder / _KVM_OPENED).unlink()
 
 
 def _record_path(folder: Path, daemon: str) -> Path:

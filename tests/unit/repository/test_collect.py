@@ -8,6 +8,7 @@ import pytest
 
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.repository import CollectProgress, ContentIndex, Repository
+from csbs.repository.collect import _Marks
 from csbs.repository.errors import BackupFenced, MissingPack, RepositoryOwned
 from csbs.repository.objectstore import MemoryStore
 from csbs.repository.pack import pack_key
@@ -152,3 +153,46 @@ def test_only_the_owner_collects(lab: Lab, store: MemoryStore, tmp_path: Path) -
     with pytest.raises(RepositoryOwned):
         other.collect(index)
     index.close()
+
+
+def test_a_damaged_pack_of_blocks_stays_and_counts_no_dead_bytes(
+    lab: Lab, store: MemoryStore
+) -> None:
+    first = lab.back_up(DATA[: 2 * BLOCK_SIZE])
+    key = pack_key(next(lab.repository.reader(first.images[0]).fetches()).pack_id)
+    store.replace(key, store.get(key)[:-1])
+    lab.repository = lab.opened()
+    report = lab.repository.collect(lab.index)
+
+    assert (report.packs_deleted, report.dead_bytes) == (0, 0)
+    assert store.size(key) > 0
+
+
+def test_an_image_that_is_all_hole_names_nothing(lab: Lab) -> None:
+    lab.back_up_blocks(BLOCK_SIZE, {})
+
+    assert lab.repository.collect(lab.index).kept_packs == 0
+
+
+def test_more_packs_than_marks_were_made_for(lab: Lab) -> None:
+    marks = _Marks(lab.repository._packs)
+    for number in range(3000):
+        assert not marks.has(number.to_bytes(16, "little"))
+    image = lab.back_up(DATA).images[0]
+    marks.add(image)
+
+    assert image.root is not None
+    assert marks.has(image.root.pack_id)
+
+
+def test_two_backups_that_share_a_map_walk_it_once(lab: Lab, store: MemoryStore) -> None:
+    first = lab.back_up(DATA)
+    for _ in range(3):
+        lab.back_up(DATA, first.images[0])
+    recorded = RecordingStore(store)
+    repository = lab.opened(recorded)
+    repository.collect(lab.index)
+    assert first.images[0].root is not None
+    key = pack_key(first.images[0].root.pack_id)
+
+    assert recorded.calls.count(("get", key)) == 2  # its footer and its one node

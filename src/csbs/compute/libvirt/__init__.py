@@ -1,1 +1,5 @@
-"""The driver of servers under libvirt."""
+"""Servers of QEMU/KVM, by libvirt."""
+
+from csbs.compute.libvirt.driver import DriverOptions, LibvirtDriver
+
+__all__ = ["DriverOptions", "LibvirtDriver"]

@@ -55,33 +55,59 @@ class Connection:
         function: Callable[[libvirt.virConnect], T],
         *,
         server: str = "",
+        timeout_s: float | None = None,
     ) -> T:
         """Runs `function` on a thread and returns what it returned.
+
+        `timeout_s` replaces the usual limit, for calls that may take longer.
 
         Raises `HypervisorUnavailable`, `HypervisorDenied`, `HypervisorTimeout`, `ServerNotFound`
         and `DriverFailed`, which name `server`; errors of ours pass through.
         """
-        if not self._slots.acquire(timeout=self._timeout_s):
-            raise HypervisorTimeout(server or self.uri, doing, self._timeout_s)
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        if not self._slots.acquire(timeout=limit_s):
+            raise HypervisorTimeout(server or self.uri, doing, limit_s)
         future: Future[T] = Future()
         thread = threading.Thread(
             target=self._work, args=(future, doing, function, server), name=doing, daemon=True
         )
         thread.start()
-        thread.join(self._timeout_s)
+        thread.join(limit_s)
         if not future.done():
-            raise HypervisorTimeout(server or self.uri, doing, self._timeout_s)
+            raise HypervisorTimeout(server or self.uri, doing, limit_s)
         return future.result()
 
     def on_domain(
-        self, server_id: ServerId, doing: str, function: Callable[[libvirt.virDomain], T]
+        self,
+        server_id: ServerId,
+        doing: str,
+        function: Callable[[libvirt.virDomain], T],
+        *,
+        timeout_s: float | None = None,
     ) -> T:
         """Runs `function` with the server's domain; see `call`."""
         return self.call(
             doing,
-            lambda connection: function(connection.lookupByUUIDString(server_id)),
+            lambda connection: self._with_domain(connection, server_id, doing, function),
             server=server_id,
+            timeout_s=timeout_s,
         )
+
+    def _with_domain(
+        self,
+        connection: libvirt.virConnect,
+        server_id: ServerId,
+        doing: str,
+        function: Callable[[libvirt.virDomain], T],
+    ) -> T:
+        domain = connection.lookupByUUIDString(server_id)
+        try:
+            return function(domain)
+        except libvirt.libvirtError as error:
+            if not connection.isAlive():
+                raise
+            # From here on its name is known, which says more to people than its id.
+            raise _call_error(error, self.uri, domain.name(), doing) from error
 
     def _work(
         self,

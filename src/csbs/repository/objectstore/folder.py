@@ -98,14 +98,19 @@ class FolderStore:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See `ObjectStore.list`."""
+        self._require_mounted()  # else an empty listing would mean "no backups"
         folder = self._root / prefix.rpartition("/")[0]
         yield from self._walk(folder, prefix)
 
     def delete(self, key: str) -> None:
         """See `ObjectStore.delete`."""
         path = self._path(key)
-        with self._foreign_errors(key), suppress(FileNotFoundError):
-            path.unlink()
+        with self._foreign_errors(key):
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                self._require_mounted()
+                return
             _sync_folder(path.parent)
 
     def clear_leftovers(self) -> None:
@@ -147,8 +152,7 @@ class FolderStore:
     def _make_folder(self, folder: Path) -> None:
         if folder in self._synced:
             return
-        if not (self._root / _TEMPORARY).is_dir():  # not mounted? never make it anew here
-            raise StoreUnavailable(str(self._root), "the folder is not there; is it mounted?")
+        self._require_mounted()  # else it would be made anew, on another file system
         folder.mkdir(parents=True, exist_ok=True)
         below = folder
         while below != self._root:  # whoever made it may have died before syncing it
@@ -203,6 +207,10 @@ class FolderStore:
                 with suppress(FileNotFoundError):  # deleted since it was listed
                     yield ObjectInfo(key, entry.stat().st_size)
 
+    def _require_mounted(self) -> None:
+        if not (self._root / _TEMPORARY).is_dir():
+            raise StoreUnavailable(str(self._root), "the folder is not there; is it mounted?")
+
     def _path(self, key: str) -> Path:
         return self._root / checked_key(key)
 
@@ -219,6 +227,7 @@ class FolderStore:
         try:
             yield
         except FileNotFoundError as error:
+            self._require_mounted()
             raise ObjectNotFound(key) from error
         except PermissionError as error:
             raise StoreDenied(str(self._root), error.strerror or str(error)) from error

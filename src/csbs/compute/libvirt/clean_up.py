@@ -1,0 +1,46 @@
+"""Ending what a dead csbs left at a server."""
+
+from __future__ import annotations
+
+from csbs.blockio.processes import ProcessRecord, end_process
+from csbs.compute.libvirt.live_job import LiveParts, end_backup_job, running_job_socket
+from csbs.domain.errors import DriverFailed, ToolFailed
+from csbs.domain.ids import ServerId
+
+_PROGRAM = "qemu-nbd"
+#: A writer flushes and closes its image; killed, it would leave the bitmaps in use.
+_END_TIMEOUT_S = 60.0
+
+
+def clean_up(parts: LiveParts, server_id: ServerId) -> list[str]:
+    """See `ComputeDriver.clean_up`."""
+    done = [*_end_job(parts, server_id), *_end_processes(parts, server_id)]
+    leftovers = [path for path in parts.folders.leftovers(server_id) if not path.is_dir()]
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    if leftovers:
+        done.append(f"removed {len(leftovers)} leftover files (sockets, scratch files, records)")
+    return done
+
+
+def _end_job(parts: LiveParts, server_id: ServerId) -> list[str]:
+    """A job is ours if its socket is in our folder; foreign ones are left alone."""
+    socket = running_job_socket(parts.connection, server_id)
+    if socket is None or not socket.startswith(f"{parts.folders.run_of(server_id)}/"):
+        return []
+    end_backup_job(parts, server_id)
+    return ["ended a backup job that csbs had left running"]
+
+
+def _end_processes(parts: LiveParts, server_id: ServerId) -> list[str]:
+    done = []
+    for path in parts.folders.leftovers(server_id):
+        if path.suffix != ".pid":
+            continue
+        record = ProcessRecord.read(path, program=_PROGRAM)
+        try:
+            if record is not None and end_process(record, timeout_s=_END_TIMEOUT_S):
+                done.append(f"ended qemu-nbd (process {record.pid}), which held an image")
+        except ToolFailed as error:
+            raise DriverFailed(server_id, "", "ending qemu-nbd", error.why) from error
+    return done

@@ -1,0 +1,298 @@
+"""Backup of a running server: a pull-mode job of libvirt.
+
+QEMU serves all disks as they were when the job began, over one socket.  Before the server
+overwrites something, QEMU saves it to scratch files.  The new checkpoint begins in that instant.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from csbs.blockio.qemu_nbd import nbd_uri
+from csbs.compute.base import DiskExport, JobRequest
+from csbs.compute.libvirt.binding import libvirt
+from csbs.compute.libvirt.connection import Connection, message_of
+from csbs.compute.libvirt.domain_xml import (
+    BackupDisk,
+    backup_xml,
+    checkpoint_xml,
+    export_bitmap,
+    job_socket,
+    parse_domain,
+)
+from csbs.compute.libvirt.folders import HostFolders
+from csbs.compute.libvirt.tracking import Tracking
+from csbs.domain.clock import Sleep
+from csbs.domain.errors import (
+    CsbsError,
+    DriverFailed,
+    ServerJobRunning,
+    ServerNotFound,
+    TrackingLost,
+)
+from csbs.domain.ids import ServerId, TrackingName, tracking_name
+
+log = logging.getLogger(__name__)
+
+#: What libvirt calls the operation of a job, by number.
+_OPERATIONS = (
+    "a job",
+    "a start",
+    "a save",
+    "a restore",
+    "a migration to this host",
+    "a migration",
+    "a snapshot",
+    "a revert to a snapshot",
+    "a dump",
+    "a backup",
+    "a deletion of a snapshot",
+)
+#: QEMU drops its copies of overwritten data; nothing has to be written for that.
+_END_TIMEOUT_S = 60.0
+_POLL_INTERVAL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveParts:
+    """What a job of a running server works with."""
+
+    connection: Connection
+    folders: HostFolders
+    tracking: Tracking
+    sleep: Sleep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Files:
+    """Where a job's files go, and which disks take a checkpoint."""
+
+    run: Path
+    scratch: Path
+    unique: str
+    trackable: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPlan:
+    """Disks and files of one job."""
+
+    #: For errors.
+    server_name: str
+    socket: Path
+    disks: tuple[BackupDisk, ...]
+    #: Targets that the job does not touch.
+    left_out: tuple[str, ...]
+
+    def remove_files(self) -> None:
+        """Removes what libvirt left of the job's files."""
+        for path in (self.socket, *(disk.scratch for disk in self.disks)):
+            path.unlink(missing_ok=True)
+
+
+class LiveJob:
+    """See `BackupJob`."""
+
+    def __init__(
+        self, parts: LiveParts, server_id: ServerId, plan: JobPlan, tracking: TrackingName | None
+    ) -> None:
+        self._parts = parts
+        self._server_id = server_id
+        self._plan = plan
+        self._tracking = tracking
+        self._exports: dict[str, DiskExport] = {}
+
+    @property
+    def exports(self) -> Mapping[str, DiskExport]:
+        """See `BackupJob.exports`."""
+        return self._exports
+
+    @property
+    def tracking(self) -> TrackingName | None:
+        """See `BackupJob.tracking`."""
+        return self._tracking
+
+    def check(self) -> None:
+        """See `BackupJob.check`."""
+        if not self._is_there():
+            raise DriverFailed(
+                self._plan.server_name,
+                "",
+                "the backup",
+                "the hypervisor ended the job by itself: the server was powered off, or a disk "
+                "failed; back it up again",
+            )
+
+    def end(self) -> None:
+        """See `BackupJob.end`."""
+        if self._is_there():
+            end_backup_job(self._parts, self._server_id)
+        self._plan.remove_files()
+
+    def abandon(self) -> None:
+        """See `BackupJob.abandon`."""
+        self.end()
+        if self._tracking is not None:
+            self._parts.tracking.retire(self._server_id, [self._tracking])
+
+    def open_exports(self) -> None:
+        """Looks up the sizes; a resize is refused as long as the job runs."""
+        sizes = self._parts.connection.on_domain(
+            self._server_id,
+            "asking for sizes",
+            lambda domain: {
+                disk.target: domain.blockInfo(disk.target)[0] for disk in self._plan.disks
+            },
+        )
+        for disk in self._plan.disks:
+            context = f"qemu:dirty-bitmap:{export_bitmap(disk.target)}" if disk.since else None
+            self._exports[disk.target] = DiskExport(
+                target=disk.target,
+                uri=nbd_uri(self._plan.socket, disk.target),
+                size_bytes=sizes[disk.target],
+                dirty_context=context,
+                tracked=disk.tracked,
+            )
+
+    def _is_there(self) -> bool:
+        return running_job_socket(self._parts.connection, self._server_id) == str(self._plan.socket)
+
+
+def begin_live(
+    parts: LiveParts, request: JobRequest, trackable: Collection[str], *, unique: str
+) -> LiveJob:
+    """Begins the job on a running server; see `ComputeDriver.begin_backup`.
+
+    `trackable` are the disks that can take a checkpoint.  `unique` gives the job's files names
+    that no earlier job had: libvirt refuses a scratch file that is there already.
+    """
+    server_id = request.server_id
+    files = _Files(
+        run=parts.folders.run_of(server_id),
+        scratch=parts.folders.scratch_of(server_id),
+        unique=unique,
+        trackable=frozenset(trackable),
+    )
+    plan = parts.connection.on_domain(
+        server_id, "reading the definition", partial(_plan, request, files)
+    )
+    name = tracking_name(request.backup_id) if any(disk.tracked for disk in plan.disks) else None
+    job = LiveJob(parts, server_id, plan, name)
+    try:
+        parts.connection.on_domain(server_id, "beginning the backup", partial(_begin, plan, name))
+        job.open_exports()
+    except BaseException:
+        _undo(job)
+        raise
+    return job
+
+
+def running_job_socket(connection: Connection, server_id: ServerId) -> str | None:
+    """The socket of the backup job that runs on the server, whosever it is; None without one."""
+    try:
+        xml = connection.on_domain(server_id, "looking for a backup job", _job_xml)
+    except ServerNotFound:
+        return None
+    return None if xml is None else job_socket(xml) or ""
+
+
+def end_backup_job(parts: LiveParts, server_id: ServerId) -> None:
+    """Ends the backup job that runs on the server, and waits until it has ended.
+
+    Raises `DriverFailed` if it has not after a minute.
+    """
+    parts.connection.on_domain(server_id, "ending the backup job", _abort)
+    # libvirt answers before the job has ended; only then may its files go.
+    for _ in range(int(_END_TIMEOUT_S / _POLL_INTERVAL_S)):
+        if running_job_socket(parts.connection, server_id) is None:
+            return
+        parts.sleep(_POLL_INTERVAL_S)
+    raise DriverFailed(
+        server_id, "", "ending the backup job", f"it still runs after {_END_TIMEOUT_S:g} s"
+    )
+
+
+def _undo(job: LiveJob) -> None:
+    """A call that timed out may have been carried out all the same."""
+    try:
+        job.abandon()
+    except CsbsError as error:
+        log.warning("a job that failed was not cleared", extra={"why": str(error)})
+
+
+def _plan(request: JobRequest, files: _Files, domain: libvirt.virDomain) -> JobPlan:
+    parsed = parse_domain(domain.XMLDesc(0))
+    wanted = {disk.target: disk for disk in request.disks}
+    for target in wanted.keys() - {disk.target for disk in parsed.disks}:
+        raise DriverFailed(domain.name(), target, "the backup", "the server has no such disk")
+    return JobPlan(
+        server_name=domain.name(),
+        socket=files.run / f"{files.unique}.sock",
+        disks=tuple(
+            BackupDisk(
+                target=disk.target,
+                scratch=files.scratch / f"{files.unique}-{disk.target}.qcow2",
+                since=wanted[disk.target].since,
+                tracked=disk.target in files.trackable,
+            )
+            for disk in parsed.disks
+            if disk.target in wanted
+        ),
+        left_out=(
+            *(disk.target for disk in parsed.disks if disk.target not in wanted),
+            *parsed.left_out,
+        ),
+    )
+
+
+def _begin(plan: JobPlan, name: TrackingName | None, domain: libvirt.virDomain) -> None:
+    _refuse_foreign_job(domain)
+    untracked = [disk.target for disk in plan.disks if not disk.tracked]
+    checkpoint = None
+    if name is not None:
+        checkpoint = checkpoint_xml(
+            name,
+            tracked=[disk.target for disk in plan.disks if disk.tracked],
+            untracked=[*untracked, *plan.left_out],
+        )
+    try:
+        domain.backupBegin(
+            backup_xml(plan.socket, plan.disks, left_out=plan.left_out), checkpoint, 0
+        )
+    except libvirt.libvirtError as error:
+        code = error.get_error_code()
+        if code in {libvirt.VIR_ERR_CHECKPOINT_INCONSISTENT, libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT}:
+            raise TrackingLost(domain.name(), message_of(error)) from error
+        if code == libvirt.VIR_ERR_OPERATION_TIMEOUT:
+            raise ServerJobRunning(domain.name(), message_of(error)) from error
+        raise
+
+
+def _refuse_foreign_job(domain: libvirt.virDomain) -> None:
+    """Asked before: libvirt would let a second job wait for half a minute, and refuse it then."""
+    stats = domain.jobStats()
+    if stats["type"] != libvirt.VIR_DOMAIN_JOB_NONE:
+        number = stats.get("operation", 0)
+        known = number < len(_OPERATIONS)
+        raise ServerJobRunning(domain.name(), _OPERATIONS[number] if known else _OPERATIONS[0])
+
+
+def _job_xml(domain: libvirt.virDomain) -> str | None:
+    try:
+        return domain.backupGetXMLDesc()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_BACKUP:
+            return None
+        raise
+
+
+def _abort(domain: libvirt.virDomain) -> None:
+    try:
+        domain.abortJob()
+    except libvirt.libvirtError:
+        if _job_xml(domain) is not None:
+            raise

@@ -1,0 +1,106 @@
+"""Disks of a stopped server, open for writing.
+
+qemu-nbd has a session of its own and outlives a killed csbs, so the images stay locked and the
+server cannot start half restored.  A body that fails leaves them locked as well: its disks are
+half written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from csbs.blockio.qemu_img import create_image
+from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
+from csbs.compute.base import DiskToWrite
+from csbs.compute.libvirt.describing import ServerRef
+from csbs.compute.libvirt.folders import QemuUser
+from csbs.domain.errors import CsbsError, DriverFailed, ToolFailed
+
+_IMAGE_MODE = 0o600
+
+
+@contextmanager
+def open_for_restore(
+    server: ServerRef,
+    disks: Sequence[DiskToWrite],
+    *,
+    qemu: QemuUser,
+    files: Path,
+) -> Iterator[Mapping[str, str]]:
+    """See `ComputeDriver.open_for_restore`; the server must be stopped.
+
+    The names of sockets and records of processes begin with `files`.  Raises `DriverFailed`
+    naming the disk: before the body if an image cannot be made or opened (then all are let go,
+    and new ones removed), after it if one was not closed well.
+    """
+    with ExitStack() as opening:
+        nbd: dict[str, QemuNbd] = {}
+        for each in disks:
+            if each.create_size_bytes is not None:
+                path = _make(server, each, each.create_size_bytes, qemu)
+                opening.callback(path.unlink, missing_ok=True)
+            nbd[each.disk.target] = opening.enter_context(_serve(server, each, files))
+        opening.pop_all()
+    try:
+        yield {target: each.uri for target, each in nbd.items()}
+    except BaseException:
+        for left in nbd.values():
+            left.leave_running()
+        raise
+    _close_all(server, nbd)
+
+
+def _close_all(server: ServerRef, nbd: Mapping[str, QemuNbd]) -> None:
+    failed: CsbsError | None = None
+    for target, each in nbd.items():
+        try:
+            each.stop()
+        except ToolFailed as error:
+            failed = failed or DriverFailed(server.name, target, "closing", error.why)
+    if failed is not None:
+        raise failed
+
+
+def _make(server: ServerRef, each: DiskToWrite, size_bytes: int, qemu: QemuUser) -> Path:
+    path = _path(server, each)
+    try:
+        create_image(path, image_format=each.disk.format, size_bytes=size_bytes)
+        # As libvirt leaves images of a stopped server, or as QEMU needs them where libvirt is
+        # set up not to change owners.
+        path.chmod(_IMAGE_MODE)
+        os.chown(path, qemu.uid, qemu.gid)
+    except ToolFailed as error:
+        raise DriverFailed(server.name, each.disk.target, "making the image", error.why) from error
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise DriverFailed(server.name, each.disk.target, "making the image", why) from error
+    return path
+
+
+def _serve(server: ServerRef, each: DiskToWrite, files: Path) -> QemuNbd:
+    target = each.disk.target
+    image = NbdImage(
+        path=str(_path(server, each)),
+        format=each.disk.format,
+        export=target,
+        read_only=False,
+    )
+    try:
+        return start_qemu_nbd(
+            image,
+            socket=files.with_name(f"{files.name}-{target}.sock"),
+            pid_file=files.with_name(f"{files.name}-{target}.pid"),
+        )
+    except ToolFailed as error:
+        raise DriverFailed(server.name, target, "opening", error.why) from error
+
+
+def _path(server: ServerRef, each: DiskToWrite) -> Path:
+    if each.disk.source is None:
+        raise DriverFailed(
+            server.name, each.disk.target, "opening", "its image is not a local file or device"
+        )
+    return Path(each.disk.source)

@@ -1,0 +1,150 @@
+"""Backup of a stopped server: its images, served read-only by qemu-nbd.
+
+As long as qemu-nbd has an image open the server cannot start (image lock).  The new TrackingPoint
+begins just before the images are opened: should the server run in between, its writes are both in
+the backup and in the next one's changes, which costs a little and loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from csbs.blockio.qemu_img import image_info
+from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
+from csbs.compute.base import DiskExport
+from csbs.compute.libvirt.describing import ServerRef
+from csbs.compute.libvirt.domain_xml import DiskXml
+from csbs.compute.libvirt.tracking import Tracking
+from csbs.domain.errors import DriverFailed, ToolFailed, TrackingLost
+from csbs.domain.ids import TrackingName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoppedDisk:
+    """A disk of a stopped server, as it is asked for."""
+
+    disk: DiskXml
+    #: Path of the image; network disks have none and are refused before this.
+    path: str
+    since: TrackingName | None
+    trackable: bool
+
+
+class StoppedJob:
+    """See `BackupJob`."""
+
+    def __init__(
+        self,
+        tracking: Tracking,
+        server: ServerRef,
+        name: TrackingName | None,
+        nbd: Mapping[str, QemuNbd],
+        exports: Mapping[str, DiskExport],
+    ) -> None:
+        self._tracking_points = tracking
+        self._server = server
+        self._name = name
+        self._nbd = nbd
+        self._exports = exports
+
+    @property
+    def exports(self) -> Mapping[str, DiskExport]:
+        """See `BackupJob.exports`."""
+        return self._exports
+
+    @property
+    def tracking(self) -> TrackingName | None:
+        """See `BackupJob.tracking`."""
+        return self._name
+
+    def check(self) -> None:
+        """See `BackupJob.check`."""
+        for target, nbd in self._nbd.items():
+            if not nbd.is_running():
+                raise DriverFailed(
+                    self._server.name, target, "the backup", "its qemu-nbd has ended"
+                )
+
+    def end(self) -> None:
+        """See `BackupJob.end`."""
+        with ExitStack() as all_of_them:
+            for target, nbd in self._nbd.items():
+                all_of_them.callback(_stop, nbd, self._server.name, target)
+
+    def abandon(self) -> None:
+        """See `BackupJob.abandon`."""
+        self.end()
+        if self._name is not None:
+            self._tracking_points.retire(self._server.id, [self._name])
+
+
+def begin_stopped(
+    tracking: Tracking,
+    server: ServerRef,
+    disks: Sequence[StoppedDisk],
+    *,
+    name: TrackingName,
+    files: Path,
+) -> StoppedJob:
+    """Begins the job on a stopped server; see `ComputeDriver.begin_backup`.
+
+    `name` is for the new TrackingPoint, if any disk can have one.  The names of sockets and
+    records of processes begin with `files`.
+    """
+    _require_tracking(tracking, server, disks)
+    tracked = [each.disk for each in disks if each.trackable]
+    with ExitStack() as undo:
+        if tracked:
+            tracking.begin_stopped(server.id, name, tracked)
+            undo.callback(tracking.retire, server.id, [name])
+        nbd = {each.disk.target: undo.enter_context(_serve(each, server, files)) for each in disks}
+        exports = {each.disk.target: _export(each, server, nbd[each.disk.target]) for each in disks}
+        undo.pop_all()
+    return StoppedJob(tracking, server, name if tracked else None, nbd, exports)
+
+
+def _require_tracking(tracking: Tracking, server: ServerRef, disks: Sequence[StoppedDisk]) -> None:
+    asked = [each for each in disks if each.since is not None]
+    usable = tracking.report(server.id).usable if asked else {}
+    for each in asked:
+        if each.since not in usable.get(each.disk.target, frozenset()):
+            raise TrackingLost(server.name, f"{each.disk.target} has no usable bitmap {each.since}")
+
+
+def _serve(each: StoppedDisk, server: ServerRef, files: Path) -> QemuNbd:
+    target = each.disk.target
+    image = NbdImage(
+        path=each.path, format=each.disk.format, export=target, read_only=True, bitmap=each.since
+    )
+    try:
+        return start_qemu_nbd(
+            image,
+            socket=files.with_name(f"{files.name}-{target}.sock"),
+            pid_file=files.with_name(f"{files.name}-{target}.pid"),
+        )
+    except ToolFailed as error:
+        raise DriverFailed(server.name, target, "opening", error.why) from error
+
+
+def _export(each: StoppedDisk, server: ServerRef, nbd: QemuNbd) -> DiskExport:
+    try:
+        info = image_info(each.path, image_format=each.disk.format)
+    except ToolFailed as error:
+        raise DriverFailed(server.name, each.disk.target, "opening", error.why) from error
+    return DiskExport(
+        target=each.disk.target,
+        uri=nbd.uri,
+        size_bytes=info.virtual_size_bytes,
+        dirty_context=f"qemu:dirty-bitmap:{each.since}" if each.since else None,
+        tracked=each.trackable,
+    )
+
+
+def _stop(nbd: QemuNbd, server_name: str, target: str) -> None:
+    try:
+        nbd.stop()
+    except ToolFailed as error:
+        raise DriverFailed(server_name, target, "closing", error.why) from error

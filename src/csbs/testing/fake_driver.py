@@ -1,0 +1,360 @@
+"""A `ComputeDriver` without libvirt, for tests of workflows.
+
+Disks are real qcow2 files with real persistent bitmaps, served by real qemu-nbd; only the servers
+are made up.  A job serves copies of the images, so its view stays while the "server" writes on.
+Every call is recorded, and may fail by script (`Faults`, with the server's name as key).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from csbs.blockio.processes import run_tool
+from csbs.blockio.qemu_img import add_bitmap, create_image, image_info, remove_bitmap
+from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
+from csbs.compute.base import BackupJob, DiskExport, DiskToWrite, HostCheck, JobRequest
+from csbs.compute.libvirt.describing import ServerRef
+from csbs.compute.libvirt.folders import QemuUser
+from csbs.compute.libvirt.restoring import open_for_restore
+from csbs.domain.clock import NewId
+from csbs.domain.errors import (
+    DriverFailed,
+    ServerNotFound,
+    ServerStartFailed,
+    ServerStateRefused,
+    TrackingLost,
+)
+from csbs.domain.ids import ServerId, TrackingName, tracking_name
+from csbs.domain.server import DiskDescription, ServerDescription, ServerState, TrackingReport
+from csbs.testing.faults import Faults
+
+_TOOL_TIMEOUT_S = 60.0
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeServer:
+    """A made-up server; its methods are what happens at the server itself."""
+
+    id: ServerId
+    name: str
+    folder: Path
+    targets: tuple[str, ...]
+    state: ServerState = ServerState.STOPPED
+    autostart: bool = False
+    checkpoints: list[TrackingName] = field(default_factory=list)
+    #: TrackingPoints whose bitmaps count as broken.
+    broken: set[TrackingName] = field(default_factory=set)
+
+    def path(self, target: str) -> Path:
+        """The image of a disk."""
+        return self.folder / f"{target}.qcow2"
+
+    def start(self) -> None:
+        """The server runs, whatever the driver thinks of it."""
+        self.state = ServerState.RUNNING
+
+    def power_off(self) -> None:
+        """The server shuts itself down."""
+        self.state = ServerState.STOPPED
+
+    def kill(self) -> None:
+        """A power cut: bitmaps that were open are broken."""
+        if self.state is not ServerState.STOPPED:
+            self.broken.update(self.checkpoints)
+        self.state = ServerState.STOPPED
+
+    def write(self, target: str, *, offset: int, size: int, pattern: int) -> None:
+        """Writes one byte value over a range."""
+        self._io(target, f"write -P {pattern} {offset} {size}")
+
+    def zero(self, target: str, *, offset: int, size: int) -> None:
+        """Writes zeroes without data, as a trim does."""
+        self._io(target, f"write -z {offset} {size}")
+
+    def content(self, target: str) -> bytes:
+        """All bytes of a disk."""
+        raw = self.folder / f"{target}.content"
+        source = str(self.path(target))
+        run_tool(
+            ["qemu-img", "convert", "-U", "-f", "qcow2", "-O", "raw", source, str(raw)],
+            doing=f"reading {source}",
+            timeout_s=_TOOL_TIMEOUT_S,
+        )
+        content = raw.read_bytes()
+        raw.unlink()
+        return content
+
+    def _io(self, target: str, command: str) -> None:
+        run_tool(
+            ["qemu-io", "-f", "qcow2", "-c", command, str(self.path(target))],
+            doing=command,
+            timeout_s=_TOOL_TIMEOUT_S,
+        )
+
+
+class FakeJob:
+    """See `BackupJob`."""
+
+    def __init__(
+        self,
+        server: FakeServer,
+        name: TrackingName,
+        nbd: Mapping[str, QemuNbd],
+        exports: Mapping[str, DiskExport],
+        retire: Callable[[], None],
+    ) -> None:
+        self._server = server
+        self._name = name
+        self._nbd = nbd
+        self._exports = exports
+        self._retire = retire
+        self.holds_images = server.state is ServerState.STOPPED
+        self.ended = False
+
+    @property
+    def exports(self) -> Mapping[str, DiskExport]:
+        """See `BackupJob.exports`."""
+        return self._exports
+
+    @property
+    def tracking(self) -> TrackingName | None:
+        """See `BackupJob.tracking`."""
+        return self._name
+
+    def check(self) -> None:
+        """See `BackupJob.check`."""
+        if self.ended:
+            raise DriverFailed(self._server.name, "", "the backup", "the job has ended")
+
+    def end(self) -> None:
+        """See `BackupJob.end`."""
+        self.ended = True
+        for nbd in self._nbd.values():
+            nbd.stop()
+
+    def abandon(self) -> None:
+        """See `BackupJob.abandon`."""
+        self.end()
+        self._retire()
+
+
+class FakeDriver:
+    """See `ComputeDriver`."""
+
+    def __init__(self, folder: Path, *, new_id: NewId, faults: Faults | None = None) -> None:
+        """`folder` gets images and sockets: its path must be short (sockets: 107 bytes)."""
+        self._folder = folder
+        self._new_id = new_id
+        self._faults = faults or Faults()
+        self._servers: dict[ServerId, FakeServer] = {}
+        self._jobs: list[tuple[ServerId, FakeJob]] = []
+        #: Names of the calls so far.
+        self.calls: list[str] = []
+        #: Is told the name of each call before it is done: here the server may write on.
+        self.before_call: Callable[[str], None] = lambda _: None
+        #: Disks of coming jobs whose bytes cannot be read.
+        self.unreadable: set[str] = set()
+
+    def add_server(self, name: str, disks: Mapping[str, int]) -> FakeServer:
+        """A stopped server with empty disks (sizes in bytes by target)."""
+        server_id = ServerId(self._new_id())
+        folder = self._folder / name
+        folder.mkdir(parents=True)
+        server = FakeServer(id=server_id, name=name, folder=folder, targets=tuple(disks))
+        for target, size_bytes in disks.items():
+            create_image(server.path(target), image_format="qcow2", size_bytes=size_bytes)
+        self._servers[server_id] = server
+        return server
+
+    def close(self) -> None:
+        """Ends all jobs."""
+        for _, job in self._jobs:
+            job.end()
+
+    # --- the port ----------------------------------------------------------------------------
+
+    def list_servers(self) -> list[ServerDescription]:
+        """See `ComputeDriver.list_servers`."""
+        self._begin("list_servers", "")
+        found = sorted(self._servers.values(), key=lambda server: server.name)
+        return [_described(server) for server in found]
+
+    def describe(self, server_id: ServerId) -> ServerDescription:
+        """See `ComputeDriver.describe`."""
+        return _described(self._called("describe", server_id))
+
+    def tracking(self, server_id: ServerId) -> TrackingReport:
+        """See `ComputeDriver.tracking`."""
+        server = self._called("tracking", server_id)
+        held = {target: _bitmaps(server, target) for target in server.targets}
+        good = set(server.checkpoints) - server.broken
+        return TrackingReport(
+            checkpoints=tuple(server.checkpoints),
+            usable={target: frozenset(names & good) for target, names in held.items()},
+            broken={target: frozenset(names - good) for target, names in held.items()},
+        )
+
+    def begin_backup(self, request: JobRequest) -> BackupJob:
+        """See `ComputeDriver.begin_backup`."""
+        server = self._called("begin_backup", request.server_id)
+        self._refuse_lost_tracking(server, request)
+        name = tracking_name(request.backup_id)
+        with ExitStack() as undo:
+            served = {
+                disk.target: undo.enter_context(self._serve_copy(server, disk.target, disk.since))
+                for disk in request.disks
+            }
+            for disk in request.disks:
+                add_bitmap(server.path(disk.target), name)
+            undo.pop_all()
+        server.checkpoints.append(name)
+        exports = {
+            disk.target: DiskExport(
+                target=disk.target,
+                uri=served[disk.target].uri,
+                size_bytes=_size_bytes(server, disk.target),
+                dirty_context=f"qemu:dirty-bitmap:{disk.since}" if disk.since else None,
+                tracked=True,
+            )
+            for disk in request.disks
+        }
+        for target in self.unreadable & served.keys():
+            served[target].stop()
+        job = FakeJob(server, name, served, exports, lambda: _retire(server, [name]))
+        self._jobs.append((server.id, job))
+        return job
+
+    def retire_tracking(self, server_id: ServerId, names: Collection[TrackingName]) -> None:
+        """See `ComputeDriver.retire_tracking`."""
+        _retire(self._called("retire_tracking", server_id), names)
+
+    def clean_up(self, server_id: ServerId) -> list[str]:
+        """See `ComputeDriver.clean_up`."""
+        server = self._called("clean_up", server_id)
+        left = self._open_jobs(server)
+        for job in left:
+            job.end()
+        return ["ended a backup job"] * len(left)
+
+    @contextmanager
+    def open_for_restore(
+        self, server_id: ServerId, disks: Sequence[DiskToWrite]
+    ) -> Iterator[Mapping[str, str]]:
+        """See `ComputeDriver.open_for_restore`."""
+        server = self._called("open_for_restore", server_id)
+        if server.state is not ServerState.STOPPED:
+            raise ServerStateRefused(server.name, server.state, "writing to its disks")
+        owner = server.folder.stat()
+        with open_for_restore(
+            ServerRef(server.id, server.name),
+            disks,
+            qemu=QemuUser(owner.st_uid, owner.st_gid),
+            files=self._folder / self._new_id()[:8],
+        ) as uris:
+            yield uris
+
+    def stop(self, server_id: ServerId, *, timeout_s: float) -> str:
+        """See `ComputeDriver.stop`."""
+        del timeout_s  # made-up servers stop at once
+        server = self._called("stop", server_id)
+        if server.state is ServerState.STOPPED:
+            return "already stopped"
+        server.state = ServerState.STOPPED
+        return "acpi"
+
+    def start(self, server_id: ServerId) -> None:
+        """See `ComputeDriver.start`."""
+        server = self._called("start", server_id)
+        if any(job.holds_images for job in self._open_jobs(server)):
+            raise ServerStartFailed(server.name, "its images are locked")
+        server.state = ServerState.RUNNING
+
+    def set_autostart(self, server_id: ServerId, *, on: bool) -> None:
+        """See `ComputeDriver.set_autostart`."""
+        self._called("set_autostart", server_id).autostart = on
+
+    def host_checks(self) -> list[HostCheck]:
+        """See `ComputeDriver.host_checks`."""
+        self._begin("host_checks", "")
+        return [HostCheck(name="fake", ok=True, found="no host at all")]
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _begin(self, call: str, key: str) -> None:
+        self.before_call(call)
+        self.calls.append(call)
+        fault = self._faults.take(call, key)
+        if fault is not None:
+            raise fault[0]
+
+    def _called(self, call: str, server_id: ServerId) -> FakeServer:
+        server = self._servers.get(server_id)
+        self._begin(call, server.name if server else "")
+        if server is None:
+            raise ServerNotFound(server_id)
+        return server
+
+    def _open_jobs(self, server: FakeServer) -> list[FakeJob]:
+        return [job for owner, job in self._jobs if owner == server.id and not job.ended]
+
+    def _refuse_lost_tracking(self, server: FakeServer, request: JobRequest) -> None:
+        good = set(server.checkpoints) - server.broken
+        for disk in request.disks:
+            if disk.since and disk.since not in _bitmaps(server, disk.target) & good:
+                raise TrackingLost(server.name, f"{disk.target} has no usable {disk.since}")
+
+    def _serve_copy(self, server: FakeServer, target: str, since: TrackingName | None) -> QemuNbd:
+        unique = self._new_id()[:8]
+        copy = self._folder / f"{unique}.qcow2"
+        shutil.copyfile(server.path(target), copy)
+        return start_qemu_nbd(
+            NbdImage(path=str(copy), format="qcow2", export=target, read_only=True, bitmap=since),
+            socket=self._folder / f"{unique}.sock",
+            pid_file=None,
+        )
+
+
+def _described(server: FakeServer) -> ServerDescription:
+    return ServerDescription(
+        id=server.id,
+        name=server.name,
+        state=server.state,
+        disks=tuple(
+            DiskDescription(
+                target=target,
+                source=str(server.path(target)),
+                format="qcow2",
+                size_bytes=_size_bytes(server, target),
+                bootable=target == server.targets[0],
+                missing=not server.path(target).exists(),
+                trackable=server.path(target).exists(),
+            )
+            for target in server.targets
+        ),
+        autostart=server.autostart,
+        definition_xml=f"<domain><name>{server.name}</name></domain>",
+    )
+
+
+def _size_bytes(server: FakeServer, target: str) -> int:
+    path = server.path(target)
+    return image_info(path, image_format="qcow2").virtual_size_bytes if path.exists() else 0
+
+
+def _bitmaps(server: FakeServer, target: str) -> set[TrackingName]:
+    path = server.path(target)
+    if not path.exists():
+        return set()
+    return {TrackingName(each.name) for each in image_info(path, image_format="qcow2").bitmaps}
+
+
+def _retire(server: FakeServer, names: Collection[TrackingName]) -> None:
+    for target in server.targets:
+        for name in _bitmaps(server, target) & set(names):
+            remove_bitmap(server.path(target), name)
+    server.checkpoints = [name for name in server.checkpoints if name not in names]
+    server.broken -= set(names)

@@ -1,0 +1,273 @@
+"""Servers for tests on a real libvirt: domains without a guest system.
+
+Their disks are written by QEMU's monitor (`qemu-io`), as a guest would, while they run, and by the
+program `qemu-io` while they are stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import xml.etree.ElementTree as ET  # what is parsed comes from libvirtd
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from csbs.blockio.processes import run_tool
+from csbs.blockio.qemu_img import create_image
+from csbs.compute.libvirt.binding import libvirt, libvirt_qemu
+from csbs.compute.libvirt.connection import Connection
+from csbs.domain.clock import NewId, Sleep
+from csbs.domain.errors import DriverFailed, ServerNotFound
+from csbs.domain.ids import ServerId
+from csbs.testing.libvirt_daemon import URI
+
+T = TypeVar("T")
+
+PREFIX = "csbs-test-"
+_TOOL_TIMEOUT_S = 60.0
+_STOP_WAIT_S = 30.0
+_POLL_INTERVAL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainDisk:
+    """A disk to be made for a test server."""
+
+    target: str
+    size_bytes: int
+    format: str = "qcow2"
+
+
+class DomainServer:
+    """A server of a test, defined in libvirt."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        server_id: ServerId,
+        disks: Sequence[DomainDisk],
+        *,
+        sleep: Sleep,
+    ) -> None:
+        self.id = server_id
+        self.name = PREFIX + server_id[:8]
+        self.folder = Path("/var/lib") / self.name
+        self._connection = connection
+        self._disks = {disk.target: disk for disk in disks}
+        self._sleep = sleep
+
+    def path(self, target: str) -> Path:
+        """The image of a disk."""
+        return self.folder / f"{target}.{self._disks[target].format}"
+
+    def start(self) -> None:
+        """Starts QEMU; its processors run an empty machine."""
+        self._on_domain("starting", lambda domain: domain.create())
+
+    def pause(self) -> None:
+        """Stops the processors."""
+        self._on_domain("pausing", lambda domain: domain.suspend())
+
+    def power_off(self) -> None:
+        """Ends QEMU in good order, as a guest does that shuts down."""
+        self._on_domain(
+            "powering off", lambda domain: domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
+        )
+
+    def kill(self) -> None:
+        """Kills QEMU, as a power cut does, and waits until libvirt has noticed."""
+        pid = int(Path(f"/run/libvirt/qemu/{self.name}.pid").read_text(encoding="ascii"))
+        descriptor = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            poller = select.poll()
+            poller.register(descriptor, select.POLLIN)
+            assert poller.poll(_STOP_WAIT_S * 1000), f"QEMU of {self.name} outlives its kill"
+        finally:
+            os.close(descriptor)
+        self._wait_until(lambda: not self.is_active(), "libvirt has seen the end of QEMU")
+
+    def is_active(self) -> bool:
+        """Whether QEMU runs."""
+        return self._on_domain("looking at the state", lambda domain: bool(domain.isActive()))
+
+    def write(self, target: str, *, offset: int, size: int, pattern: int) -> None:
+        """Writes one byte value over a range, as the server itself would."""
+        self._io(target, f"write -P {pattern} {offset} {size}")
+
+    def zero(self, target: str, *, offset: int, size: int) -> None:
+        """Writes zeroes without data, as a guest does that trims."""
+        self._io(target, f"write -z {offset} {size}")
+
+    def content(self, target: str) -> bytes:
+        """All bytes of a disk of a stopped server, read by `qemu-img`."""
+        raw = self.folder / f"{target}.content"
+        source = str(self.path(target))
+        run_tool(
+            [
+                "qemu-img",
+                "convert",
+                "-f",
+                self._disks[target].format,
+                "-O",
+                "raw",
+                source,
+                str(raw),
+            ],
+            doing=f"reading {source}",
+            timeout_s=_TOOL_TIMEOUT_S,
+        )
+        content = raw.read_bytes()
+        raw.unlink()
+        return content
+
+    def begin_job(self) -> None:
+        """Begins a backup job that is not of csbs."""
+        scratch = self.folder / "foreign.scratch"
+        first, *others = self._disks
+        rest = "".join(f"<disk name='{target}' backup='no'/>" for target in others)
+        xml = (
+            f"<domainbackup mode='pull'><server transport='unix' socket='{self.folder}/f.sock'/>"
+            f"<disks><disk name='{first}' backup='yes' type='file'>"
+            f"<scratch file='{scratch}'/></disk>{rest}</disks></domainbackup>"
+        )
+        self._on_domain("beginning a job", lambda domain: domain.backupBegin(xml, None))
+
+    def end_job(self) -> None:
+        """Ends it, and waits until it has ended."""
+        self._on_domain("ending a job", lambda domain: domain.abortJob())
+        self._wait_until(lambda: not self.has_job(), "the job has ended")
+
+    def has_job(self) -> bool:
+        """Whether any job runs on the domain."""
+        return self._on_domain(
+            "looking for jobs",
+            lambda domain: bool(domain.isActive()) and domain.jobStats()["type"] != 0,
+        )
+
+    def checkpoints(self) -> list[str]:
+        """Names of all checkpoints."""
+        return self._on_domain(
+            "listing checkpoints",
+            lambda domain: [each.getName() for each in domain.listAllCheckpoints()],
+        )
+
+    def remove(self) -> None:
+        """Kills QEMU, undefines the domain and removes its files; may be repeated."""
+        with suppress(DriverFailed):  # it does not run
+            self._ignore_missing("killing", lambda domain: domain.destroyFlags())
+        self._ignore_missing(
+            "undefining",
+            lambda domain: domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA),
+        )
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _io(self, target: str, command: str) -> None:
+        if self.is_active():
+            self._on_domain(command, lambda domain: _monitor_io(domain, target, command))
+            return
+        run_tool(
+            ["qemu-io", "-f", self._disks[target].format, "-c", command, str(self.path(target))],
+            doing=command,
+            timeout_s=_TOOL_TIMEOUT_S,
+        )
+
+    def _ignore_missing(self, doing: str, function: Callable[[libvirt.virDomain], object]) -> None:
+        with suppress(ServerNotFound):
+            self._on_domain(doing, function)
+
+    def _wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        for _ in range(int(_STOP_WAIT_S / _POLL_INTERVAL_S)):
+            if condition():
+                return
+            self._sleep(_POLL_INTERVAL_S)
+        raise AssertionError(f"not within {_STOP_WAIT_S:g} s: {what}")
+
+    def _on_domain(self, doing: str, function: Callable[[libvirt.virDomain], T]) -> T:
+        return self._connection.on_domain(self.id, doing, function)
+
+
+@contextmanager
+def domain_server(
+    disks: Sequence[DomainDisk], *, new_id: NewId, sleep: Sleep
+) -> Iterator[DomainServer]:
+    """A stopped server with new, empty disks; removed with all its files at the end."""
+    connection = Connection(URI)
+    server = DomainServer(connection, ServerId(new_id()), disks, sleep=sleep)
+    server.folder.mkdir(mode=0o755)
+    try:
+        for disk in disks:
+            create_image(
+                server.path(disk.target), image_format=disk.format, size_bytes=disk.size_bytes
+            )
+        xml = _domain_xml(server, disks)
+        connection.call("defining", lambda opened: opened.defineXML(xml))
+        yield server
+    finally:
+        server.remove()
+
+
+def read_export(uri: str, folder: Path) -> bytes:
+    """All bytes of an NBD export, read by `nbdcopy`."""
+    copy = folder / "export.raw"
+    run_tool(["nbdcopy", uri, str(copy)], doing=f"reading {uri}", timeout_s=_TOOL_TIMEOUT_S)
+    content = copy.read_bytes()
+    copy.unlink()
+    return content
+
+
+def dirty_ranges(uri: str, context: str) -> list[tuple[int, int]]:
+    """(offset, size) of each dirty range of an export, by `nbdinfo`."""
+    text = run_tool(
+        ["nbdinfo", f"--map={context}", "--json", uri], doing="mapping", timeout_s=_TOOL_TIMEOUT_S
+    )
+    return [(each["offset"], each["length"]) for each in json.loads(text) if each["type"] & 1]
+
+
+def write_export(uri: str, *, offset: int, size: int, pattern: int) -> None:
+    """Writes one byte value over a range of an NBD export, and flushes it."""
+    run_tool(
+        ["qemu-io", "-f", "raw", "-c", f"write -P {pattern} {offset} {size}", "-c", "flush", uri],
+        doing=f"writing to {uri}",
+        timeout_s=_TOOL_TIMEOUT_S,
+    )
+
+
+def _monitor_io(domain: libvirt.virDomain, target: str, command: str) -> None:
+    alias = _alias(domain.XMLDesc(0), target)
+    text = f'qemu-io -d /machine/peripheral/{alias}/virtio-backend "{command}"'
+    answer = libvirt_qemu.qemuMonitorCommand(
+        domain, text, libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+    )
+    assert "error" not in answer.lower(), answer
+
+
+def _alias(xml: str, target: str) -> str:
+    for disk in ET.fromstring(xml).findall("./devices/disk"):  # noqa: S314  libvirtd is trusted
+        if disk.find(f"./target[@dev='{target}']") is not None:
+            alias = disk.find("alias")
+            assert alias is not None
+            return alias.get("name", "")
+    raise AssertionError(f"no disk {target}")
+
+
+def _domain_xml(server: DomainServer, disks: Sequence[DomainDisk]) -> str:
+    devices = "".join(
+        f"<disk type='file' device='disk'><driver name='qemu' type='{disk.format}'/>"
+        f"<source file='{server.path(disk.target)}'/>"
+        f"<target dev='{disk.target}' bus='virtio'/></disk>"
+        for disk in disks
+    )
+    return (
+        f"<domain type='qemu'><name>{server.name}</name><uuid>{server.id}</uuid>"
+        "<memory unit='MiB'>64</memory><vcpu>1</vcpu>"
+        "<os><type arch='x86_64' machine='q35'>hvm</type></os><devices>"
+        f"{devices}<disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>"
+        "<controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"
+    )
