@@ -105,7 +105,7 @@ def load_settings(data_dir: Path | None) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise InvalidSetting(name, first["msg"]) from None
+        raise InvalidSetting(name, first["msg"].removeprefix("Value error, ")) from None
     except (OSError, ValueError) as error:  # the file: not readable, or no TOML
         raise InvalidSetting(str(chosen / FILE_NAME), str(error)) from error
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from csbs.domain.backup import Backup
     from csbs.domain.deletion_plan import DeletionPlan
 
-commands = typer.Typer(no_args_is_help=True, help="Backups: create, list, show, delete.")
+commands = typer.Typer(help="Backups: create, list, show, delete.")
 
 
 @commands.command("create")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +12,24 @@ import typer
 
 from csbs.cli import backup, repository, server, task
 from csbs.cli.doctor import doctor
-from csbs.cli.exit_codes import DONE, EXIT_CODES, UNEXPECTED
+from csbs.cli.exit_codes import DONE, EXIT_CODES, UNEXPECTED, USAGE
 from csbs.cli.output import show_error
 from csbs.cli.restore import restore
-from csbs.domain.errors import CsbsError
+from csbs.domain.errors import CsbsError, Invalid
+
+
+@dataclass(eq=False)
+class Usage(Invalid):
+    """The command line makes no sense."""
+
+    command: str
+    why: str
+
+    template = "{0.why} (--help shows how to use a command)"
+
 
 app = typer.Typer(
     name="csbs",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -57,10 +68,13 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code; errors of ours go to standard error."""
     try:
-        code = app(arguments, prog_name="csbs", standalone_mode=False)
+        code = app(arguments or ["--help"], prog_name="csbs", standalone_mode=False)
     except CsbsError as error:
         show_error(error, as_json="--json" in arguments)
         return EXIT_CODES[error.kind]
+    except typer.TyperException as error:  # wrong usage
+        show_error(Usage("csbs", error.format_message()), as_json="--json" in arguments)
+        return USAGE
     except typer.Abort:
         return EXIT_CODES["cancelled"]
     except BrokenPipeError:  # whoever read our output has gone

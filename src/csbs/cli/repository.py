@@ -7,7 +7,7 @@ import typer
 from csbs.cli.options import Json, opened
 from csbs.cli.output import Output, size
 
-commands = typer.Typer(no_args_is_help=True, help="The repository: free space.")
+commands = typer.Typer(help="The repository: free space.")
 
 
 @commands.command("collect")

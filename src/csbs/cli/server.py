@@ -7,7 +7,7 @@ import typer
 from csbs.cli.options import Json, ServerName, opened
 from csbs.cli.output import Output, size, table
 
-commands = typer.Typer(no_args_is_help=True, help="Servers of this host: list, stop, start.")
+commands = typer.Typer(help="Servers of this host: list, stop, start.")
 
 
 @commands.command("list")

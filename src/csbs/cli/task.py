@@ -9,7 +9,7 @@ import typer
 from csbs.cli.options import Json, opened
 from csbs.cli.output import Output, moment, table
 
-commands = typer.Typer(no_args_is_help=True, help="Tasks: every backup, restore and deletion.")
+commands = typer.Typer(help="Tasks: every backup, restore and deletion.")
 
 
 @commands.command("list")

@@ -17,6 +17,7 @@ from csbs.blockio.processes import run_tool
 from csbs.blockio.qemu_img import add_bitmap, create_image, image_info, remove_bitmap
 from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
 from csbs.compute.base import BackupJob, DiskExport, DiskToWrite, HostCheck, JobRequest
+from csbs.compute.libvirt.clean_up import end_recorded
 from csbs.compute.libvirt.describing import ServerRef
 from csbs.compute.libvirt.folders import QemuUser
 from csbs.compute.libvirt.restoring import open_for_restore
@@ -171,9 +172,11 @@ class FakeDriver:
         return server
 
     def close(self) -> None:
-        """Ends all jobs."""
+        """Ends all jobs, and what unfinished restores left."""
         for _, job in self._jobs:
             job.end()
+        for server_id in self._servers:
+            end_recorded(server_id, list(self._folder.glob("*.pid")))
 
     # --- the port ----------------------------------------------------------------------------
 
@@ -238,7 +241,8 @@ class FakeDriver:
         left = self._open_jobs(server)
         for job in left:
             job.end()
-        return ["ended a backup job"] * len(left)
+        ended = end_recorded(server_id, list(self._folder.glob("*.pid")))
+        return ["ended a backup job"] * len(left) + ended
 
     @contextmanager
     def open_for_restore(

@@ -22,6 +22,7 @@ from csbs.blockio.processes import run_tool
 from csbs.blockio.qemu_img import create_image
 from csbs.compute.libvirt.binding import libvirt, libvirt_qemu
 from csbs.compute.libvirt.connection import Connection
+from csbs.compute.libvirt.domain_xml import qemu_owner
 from csbs.domain.clock import NewId, Sleep
 from csbs.domain.errors import DriverFailed, ServerNotFound
 from csbs.domain.ids import ServerId
@@ -158,6 +159,18 @@ class DomainServer:
             lambda domain: [each.getName() for each in domain.listAllCheckpoints()],
         )
 
+    def forget_checkpoints(self) -> None:
+        """Removes libvirt's records of checkpoints; the bitmaps stay in the images."""
+        self._on_domain("forgetting", _forget_checkpoints)
+
+    def can_be_undefined(self) -> bool:
+        """Whether `virsh undefine` works; then the domain is gone."""
+        try:
+            self._on_domain("undefining", lambda domain: domain.undefineFlags(0))
+        except DriverFailed:
+            return False
+        return True
+
     def remove(self) -> None:
         """Kills QEMU, undefines the domain and removes its files; may be repeated."""
         with suppress(DriverFailed):  # it does not run
@@ -201,6 +214,10 @@ def domain_server(
     connection = Connection(URI)
     server = DomainServer(connection, ServerId(new_id()), disks, sleep=sleep)
     server.folder.mkdir(mode=0o755)
+    capabilities = connection.call(
+        "asking for capabilities", lambda opened: opened.getCapabilities()
+    )
+    os.chown(server.folder, *qemu_owner(capabilities))
     try:
         for disk in disks:
             create_image(
@@ -237,6 +254,11 @@ def write_export(uri: str, *, offset: int, size: int, pattern: int) -> None:
         doing=f"writing to {uri}",
         timeout_s=_TOOL_TIMEOUT_S,
     )
+
+
+def _forget_checkpoints(domain: libvirt.virDomain) -> None:
+    for checkpoint in domain.listAllCheckpoints():
+        checkpoint.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
 
 
 def _monitor_io(domain: libvirt.virDomain, target: str, command: str) -> None:

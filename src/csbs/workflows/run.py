@@ -92,17 +92,15 @@ class LocalRun:
         thread = threading.Thread(target=self._poll, name="task-poll", daemon=True)
         thread.start()
         try:
-            yield
+            try:
+                yield
+            finally:
+                self._ended.set()
+                thread.join()
         except Exception as error:
-            self._stop(thread)
             self._end(_outcome(error, self._clock))
             raise
-        self._stop(thread)
         self._end(TaskOutcome(state=TaskState.DONE, ended_at=self._clock()))
-
-    def _stop(self, thread: threading.Thread) -> None:
-        self._ended.set()
-        thread.join()
 
     def _end(self, outcome: TaskOutcome) -> None:
         task = self._task

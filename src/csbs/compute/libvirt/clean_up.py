@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from csbs.blockio.processes import ProcessRecord, end_process
 from csbs.compute.libvirt.live_job import LiveParts, end_backup_job, running_job_socket
 from csbs.domain.errors import DriverFailed, ToolFailed
@@ -14,7 +17,8 @@ _END_TIMEOUT_S = 60.0
 
 def clean_up(parts: LiveParts, server_id: ServerId) -> list[str]:
     """See `ComputeDriver.clean_up`."""
-    done = [*_end_job(parts, server_id), *_end_processes(parts, server_id)]
+    files = parts.folders.leftovers(server_id)
+    done = [*_end_job(parts, server_id), *end_recorded(server_id, files)]
     leftovers = [path for path in parts.folders.leftovers(server_id) if not path.is_dir()]
     for path in leftovers:
         path.unlink(missing_ok=True)
@@ -32,9 +36,13 @@ def _end_job(parts: LiveParts, server_id: ServerId) -> list[str]:
     return ["ended a backup job that csbs had left running"]
 
 
-def _end_processes(parts: LiveParts, server_id: ServerId) -> list[str]:
+def end_recorded(server_id: ServerId, files: Iterable[Path]) -> list[str]:
+    """Ends each qemu-nbd whose record is among `files`, and says which those were.
+
+    Raises `DriverFailed` for one that does not end.
+    """
     done = []
-    for path in parts.folders.leftovers(server_id):
+    for path in files:
         if path.suffix != ".pid":
             continue
         record = ProcessRecord.read(path, program=_PROGRAM)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from csbs.blockio.qemu_img import image_info
+from csbs.blockio.qemu_img import ImageInfo, image_info
 from csbs.compute.libvirt.binding import libvirt
 from csbs.compute.libvirt.connection import Connection
 from csbs.compute.libvirt.domain_xml import DiskXml, DomainXml, parse_domain
@@ -76,12 +77,7 @@ def described(connection: Connection, facts: DomainFacts) -> ServerDescription:
 
 def takes_bitmaps(disk: DiskXml) -> bool:
     """Whether the image can hold a persistent bitmap: a qcow2 file of version 3."""
-    if disk.source is None or disk.format != "qcow2" or disk.read_only:
-        return False
-    try:
-        return image_info(disk.source, image_format=disk.format).takes_bitmaps
-    except ToolFailed:
-        return False
+    return not disk.read_only and (info := _info(disk)) is not None and info.takes_bitmaps
 
 
 def _facts(domain: libvirt.virDomain) -> DomainFacts:
@@ -120,18 +116,19 @@ def _state(number: int, *, active: bool) -> ServerState:
 
 def _disk(connection: Connection, facts: DomainFacts, disk: DiskXml) -> DiskDescription:
     missing = not facts.active and disk.source is not None and _is_missing(Path(disk.source))
+    info = None if missing else _info(disk)
     return DiskDescription(
         target=disk.target,
         source=disk.source,
         format=disk.format,
-        size_bytes=0 if missing else _size_bytes(connection, ServerId(facts.now.uuid), disk),
+        size_bytes=0 if missing else _size_bytes(connection, facts, disk, info),
         serial=disk.serial,
         wwn=disk.wwn,
         bootable=disk.bootable,
         shared=disk.shared,
         read_only=disk.read_only,
         missing=missing,
-        trackable=not missing and takes_bitmaps(disk),
+        trackable=info is not None and info.takes_bitmaps and not disk.read_only,
     )
 
 
@@ -145,11 +142,31 @@ def _is_missing(path: Path) -> bool:
     return False
 
 
-def _size_bytes(connection: Connection, server_id: ServerId, disk: DiskXml) -> int:
+def _info(disk: DiskXml) -> ImageInfo | None:
+    """What the image says of itself; None if it is no local file, or cannot be read."""
+    if disk.source is None:
+        return None
+    try:
+        return image_info(disk.source, image_format=disk.format)
+    except ToolFailed as error:
+        log.warning("an image cannot be read", extra={"image": disk.source, "why": error.why})
+        return None
+
+
+def _size_bytes(
+    connection: Connection, facts: DomainFacts, disk: DiskXml, info: ImageInfo | None
+) -> int:
+    if facts.active or disk.source is None or not os.access(disk.source, os.R_OK):
+        return _size_by_libvirt(connection, facts.server.id, disk.target)
+    # libvirt takes the length of a damaged file for its virtual size.
+    return 0 if info is None else info.virtual_size_bytes
+
+
+def _size_by_libvirt(connection: Connection, server_id: ServerId, target: str) -> int:
     try:
         return connection.on_domain(
-            server_id, "asking for a size", lambda domain: domain.blockInfo(disk.target)[0]
+            server_id, "asking for a size", lambda domain: domain.blockInfo(target)[0]
         )
     except (DriverFailed, HypervisorTimeout, ServerNotFound) as error:
-        log.warning("a disk has no size", extra={"disk": disk.target, "why": str(error)})
+        log.warning("a disk has no size", extra={"disk": target, "why": str(error)})
         return 0

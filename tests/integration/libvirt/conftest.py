@@ -1,0 +1,53 @@
+"""A real libvirt, and servers without a guest system on it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from csbs.compute.libvirt import LibvirtDriver
+from csbs.domain.clock import new_id, sleep
+from csbs.testing.driver_contract import MIB
+from csbs.testing.libvirt_daemon import libvirt_running
+from csbs.testing.libvirt_domains import PREFIX, DomainDisk, DomainServer, domain_server
+
+DISKS = (
+    DomainDisk(target="vda", size_bytes=8 * MIB),
+    DomainDisk(target="vdb", size_bytes=4 * MIB),
+    DomainDisk(target="vdc", size_bytes=2 * MIB, format="raw"),
+)
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where the driver under test works."""
+
+    uri: str
+    run_folder: Path
+    scratch_folder: Path
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[Host]:
+    # Not in pytest's folders: QEMU, which is another user, must be able to enter them.
+    name = f"{PREFIX}{new_id()[:8]}"
+    folders = Path("/run") / name, Path("/var/lib") / name
+    with libvirt_running(Path(f"/run/{PREFIX}libvirt")) as uri:
+        yield Host(uri, *folders)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def driver(host: Host) -> LibvirtDriver:
+    return LibvirtDriver(host.uri, run_folder=host.run_folder, scratch_folder=host.scratch_folder)
+
+
+@pytest.fixture
+def offline_server(host: Host) -> Iterator[DomainServer]:
+    with domain_server(DISKS, new_id=new_id, sleep=sleep) as server:
+        yield server

@@ -1,0 +1,174 @@
+"""All use cases over real parts but the hypervisor: a fake driver, whose disks are real images."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+from csbs.agent.backup_disk import CopyOptions
+from csbs.agent.restore_disk import RestoreOptions
+from csbs.catalog import Catalog, backups, tasks
+from csbs.domain.backup import Backup
+from csbs.domain.ids import TrackingName
+from csbs.domain.task import Progress, Task
+from csbs.repository import ContentIndex, Repository, RepositoryLock
+from csbs.repository.objectstore import FolderStore
+from csbs.services.backups import BackupService, CreateBackup
+from csbs.services.locks import Locks
+from csbs.services.repositories import RepositoryAccess
+from csbs.services.restores import RestoreService
+from csbs.services.servers import ServerService
+from csbs.testing.fake_driver import FakeDriver, FakeServer
+from csbs.testing.faults import Faults
+from csbs.testing.values import START
+from csbs.workflows.run import Watcher
+
+MIB = 1024**2
+
+
+class Crash(BaseException):
+    """Nothing of ours catches it, as nothing catches a kill -9."""
+
+
+class CrashingClock:
+    """Ticks a second a call, and ends the process, so to say, at the n-th one.
+
+    Every step of a workflow asks for the time when it begins and when it has ended, so the calls
+    reach both sides of each step.
+    """
+
+    def __init__(self) -> None:
+        self._now = START
+        self.crash_at = 0
+
+    def __call__(self) -> datetime:
+        self._now += timedelta(seconds=1)
+        if self.crash_at:
+            self.crash_at -= 1
+            if self.crash_at == 0:
+                raise Crash
+        return self._now
+
+
+class ServiceLab:
+    """One server `web` with two disks, and the services that a command line has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = CrashingClock()
+        self.faults = Faults()
+        self.driver = FakeDriver(folder / "host", new_id=_new_id, faults=self.faults)
+        self.server: FakeServer = self.driver.add_server("web", {"vda": 4 * MIB, "vdb": 2 * MIB})
+        self.catalog = Catalog.open(folder / "catalog.sqlite")
+        self.cancel = threading.Event()
+        home = self.catalog.home(clock=self.clock, new_id=_new_id)
+        self.project_id = home.project_id
+        store = FolderStore(folder / "store", min_free=lambda _: 0)
+        store.make()
+
+        def open_repository() -> Repository:
+            return Repository.open(
+                store,
+                name="the test's repository",
+                catalog_id=home.catalog_id,
+                clock=self.clock,
+                new_id=_new_id,
+            )
+
+        self.open_repository = open_repository
+        self.repositories = RepositoryAccess(
+            lock=RepositoryLock(folder / "repository.lock"),
+            open_repository=open_repository,
+            open_index=lambda _: ContentIndex(folder / "index.sqlite"),
+        )
+        locks = Locks(run_folder=folder / "run", monotonic=lambda: 0.0, sleep=lambda _: None)
+        self.locks = locks
+        self.servers = ServerService(
+            catalog=self.catalog,
+            project_id=self.project_id,
+            driver=self.driver,
+            locks=locks,
+            stop_timeout_s=1,
+        )
+        self.backups = BackupService(
+            catalog=self.catalog,
+            project_id=self.project_id,
+            driver=self.driver,
+            servers=self.servers,
+            repositories=self.repositories,
+            locks=locks,
+            clock=self.clock,
+            new_id=_new_id,
+            copying=CopyOptions(),
+        )
+        self.restores = RestoreService(
+            catalog=self.catalog,
+            project_id=self.project_id,
+            driver=self.driver,
+            backups=self.backups,
+            repositories=self.repositories,
+            locks=locks,
+            clock=self.clock,
+            new_id=_new_id,
+            writing=RestoreOptions(),
+            stop_timeout_s=1,
+        )
+
+    def close(self) -> None:
+        """Lets go of all that is open."""
+        self.driver.close()
+        self.catalog.close()
+
+    @property
+    def watcher(self) -> Watcher:
+        return Watcher(on_progress=_ignore, cancel=self.cancel)
+
+    def back_up(self, *, full: bool = False) -> Backup:
+        return self.backups.create(CreateBackup(server="web", full=full), self.watcher)
+
+    def restore(self, backup: Backup, *, power_on: bool = False) -> None:
+        self.restores.restore(backup.id, self.watcher, power_on=power_on)
+
+    def delete(self, backup: Backup) -> None:
+        self.backups.delete(backup.id, self.watcher)
+
+    def write(self, pattern: int) -> None:
+        """Writes a part of both disks, as the server would."""
+        for target in ("vda", "vdb"):
+            offset = 65536 * (pattern % 16)
+            self.server.write(target, offset=offset, size=100_000, pattern=pattern)
+
+    def content(self) -> dict[str, bytes]:
+        """What is on the disks now."""
+        return {target: self.server.content(target) for target in ("vda", "vdb")}
+
+    def saved(self, backup: Backup) -> dict[str, bytes]:
+        """What the repository has for the backup."""
+        repository = self.open_repository()
+        manifest = repository.manifest(backup.manifest_key)
+        found = {}
+        for disk in backup.disks:
+            image = manifest.image(disk.disk_id)
+            assert image is not None
+            found[disk.target] = repository.reader(image).read(0, image.size_bytes)
+        return found
+
+    def listed(self) -> list[Backup]:
+        with self.catalog.transaction() as transaction:
+            return backups.of_project(transaction, self.project_id)
+
+    def tasks(self) -> list[Task]:
+        with self.catalog.transaction() as transaction:
+            return tasks.of_project(transaction, self.project_id)
+
+    def tracking(self) -> tuple[TrackingName, ...]:
+        return self.driver.tracking(self.server.id).checkpoints
+
+
+def _new_id() -> str:
+    return str(uuid4())
+
+
+def _ignore(_progress: Progress) -> None:
+    """Nobody looks."""

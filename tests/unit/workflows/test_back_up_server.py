@@ -1,0 +1,215 @@
+"""Backups through all use cases: what they keep, and what a crash at any step leaves."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from csbs.domain.backup import BackupState, Mode
+from csbs.domain.errors import (
+    DiskUnreadable,
+    DriverFailed,
+    OperationCancelled,
+    ServerBusy,
+    ServerNotFound,
+    TrackingLost,
+)
+from csbs.domain.task import TaskState
+from csbs.services.backups import CreateBackup
+from tests.unit.workflows.service_lab import Crash, ServiceLab
+
+#: A backup asks for the time less often than this.
+CLOCK_CALLS_MAX = 30
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[ServiceLab]:
+    made = ServiceLab(tmp_path)
+    made.server.start()
+    yield made
+    made.close()
+
+
+def modes(lab: ServiceLab) -> list[Mode]:
+    return [disk.mode for disk in lab.listed()[-1].disks]
+
+
+def test_the_first_is_full_and_later_ones_are_incremental(lab: ServiceLab) -> None:
+    lab.write(1)
+    first, content_1 = lab.back_up(), lab.content()
+    lab.write(2)
+    second, content_2 = lab.back_up(), lab.content()
+
+    assert [disk.mode for disk in first.disks] == [Mode.FULL, Mode.FULL]
+    assert [disk.mode for disk in second.disks] == [Mode.INCREMENTAL, Mode.INCREMENTAL]
+    assert (lab.saved(first), lab.saved(second)) == (content_1, content_2)
+    assert second.read_bytes < first.restored_bytes
+    assert lab.tracking() == (second.tracking,)
+
+
+def test_any_crash_is_settled_by_the_next_command(tmp_path: Path) -> None:
+    reached_end = False
+    for crash_at in range(1, CLOCK_CALLS_MAX):
+        lab = ServiceLab(tmp_path / str(crash_at))
+        lab.server.start()
+        lab.write(1)
+        first, content_1 = lab.back_up(), lab.content()
+        lab.write(2)
+        content_2 = lab.content()
+
+        lab.clock.crash_at = crash_at
+        with contextlib.suppress(Crash):
+            lab.back_up()
+            reached_end = True
+        lab.clock.crash_at = 0
+        lab.write(3)
+        last = lab.back_up()
+
+        states = {backup.id: backup.state for backup in lab.listed()}
+        for backup in lab.listed():
+            if backup.id not in {first.id, last.id} and backup.state is BackupState.AVAILABLE:
+                assert lab.saved(backup) == content_2
+        assert set(states.values()) <= {BackupState.AVAILABLE, BackupState.ERROR}
+        assert states[first.id] is states[last.id] is BackupState.AVAILABLE
+        assert (lab.saved(first), lab.saved(last)) == (content_1, lab.content())
+        assert all(task.state is not TaskState.RUNNING for task in lab.tasks())
+        assert lab.tracking() == (last.tracking,)
+        lab.close()
+        if reached_end:
+            return
+    pytest.fail(f"a backup asks for the time more than {CLOCK_CALLS_MAX} times")
+
+
+def test_a_failed_backup_stays_as_error_and_the_next_misses_nothing(lab: ServiceLab) -> None:
+    lab.write(1)
+    first = lab.back_up()
+    lab.write(2)
+    lab.driver.unreadable.add("vdb")
+    with pytest.raises(DiskUnreadable, match="vdb"):
+        lab.back_up()
+    lab.driver.unreadable.clear()
+    lab.write(3)
+    third = lab.back_up()
+
+    failed = lab.listed()[1]
+    assert [backup.state for backup in lab.listed()] == [
+        BackupState.AVAILABLE,
+        BackupState.ERROR,
+        BackupState.AVAILABLE,
+    ]
+    assert "vdb" in failed.fail_reason
+    assert [disk.mode for disk in third.disks] == [Mode.INCREMENTAL, Mode.INCREMENTAL]
+    assert lab.saved(third) == lab.content()
+    assert lab.tracking() == (third.tracking,)
+    assert lab.saved(first)["vda"] != lab.saved(third)["vda"]
+
+
+def test_a_cancelled_backup_is_gone(lab: ServiceLab) -> None:
+    lab.cancel.set()
+    with pytest.raises(OperationCancelled):
+        lab.back_up()
+    lab.cancel.clear()
+
+    assert (lab.listed(), lab.tracking()) == ([], ())
+    assert [task.state for task in lab.tasks()] == [TaskState.CANCELLED]
+
+
+def test_lost_tracking_is_rescanned_with_the_reason(lab: ServiceLab) -> None:
+    lab.write(1)
+    lab.back_up()
+    lab.server.kill()
+    lab.server.start()
+    lab.write(2)
+    second = lab.back_up()
+
+    assert [disk.mode for disk in second.disks] == [Mode.RESCAN, Mode.RESCAN]
+    assert "not shut down cleanly" in second.disks[0].reason
+    assert lab.saved(second) == lab.content()
+    assert second.changed_bytes < 16 * 65536
+
+
+def test_tracking_that_the_hypervisor_refuses_becomes_a_rescan(lab: ServiceLab) -> None:
+    lab.write(1)
+    lab.back_up()
+    lab.write(2)
+    lab.faults.on("begin_backup", TrackingLost("web", "the bitmap is broken"))
+    second = lab.back_up()
+
+    assert modes(lab) == [Mode.RESCAN, Mode.RESCAN]
+    assert second.disks[0].reason == "the bitmap is broken"
+    assert lab.saved(second) == lab.content()
+    lab.faults.assert_all_fired()
+
+
+def test_a_forced_full_reads_all_and_stores_nothing_twice(lab: ServiceLab) -> None:
+    lab.write(1)
+    first = lab.back_up()
+    second = lab.back_up(full=True)
+
+    assert modes(lab) == [Mode.FULL, Mode.FULL]
+    assert (second.read_bytes, second.stored_bytes) == (first.read_bytes, 0)
+
+
+def test_a_stopped_server_is_backed_up_incrementally(lab: ServiceLab) -> None:
+    lab.write(1)
+    lab.back_up()
+    lab.server.power_off()
+    lab.write(2)
+    second = lab.back_up()
+
+    assert modes(lab) == [Mode.INCREMENTAL, Mode.INCREMENTAL]
+    assert lab.saved(second) == lab.content()
+
+
+def test_the_newest_deleted_makes_a_rescan(lab: ServiceLab) -> None:
+    lab.write(1)
+    lab.back_up()
+    lab.write(2)
+    lab.delete(lab.back_up())
+    lab.write(3)
+    third = lab.back_up()
+
+    assert modes(lab) == [Mode.RESCAN, Mode.RESCAN]
+    assert lab.saved(third) == lab.content()
+
+
+@pytest.mark.parametrize("doomed", [0, 1, 2], ids=["first", "middle", "last"])
+def test_a_deletion_hurts_no_other_backup(lab: ServiceLab, doomed: int) -> None:
+    made = []
+    for pattern in (1, 2, 3):
+        lab.write(pattern)
+        made.append((lab.back_up(), lab.content()))
+    gone, _ = made.pop(doomed)
+    lab.delete(gone)
+    lab.repositories.collect(lambda _: None)
+
+    assert [lab.saved(backup) for backup, _ in made] == [content for _, content in made]
+    assert [backup.id for backup in lab.listed()] == [backup.id for backup, _ in made]
+
+
+def test_a_second_operation_on_a_server_is_refused(lab: ServiceLab) -> None:
+    with (
+        lab.locks.server(lab.driver.describe(lab.server.id), "restore"),
+        pytest.raises(ServerBusy, match="restore"),
+    ):
+        lab.back_up()
+
+    assert lab.listed() == []
+
+
+def test_an_unknown_server_is_named(lab: ServiceLab) -> None:
+    with pytest.raises(ServerNotFound, match="nosuch"):
+        lab.backups.create(CreateBackup(server="nosuch"), lab.watcher)
+
+
+def test_a_hypervisor_that_fails_leaves_an_error(lab: ServiceLab) -> None:
+    lab.faults.on("begin_backup", DriverFailed("web", "vda", "the backup", "no space"))
+    with pytest.raises(DriverFailed):
+        lab.back_up()
+
+    [failed] = lab.listed()
+    assert (failed.state, lab.tracking()) == (BackupState.ERROR, ())
+    assert "no space" in failed.fail_reason

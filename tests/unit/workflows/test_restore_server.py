@@ -1,0 +1,147 @@
+"""Restores through all use cases: what they write, and what a crash at any step leaves."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from csbs.domain.backup import BackupState, Mode
+from csbs.domain.errors import (
+    BackupNotRestorable,
+    DiskUnreadable,
+    OperationCancelled,
+    RestoreUnfinished,
+    ServerBusy,
+)
+from csbs.domain.server import ServerState
+from csbs.domain.task import TaskState
+from tests.unit.workflows.service_lab import Crash, ServiceLab
+
+CLOCK_CALLS_MAX = 30
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[ServiceLab]:
+    made = ServiceLab(tmp_path)
+    made.server.start()
+    yield made
+    made.close()
+
+
+def test_disks_are_as_they_were_and_the_server_runs(lab: ServiceLab) -> None:
+    lab.write(1)
+    backup, content = lab.back_up(), lab.content()
+    lab.write(2)
+    lab.restore(backup, power_on=True)
+
+    assert lab.content() == content
+    assert lab.server.state is ServerState.RUNNING
+    assert [disk.state for disk in lab.listed()] == [BackupState.AVAILABLE]
+
+
+def test_it_stays_stopped_if_that_is_asked_for(lab: ServiceLab) -> None:
+    backup = lab.back_up()
+    lab.restore(backup, power_on=False)
+
+    assert lab.server.state is ServerState.STOPPED
+
+
+def test_history_goes_on_incrementally_after_a_restore(lab: ServiceLab) -> None:
+    lab.write(1)
+    first = lab.back_up()
+    lab.write(2)
+    lab.back_up()
+    lab.restore(first, power_on=True)
+    lab.write(3)
+    third = lab.back_up()
+
+    assert [disk.mode for disk in third.disks] == [Mode.INCREMENTAL, Mode.INCREMENTAL]
+    assert lab.saved(third) == lab.content()
+
+
+def test_any_crash_is_finished_by_the_same_restore(tmp_path: Path) -> None:
+    reached_end = False
+    for crash_at in range(1, CLOCK_CALLS_MAX):
+        lab = ServiceLab(tmp_path / str(crash_at))
+        lab.server.start()
+        lab.server.autostart = True
+        lab.write(1)
+        backup, content = lab.back_up(), lab.content()
+        lab.write(2)
+        other = lab.content()
+
+        lab.clock.crash_at = crash_at
+        with contextlib.suppress(Crash):
+            lab.restore(backup)
+            reached_end = True
+        lab.clock.crash_at = 0
+        if lab.content() not in (content, other):
+            with pytest.raises(RestoreUnfinished, match=backup.id):
+                lab.servers.start("web")
+            with pytest.raises(RestoreUnfinished):
+                lab.back_up()
+        lab.restore(backup, power_on=True)
+
+        assert lab.content() == content
+        assert (lab.server.state, lab.server.autostart) == (ServerState.RUNNING, True)
+        assert all(task.state is not TaskState.RUNNING for task in lab.tasks())
+        assert [each.state for each in lab.listed()] == [BackupState.AVAILABLE]
+        lab.close()
+        if reached_end:
+            return
+    pytest.fail(f"a restore asks for the time more than {CLOCK_CALLS_MAX} times")
+
+
+def test_a_restore_cancelled_before_it_writes_changes_nothing(lab: ServiceLab) -> None:
+    lab.write(1)
+    backup = lab.back_up()
+    lab.write(2)
+    content = lab.content()
+    lab.cancel.set()
+    with pytest.raises(OperationCancelled):
+        lab.restore(backup)
+
+    assert lab.content() == content
+    assert lab.server.state is ServerState.RUNNING
+
+
+def test_a_missing_disk_file_is_made_anew(lab: ServiceLab) -> None:
+    lab.write(1)
+    backup, content = lab.back_up(), lab.content()
+    lab.server.power_off()
+    lab.server.path("vdb").unlink()
+    lab.restore(backup)
+
+    assert lab.content() == content
+
+
+def test_a_failed_backup_can_never_be_restored(lab: ServiceLab) -> None:
+    lab.driver.unreadable.add("vda")
+    with contextlib.suppress(DiskUnreadable):
+        lab.back_up()
+    [failed] = lab.listed()
+
+    with pytest.raises(BackupNotRestorable, match="vda"):
+        lab.restores.plan(failed.id)
+
+
+def test_a_plan_changes_nothing(lab: ServiceLab) -> None:
+    backup = lab.back_up()
+    lab.write(2)
+    content = lab.content()
+    plan = lab.restores.plan(backup.name)
+
+    assert [disk.target for disk in plan.written] == ["vda", "vdb"]
+    assert (lab.content(), lab.server.state) == (content, ServerState.RUNNING)
+
+
+def test_a_restore_while_another_operation_runs_is_refused(lab: ServiceLab) -> None:
+    backup = lab.back_up()
+    with (
+        lab.locks.server(lab.driver.describe(lab.server.id), "backup"),
+        pytest.raises(ServerBusy, match="backup"),
+    ):
+        lab.restore(backup)
