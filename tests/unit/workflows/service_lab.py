@@ -55,16 +55,26 @@ class CrashingClock:
 class ServiceLab:
     """One server `web` with two disks, and the services that a command line has."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        store_folder: Path | None = None,
+        min_free_bytes: int = 0,
+        vda_size_bytes: int = 4 * MIB,
+    ) -> None:
         self.clock = CrashingClock()
         self.faults = Faults()
         self.driver = FakeDriver(folder / "host", new_id=_new_id, faults=self.faults)
-        self.server: FakeServer = self.driver.add_server("web", {"vda": 4 * MIB, "vdb": 2 * MIB})
+        self.server: FakeServer = self.driver.add_server(
+            "web", {"vda": vda_size_bytes, "vdb": 2 * MIB}
+        )
         self.catalog = Catalog.open(folder / "catalog.sqlite")
         self.cancel = threading.Event()
         home = self.catalog.home(clock=self.clock, new_id=_new_id)
         self.project_id = home.project_id
-        store = FolderStore(folder / "store", min_free=lambda _: 0)
+        store_folder = store_folder or folder / "store"
+        store = FolderStore(store_folder, min_free=lambda _: min_free_bytes)
         store.make()
 
         def open_repository() -> Repository:

@@ -1,0 +1,1 @@
+"""The main job on a real server: back up, go on, delete, wreck, restore."""

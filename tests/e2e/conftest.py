@@ -1,0 +1,41 @@
+"""The real Debian guest, on a real libvirt."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from csbs.domain.clock import new_id
+from csbs.testing.guest import GuestServer, cache_folder, ensure_image, remove_server
+from csbs.testing.libvirt_daemon import libvirt_running
+from demo.command import CsbsCommand
+
+PREFIX = "csbs-test-"
+#: QEMU, which is another user, must be able to come here: not in pytest's folders.
+HOME = Path("/var/lib")
+RUN = Path("/run")
+
+
+@pytest.fixture
+def guest() -> Iterator[GuestServer]:
+    """A stopped server, removed at the end."""
+    image = ensure_image(cache_folder(os.environ), lambda _: None)
+    name = f"{PREFIX}{new_id()[:8]}"
+    with libvirt_running(RUN / f"{PREFIX}libvirt") as uri:
+        try:
+            yield GuestServer.create(image, name, HOME / name, uri)
+        finally:
+            remove_server(name, HOME / name, uri)
+
+
+@pytest.fixture
+def csbs(guest: GuestServer, tmp_path: Path) -> CsbsCommand:
+    """The command `csbs`, on a data folder of its own."""
+    return CsbsCommand(
+        data_dir=tmp_path / "data",
+        run_dir=RUN / guest.name,
+        scratch_dir=guest.folder / "scratch",
+    )
