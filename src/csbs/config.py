@@ -17,7 +17,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from csbs.domain.errors import InvalidSetting
+from csbs.domain.errors import FolderDenied, InvalidSetting
 
 PREFIX = "CSBS_"
 FILE_NAME = "config.toml"
@@ -97,7 +97,8 @@ class Settings(BaseSettings):
 def load_settings(data_dir: Path | None) -> Settings:
     """The settings of this data folder (None: of `CSBS_DATA_DIR`, or the usual one).
 
-    Raises `InvalidSetting` with the name of the first setting that makes no sense.
+    Raises `InvalidSetting` with the name of the first setting that makes no sense, `FolderDenied`
+    if its file may not be read.
     """
     chosen = data_dir or Path(os.environ.get(f"{PREFIX}DATA_DIR", "") or _usual_data_dir())  # noqa: TID251  this is config
     try:
@@ -106,6 +107,8 @@ def load_settings(data_dir: Path | None) -> Settings:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "settings"
         raise InvalidSetting(name, first["msg"].removeprefix("Value error, ")) from None
+    except PermissionError as error:
+        raise FolderDenied(str(chosen), error.strerror or str(error)) from error
     except (OSError, ValueError) as error:  # the file: not readable, or no TOML
         raise InvalidSetting(str(chosen / FILE_NAME), str(error)) from error
 

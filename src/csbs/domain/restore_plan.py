@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from csbs.domain.backup import Backup, DiskBackup
@@ -67,14 +68,33 @@ def plan_restore(backup: Backup, matches: Sequence[Match], ids: Sequence[DiskId]
     `ids` has the disk id for each match.  Raises `DiskTooSmall`, `DiskNotWritable`,
     `NothingToRestore`.
     """
-    disks = [
-        _plan_disk(backup, match, disk_id) for match, disk_id in zip(matches, ids, strict=True)
+    taken = set(ids)
+    paired = [
+        _same_path(backup, match, disk_id, taken)
+        for match, disk_id in zip(matches, ids, strict=True)
     ]
-    gone = [disk for disk in backup.disks if disk.disk_id not in ids]
+    disks = [_plan_disk(backup, match, disk_id) for match, disk_id in paired]
+    found = {disk_id for _, disk_id in paired}
+    gone = [disk for disk in backup.disks if disk.disk_id not in found]
     plan = RestorePlan(backup=backup, disks=(*disks, *(_left_out(disk) for disk in gone)))
     if not plan.written:
         raise NothingToRestore(backup.id, backup.server_name)
     return plan
+
+
+def _same_path(
+    backup: Backup, match: Match, disk_id: DiskId, taken: AbstractSet[DiskId]
+) -> tuple[Match, DiskId]:
+    """A disk nobody knows, at the path of one that is missed, is that one by its path.
+
+    Its size has changed and its bitmap is gone, so a backup takes it for a new disk; a restore
+    that kept it for that reason would leave the server half restored, and say nothing.
+    """
+    if match.found_by is FoundBy.NEW and match.disk.source is not None:
+        for saved in backup.disks:
+            if saved.source == match.disk.source and saved.disk_id not in taken:
+                return replace(match, found_by=FoundBy.PATH), saved.disk_id
+    return match, disk_id
 
 
 def _left_out(saved: DiskBackup) -> DiskRestore:
@@ -128,8 +148,9 @@ def _note(match: Match, saved: DiskBackup) -> str:
     disk = match.disk
     if disk.missing:
         return f"its file {disk.source} is missing and is made anew"
+    notes = []
     if match.found_by is FoundBy.PATH:
-        return "matched by path only: csbs cannot tell whether it is the same disk"
+        notes.append("matched by path only: csbs cannot tell whether it is the same disk")
     if disk.size_bytes > saved.size_bytes:
-        return f"larger than in the backup: from byte {saved.size_bytes} on it becomes zero"
-    return "overwritten"
+        notes.append(f"larger than in the backup: from byte {saved.size_bytes} on it becomes zero")
+    return "; ".join(notes) or "overwritten"

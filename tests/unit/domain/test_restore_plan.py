@@ -85,3 +85,18 @@ def test_what_speaks_against_it_names_the_disk(
 def test_a_restore_without_any_disk_is_refused() -> None:
     with pytest.raises(NothingToRestore):
         plan({"new": DISK}, saved("gone"))
+
+
+@pytest.mark.parametrize("change_bytes", [512, -512], ids=["larger", "smaller"])
+def test_an_unknown_disk_at_the_path_of_a_missed_one_is_that_one(change_bytes: int) -> None:
+    of = replace(saved("d1"), disks=(replace(saved("d1").disks[0], source="/a"),))
+    match = Match(
+        replace(DISK, size_bytes=of.disks[0].size_bytes + change_bytes), None, FoundBy.NEW
+    )
+    if change_bytes < 0:
+        with pytest.raises(DiskTooSmall):
+            plan_restore(of, [match], [DiskId("new")])
+        return
+    [disk] = plan_restore(of, [match], [DiskId("new")]).disks
+
+    assert (disk.action, disk.disk_id, disk.by_path_only) == (Action.WRITE, "d1", True)

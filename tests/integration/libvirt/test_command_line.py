@@ -1,0 +1,380 @@
+"""The command `csbs` on real servers of a real libvirt: its output, its exit codes, bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csbs.cli.main import run
+from csbs.testing.driver_contract import MIB
+from csbs.testing.libvirt_domains import DomainServer
+from tests.integration.libvirt.conftest import Host
+
+pytestmark = pytest.mark.host
+
+PROGRAM = str(Path(sys.executable).with_name("csbs"))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> dict[str, str]:
+        found: dict[str, str] = json.loads(self.err)["error"]
+        return found
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Types commands into `csbs`, on a data folder of its own."""
+
+    data_dir: Path
+    capture: pytest.CaptureFixture[str]
+
+    def __call__(self, *arguments: str) -> Result:
+        self.capture.readouterr()
+        code = run(["--data-dir", str(self.data_dir), *arguments])
+        printed = self.capture.readouterr()
+        return Result(code, printed.out, printed.err)
+
+    def ok(self, *arguments: str) -> Any:
+        """The document of a command that must succeed."""
+        result = self(*arguments, "--json")
+        assert result.code == 0, result.err
+        return result.document
+
+
+@pytest.fixture
+def csbs(
+    host: Host,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Shell:
+    monkeypatch.setenv("CSBS_LIBVIRT_URI", host.uri)
+    monkeypatch.setenv("CSBS_RUN_DIR", str(host.run_folder))
+    monkeypatch.setenv("CSBS_SCRATCH_DIR", str(host.scratch_folder))
+    # There is no guest system that could shut down.
+    monkeypatch.setenv("CSBS_STOP_TIMEOUT_S", "1")
+    return Shell(tmp_path / "data", capsys)
+
+
+@pytest.fixture
+def server(offline_server: DomainServer) -> DomainServer:
+    """A running server with three disks: vda and vdb are qcow2, vdc is raw."""
+    offline_server.start()
+    offline_server.write("vda", offset=0, size=MIB, pattern=1)
+    offline_server.write("vdb", offset=MIB, size=MIB, pattern=2)
+    offline_server.write("vdc", offset=0, size=65536, pattern=3)
+    return offline_server
+
+
+def contents(server: DomainServer) -> dict[str, bytes]:
+    """All bytes of a stopped server's disks."""
+    return {target: server.content(target) for target in ("vda", "vdb", "vdc")}
+
+
+def test_back_up_go_on_delete_wreck_restore(csbs: Shell, server: DomainServer) -> None:
+    first = csbs.ok("backup", "create", server.name)
+    server.write("vda", offset=3 * MIB, size=MIB, pattern=4)
+    second = csbs.ok("backup", "create", server.name, "--name", "second")
+    csbs.ok("server", "stop", server.name)
+    expected = contents(server)
+    deleted = csbs.ok("backup", "delete", first["id"], "--yes")
+    collected = csbs.ok("repository", "collect")
+    server.write("vda", offset=0, size=4 * MIB, pattern=9)
+    server.write("vdb", offset=0, size=4 * MIB, pattern=9)
+    restored = csbs.ok("restore", "second", "--yes", "--no-start")
+
+    assert [disk["mode"] for disk in first["disks"]] == ["full"] * 3
+    assert [disk["mode"] for disk in second["disks"]] == ["incremental", "incremental", "rescan"]
+    assert (second["read_bytes"], second["changed_bytes"]) == (MIB + 65536, MIB)
+    assert deleted["storage_after_bytes"] == 3 * MIB + 65536
+    assert collected["backups_purged"] == 1
+    assert [disk["action"] for disk in restored["disks"]] == ["write"] * 3
+    assert contents(server) == expected
+    assert [each["id"] for each in csbs.ok("backup", "list")["backups"]] == [second["id"]]
+    assert [each["kind"] for each in csbs.ok("task", "list")["tasks"]] == [
+        *("backup", "backup", "deletion", "restore")
+    ]
+
+
+def test_a_restored_server_runs_again_unless_told_otherwise(
+    csbs: Shell, server: DomainServer
+) -> None:
+    csbs.ok("backup", "create", server.name, "--name", "b")
+
+    assert csbs.ok("restore", "b", "--yes")["started"]
+    assert server.is_active()
+    assert not csbs.ok("restore", "b", "--yes", "--no-start")["started"]
+    assert not server.is_active()
+
+
+def test_people_see_sizes_reasons_and_what_to_do_next(csbs: Shell, server: DomainServer) -> None:
+    shown = csbs("backup", "create", server.name, "--name", "b").out
+
+    assert "vda   full  8.0 MiB" in shown
+    assert "first backup of this disk" in shown
+    listed = csbs("backup", "list", server.name).out.splitlines()
+    assert listed[0].split()[:4] == ["NAME", "SERVER", "STATUS", "CREATED"]
+    assert listed[1].split()[:3] == ["b", server.name, "available"]
+    planned = csbs("restore", "b", "--dry-run").out
+    assert "vdc   write   2.0 MiB  matched by path only" in planned
+    assert "nothing was changed" in planned
+    deleted = csbs("backup", "delete", "b", "--yes").out
+    assert "would change from 2.1 MiB to 0 B" in deleted
+    assert "csbs repository collect" in deleted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "kind", "words"),
+    [
+        pytest.param(
+            ("backup", "create", "nosuch"), 3, "not_found", "no server 'nosuch'", id="no server"
+        ),
+        pytest.param(
+            ("backup", "show", "nosuch"), 3, "not_found", "no backup 'nosuch'", id="no backup"
+        ),
+        pytest.param(("task", "show", "nosuch"), 3, "not_found", "no task 'nosuch'", id="no task"),
+        pytest.param(
+            ("backup", "create", "x", "--name", "a b"), 2, "invalid", "'a b' cannot be", id="name"
+        ),
+        pytest.param(
+            ("backup", "create", "x", "--bogus"), 2, "invalid", "No such option", id="option"
+        ),
+        pytest.param(("bakup",), 2, "invalid", "Did you mean 'backup'", id="command"),
+        pytest.param(("restore",), 2, "invalid", "Missing argument 'BACKUP'", id="argument"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence(
+    csbs: Shell, arguments: tuple[str, ...], code: int, kind: str, words: str
+) -> None:
+    result = csbs(*arguments, "--json")
+    told = csbs(*arguments)
+
+    assert (result.code, result.error["kind"]) == (code, kind)
+    assert words in result.error["message"]
+    assert (told.code, told.err.count("\n")) == (code, 1)
+
+
+def test_an_ambiguous_name_lists_the_ids(csbs: Shell, server: DomainServer) -> None:
+    ids = [csbs.ok("backup", "create", server.name, "--name", "twin")["id"] for _ in range(2)]
+    result = csbs("backup", "show", "twin", "--json")
+
+    assert (result.code, result.error["object"]) == (2, "twin")
+    assert all(each in result.error["message"] for each in ids)
+    assert csbs.ok("backup", "show", ids[0][:13])["id"] == ids[0]
+
+
+def test_a_smaller_disk_is_refused_and_nothing_is_touched(
+    csbs: Shell, offline_server: DomainServer
+) -> None:
+    offline_server.write("vda", offset=0, size=MIB, pattern=1)
+    csbs.ok("backup", "create", offline_server.name, "--name", "b")
+    path = offline_server.path("vda")
+    csbs.ok("server", "untrack", offline_server.name)
+    subprocess.run(["qemu-img", "resize", "-q", "--shrink", path, str(7 * MIB)], check=True)
+    before = contents(offline_server)
+    result = csbs("restore", "b", "--yes", "--json")
+
+    assert (result.code, result.error["object"]) == (5, "vda")
+    assert f"the backup's has {8 * MIB}" in result.error["message"]
+    assert contents(offline_server) == before
+
+
+def test_nobody_to_ask_means_no(csbs: Shell, server: DomainServer) -> None:
+    csbs.ok("backup", "create", server.name, "--name", "b")
+
+    for command in (("restore", "b"), ("backup", "delete", "b")):
+        result = csbs(*command, "--json")
+        assert (result.code, result.error["kind"]) == (5, "refused")
+        assert "--yes" in result.error["message"]
+    assert server.is_active()
+    assert len(csbs.ok("backup", "list")["backups"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "code", "words"),
+    [
+        ("CSBS_LIBVIRT_URI", "qemu+unix:///system?socket=/nowhere", 7, "is libvirtd running"),
+        ("CSBS_STORE_URL", "ftp://x", 2, "store_url"),
+        ("CSBS_READERS", "many", 2, "readers"),
+        ("CSBS_STOP_TIMEOUT_S", "-1", 2, "stop_timeout_s"),
+    ],
+)
+def test_a_bad_setting_is_named(
+    csbs: Shell,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    code: int,
+    words: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    result = csbs("server", "list", "--json")
+
+    assert result.code == code
+    assert words in result.error["message"]
+
+
+def test_a_user_without_rights_is_told_so(csbs: Shell, server: DomainServer) -> None:
+    csbs.ok("backup", "create", server.name)
+    done = subprocess.run(
+        [
+            *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+            *(PROGRAM, "--data-dir", str(csbs.data_dir), "server", "list"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 6, done.stderr
+    assert str(csbs.data_dir) in done.stderr
+
+
+def typed(csbs: Shell, *arguments: str) -> subprocess.Popen[bytes]:
+    """The same command as a process of its own, to be interrupted."""
+    return subprocess.Popen(
+        [PROGRAM, "--data-dir", str(csbs.data_dir), *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture
+def wait_for() -> Callable[[Path], None]:
+    def wait(path: Path) -> None:
+        script = f"until [ -e {path} ]; do sleep 0.05; done"
+        subprocess.run(["sh", "-c", script], check=True, timeout=60)
+
+    return wait
+
+
+def test_ctrl_c_leaves_nothing_behind(
+    csbs: Shell, server: DomainServer, tmp_path: Path, wait_for: Callable[[Path], None]
+) -> None:
+    first = csbs.ok("backup", "create", server.name)
+    opened = tmp_path / "opened"
+    process = typed(
+        csbs, "backup", "create", server.name, "--while-open", f"touch {opened}; sleep 60"
+    )
+    wait_for(opened)
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(timeout=20) == 130
+    assert [each["id"] for each in csbs.ok("backup", "list")["backups"]] == [first["id"]]
+    assert csbs.ok("task", "list")["tasks"][-1]["state"] == "cancelled"
+    assert server.checkpoints() == [f"csbs-{first['id']}"]
+    assert not server.has_job()
+
+
+def test_what_a_killed_backup_left_is_cleared_by_the_next(
+    csbs: Shell, server: DomainServer, tmp_path: Path, wait_for: Callable[[Path], None]
+) -> None:
+    csbs.ok("backup", "create", server.name)
+    opened = tmp_path / "opened"
+    process = typed(
+        csbs, "backup", "create", server.name, "--while-open", f"touch {opened}; sleep 60"
+    )
+    wait_for(opened)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=20)
+    assert server.has_job()
+    server.write("vda", offset=2 * MIB, size=MIB, pattern=7)
+    last = csbs.ok("backup", "create", server.name)
+
+    assert [disk["mode"] for disk in last["disks"]] == ["incremental", "incremental", "rescan"]
+    assert [each["status"] for each in csbs.ok("backup", "list")["backups"]] == [
+        *("available", "error", "available")
+    ]
+    assert server.checkpoints() == [f"csbs-{last['id']}"]
+    csbs.ok("restore", last["id"], "--yes", "--no-start")
+    assert contents(server)["vda"][2 * MIB : 3 * MIB] == b"\x07" * MIB
+
+
+def test_a_second_backup_at_once_is_refused(
+    csbs: Shell, server: DomainServer, tmp_path: Path, wait_for: Callable[[Path], None]
+) -> None:
+    csbs.ok("backup", "create", server.name, "--name", "b")
+    opened, go_on = tmp_path / "opened", tmp_path / "go-on"
+    command = f"touch {opened}; until [ -e {go_on} ]; do sleep 0.05; done"
+    process = typed(csbs, "backup", "create", server.name, "--while-open", command)
+    wait_for(opened)
+    results = [
+        csbs("backup", "create", server.name, "--json"),
+        csbs("restore", "b", "--yes", "--json"),
+        csbs("backup", "delete", "b", "--yes", "--json"),
+        csbs("server", "stop", server.name, "--json"),
+        csbs("repository", "collect", "--json"),
+    ]
+    go_on.touch()
+
+    assert process.wait(timeout=60) == 0
+    assert [result.code for result in results] == [4] * 5
+    assert all(server.name in result.error["message"] for result in results[:4])
+    assert len(csbs.ok("backup", "list")["backups"]) == 2
+
+
+def test_starting_a_server_cancels_the_backup_that_holds_its_disks(
+    csbs: Shell,
+    offline_server: DomainServer,
+    tmp_path: Path,
+    wait_for: Callable[[Path], None],
+) -> None:
+    opened = tmp_path / "opened"
+    process = typed(
+        csbs, "backup", "create", offline_server.name, "--while-open", f"touch {opened}; sleep 60"
+    )
+    wait_for(opened)
+    started = csbs.ok("server", "start", offline_server.name)
+
+    assert started["state"] == "running"
+    assert process.wait(timeout=20) == 130
+    assert csbs.ok("backup", "list")["backups"] == []
+
+
+def test_untrack_lets_the_server_go(csbs: Shell, server: DomainServer) -> None:
+    first = csbs.ok("backup", "create", server.name)
+    removed = csbs.ok("server", "untrack", server.name)["removed"]
+    again = csbs.ok("backup", "create", server.name)
+
+    assert removed == [f"csbs-{first['id']}"]
+    assert [disk["mode"] for disk in again["disks"]] == ["rescan"] * 3
+    assert again["changed_bytes"] == 0
+
+
+def test_doctor_finds_that_this_host_fits(csbs: Shell) -> None:
+    found = csbs.ok("doctor")
+
+    assert found["fits"]
+    assert {"libvirt", "qemu-nbd", "data folder"} <= {each["name"] for each in found["checks"]}
+
+
+def test_doctor_says_what_is_missing(csbs: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CSBS_LIBVIRT_URI", "qemu+unix:///system?socket=/nowhere")
+    result = csbs("doctor", "--json")
+
+    assert (result.code, result.document["fits"]) == (7, False)
+    [failed] = [each for each in result.document["checks"] if each["name"] == "libvirt"]
+    assert failed["advice"]
