@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from csbs.agent.backup_disk import CopyOptions
@@ -16,9 +17,9 @@ from csbs.compute.base import ComputeDriver, HostCheck
 from csbs.compute.libvirt import LibvirtDriver
 from csbs.config import Settings
 from csbs.domain.clock import monotonic, new_id, sleep, utc_now
-from csbs.domain.errors import FolderDenied
-from csbs.repository import ContentIndex, Repository, RepositoryLock
-from csbs.repository.objectstore import FolderStore
+from csbs.domain.errors import DataFolderFull, FolderDenied
+from csbs.repository import ContentIndex, Repository, repository_lock
+from csbs.repository.objectstore import FolderStore, Reserve, default_min_free
 from csbs.services.backups import BackupService
 from csbs.services.locks import Locks, data_folder_in_use
 from csbs.services.repositories import RepositoryAccess
@@ -44,8 +45,9 @@ def open_app(settings: Settings) -> Iterator[App]:
 
     Raises `FolderDenied`, `DataFolderBusy`, `CatalogFailed`, `CatalogTooNew`.
     """
-    _make_data_folder(settings)
+    _make_data_folder(settings.data_dir)
     with data_folder_in_use(settings.data_dir):
+        _keep_reserve(settings.data_dir)
         catalog = Catalog.open(settings.data_dir / "catalog.sqlite")
         try:
             yield _wired(settings, catalog)
@@ -100,6 +102,7 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
         clock=utc_now,
         new_id=new_id,
         copying=CopyOptions(readers=settings.readers),
+        require_space=partial(_require_space, settings.data_dir),
     )
     restores = RestoreService(
         catalog=catalog,
@@ -143,14 +146,29 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         return ContentIndex(index_path)
 
     return RepositoryAccess(
-        lock=RepositoryLock(settings.data_dir / f"repository-{project_id}.lock"),
+        lock=repository_lock(settings.data_dir / f"repository-{project_id}.lock"),
         open_repository=open_repository,
         open_index=open_index,
     )
 
 
-def _make_data_folder(settings: Settings) -> None:
+def _make_data_folder(folder: Path) -> None:
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise FolderDenied(str(settings.data_dir), error.strerror or str(error)) from error
+        raise FolderDenied(str(folder), error.strerror or str(error)) from error
+
+
+def _keep_reserve(data_dir: Path) -> None:
+    """On a full file system the catalog could not even say what is to be deleted."""
+    reserve = Reserve(data_dir / "reserve")
+    with suppress(OSError):  # whoever needs the space meets the error, and names it
+        reserve.give_up_when_full()
+        reserve.renew()
+
+
+def _require_space(data_dir: Path) -> None:
+    usage = shutil.disk_usage(data_dir)
+    needed_bytes = default_min_free(usage.total)
+    if usage.free < needed_bytes:
+        raise DataFolderFull(str(data_dir), usage.free, needed_bytes)

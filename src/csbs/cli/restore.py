@@ -44,7 +44,7 @@ def restore(
         output.say(_plan_text(plan))
         _confirm(output, plan, yes=yes)
         with watched(output) as watcher:
-            done = app.restores.restore(plan.backup.id, watcher, power_on=not no_start)
+            done = app.restores.restore(plan, watcher, power_on=not no_start)
     state = "stopped" if no_start else "started"
     output.show(
         restore_document(done) | {"started": not no_start},

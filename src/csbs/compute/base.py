@@ -6,13 +6,18 @@ call a time limit.  All methods may be called from several threads, for differen
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from csbs.domain.ids import BackupId, ServerId, TrackingName
-from csbs.domain.server import DiskDescription, ServerDescription, TrackingReport
+from csbs.domain.server import DiskDescription, ServerDescription, ServerRef, TrackingReport
+
+
+def never() -> bool:
+    """For calls that nobody can cancel."""
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +106,9 @@ class ComputeDriver(Protocol):
     `DriverFailed` for all that the host refuses otherwise.
     """
 
+    def list_refs(self) -> list[ServerRef]:
+        """Ids and names of all servers, ordered by name; looks at no disk."""
+
     def list_servers(self) -> list[ServerDescription]:
         """All servers, ordered by name."""
 
@@ -139,11 +147,14 @@ class ComputeDriver(Protocol):
         start half restored; `clean_up` lets go of them.
         """
 
-    def stop(self, server_id: ServerId, *, timeout_s: float) -> str:
+    def stop(
+        self, server_id: ServerId, *, timeout_s: float, cancelled: Callable[[], bool] = never
+    ) -> str:
         """Stops the server: guest agent, ACPI, after `timeout_s` by force.
 
         Returns how: ``agent``, ``acpi``, ``forced`` or ``already stopped``.  Raises
-        `ServerStopFailed`.
+        `ServerStopFailed`, and `OperationCancelled` as soon as `cancelled` says so: a guest that
+        was asked to shut down may still do so then, but nothing is forced.
         """
 
     def start(self, server_id: ServerId) -> None:

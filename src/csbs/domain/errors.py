@@ -126,7 +126,7 @@ class ServerBusy(Conflict):
     server: str
     doing: str
 
-    template = "server {0.server} is busy: {0.doing}; wait until it has ended, or cancel it"
+    template = "server {0.server} is busy: {0.doing}; wait until it has ended"
 
 
 @dataclass(eq=False)
@@ -314,6 +314,28 @@ class BackupNotRestorable(Refused):
 
 
 @dataclass(eq=False)
+class BackupInUse(Refused):
+    """The backup cannot be deleted now."""
+
+    backup: str
+    why: str
+
+    template = "backup {0.backup} cannot be deleted: {0.why}"
+
+
+@dataclass(eq=False)
+class PlanChanged(Refused):
+    """The server's disks are not those any more that the caller agreed to overwrite."""
+
+    server: str
+
+    template = (
+        "the disks of server {0.server} have changed since you were asked: look at the plan again "
+        "(--dry-run). Nothing was changed"
+    )
+
+
+@dataclass(eq=False)
 class TaskNotFound(NotFound):
     """No task has this id or prefix of an id."""
 
@@ -409,6 +431,20 @@ class DataFolderBusy(Conflict):
     doing: str
 
     template = "the data folder {0.folder} is in use: {0.doing}"
+
+
+@dataclass(eq=False)
+class DataFolderFull(Unavailable):
+    """The file system of the data folder has too little space left for a new backup's facts."""
+
+    folder: str
+    free_bytes: int
+    needed_bytes: int
+
+    template = (
+        "the file system of the data folder {0.folder} is full: {0.free_bytes} bytes are free, "
+        "{0.needed_bytes} must be; free some, then make the backup again"
+    )
 
 
 @dataclass(eq=False)

@@ -8,6 +8,14 @@ from enum import StrEnum
 from csbs.domain.ids import ServerId, TrackingName
 
 
+@dataclass(frozen=True, slots=True)
+class ServerRef:
+    """Which server is meant: its id for machines, its name for people."""
+
+    id: ServerId
+    name: str
+
+
 class ServerState(StrEnum):
     """What a server is doing; anything else than running and stopped is passing or paused."""
 

@@ -14,7 +14,7 @@ A library on its own:
 from csbs.repository.collect import CollectProgress, CollectReport
 from csbs.repository.content_index import ContentIndex
 from csbs.repository.encoder import BlockEncoder, EncodedBlock
-from csbs.repository.lock import RepositoryLock
+from csbs.repository.lock import FileLock, repository_lock
 from csbs.repository.manifest import Image, Manifest
 from csbs.repository.node import DAMAGED, HOLE, STORED, ZERO, Address
 from csbs.repository.reader import Fetch, ImageReader, Run
@@ -34,11 +34,12 @@ __all__ = [
     "ContentIndex",
     "EncodedBlock",
     "Fetch",
+    "FileLock",
     "Image",
     "ImageReader",
     "ImageWriter",
     "Manifest",
     "Repository",
-    "RepositoryLock",
     "Run",
+    "repository_lock",
 ]

@@ -1,4 +1,4 @@
-"""The lock between collection and all else that uses a repository.
+"""Locks that end with their holder.
 
 `flock` frees itself when its process dies, however it dies.  The file says who holds it; where
 several share it, who came last.
@@ -8,34 +8,44 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from csbs.domain.errors import FolderDenied
+from csbs.domain.errors import CsbsError, FolderDenied
 from csbs.repository.errors import RepositoryLocked
 
 _HOLDER_SIZE_MAX = 200
 
 
-class RepositoryLock:
-    """The lock in the file `path`, which is made where it is missing."""
+def repository_lock(path: Path) -> FileLock:
+    """The lock between collection (exclusive) and all else that uses a repository (shared)."""
+    return FileLock(path, lambda holder: RepositoryLocked(str(path), holder))
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+
+@dataclass(frozen=True, slots=True)
+class FileLock:
+    """The lock in the file `path`, which is made where it is missing.
+
+    `busy` makes the error for one that is held, from what its holder does.
+    """
+
+    path: Path
+    busy: Callable[[str], CsbsError]
 
     @contextmanager
     def shared(self, doing: str) -> Iterator[None]:
-        """Nobody collects during the body.
+        """Nobody holds it alone during the body.
 
-        Raises `RepositoryLocked`, with what the holder does, and `FolderDenied`.
+        Never waits: raises what `busy` makes, and `FolderDenied` without rights on the folder.
         """
         with self._held(doing, fcntl.LOCK_SH):
             yield
 
     @contextmanager
     def exclusive(self, doing: str) -> Iterator[None]:
-        """Nobody else uses the repository during the body; raises like `shared`."""
+        """Nobody else holds it during the body; raises like `shared`."""
         with self._held(doing, fcntl.LOCK_EX):
             yield
 
@@ -46,7 +56,7 @@ class RepositoryLock:
             try:
                 fcntl.flock(descriptor, how | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise RepositoryLocked(str(self._path), self._holder(descriptor)) from None
+                raise self.busy(_holder(descriptor)) from None
             text = f"{doing} (process {os.getpid()})".encode()[:_HOLDER_SIZE_MAX]
             os.pwrite(descriptor, text.ljust(_HOLDER_SIZE_MAX), 0)
             yield
@@ -55,11 +65,12 @@ class RepositoryLock:
 
     def _open(self) -> int:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise FolderDenied(str(self._path.parent), error.strerror or str(error)) from error
+            raise FolderDenied(str(self.path.parent), error.strerror or str(error)) from error
 
-    def _holder(self, descriptor: int) -> str:
-        text = os.pread(descriptor, _HOLDER_SIZE_MAX, 0).decode("utf-8", "replace").strip()
-        return text or "another process holds it"
+
+def _holder(descriptor: int) -> str:
+    text = os.pread(descriptor, _HOLDER_SIZE_MAX, 0).decode("utf-8", "replace").strip()
+    return text or "another process holds it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from csbs.agent.backup_disk import CopyOptions
@@ -16,15 +16,16 @@ from csbs.domain.clock import Clock, NewId
 from csbs.domain.deletion_plan import DeletionPlan
 from csbs.domain.errors import (
     BackupAmbiguous,
+    BackupInUse,
     BackupNotFound,
     InvalidName,
     ServerStateRefused,
     ServerWithoutDisks,
 )
 from csbs.domain.identity import Match
-from csbs.domain.ids import BackupId, DiskId, ProjectId, ServerId, TaskId, tracking_name
+from csbs.domain.ids import BackupId, DiskId, ProjectId, TaskId, tracking_name
 from csbs.domain.lookup import matching
-from csbs.domain.server import ServerDescription, ServerState
+from csbs.domain.server import ServerDescription, ServerRef, ServerState
 from csbs.domain.task import TaskKind, new_task
 from csbs.repository import ContentIndex, Repository
 from csbs.services.disks import IdentifiedDisks, identify_disks
@@ -67,6 +68,8 @@ class BackupService:
     clock: Clock
     new_id: NewId
     copying: CopyOptions
+    #: Raises an error if the data folder has too little space for one more backup.
+    require_space: Callable[[], None]
 
     def list_all(self, server: str | None = None) -> list[Backup]:
         """All backups, oldest first; of one server (id, prefix or name) if it is given."""
@@ -74,7 +77,7 @@ class BackupService:
             found = backups.of_project(transaction, self.project_id)
         if server is None:
             return found
-        named = [_Owner(each.server_id, each.server_name) for each in found]
+        named = [ServerRef(each.server_id, each.server_name) for each in found]
         ids = {each.id for each in matching(named, server)}
         if not ids:
             ids = {self.servers.find(server).id}
@@ -107,9 +110,11 @@ class BackupService:
             self.locks.server(found, "backup"),
             self.repositories.writing(doing) as (repository, index),
         ):
+            self.require_space()
+            # First: cleaning up would let go of the images that a restore left half written.
+            require_whole(self.catalog, self.project_id, found)
             self.driver.clean_up(found.id)
             settle(self._records(repository), self.project_id, found.id)
-            require_whole(self.catalog, self.project_id, found)
             server = _ready(self.driver.describe(found.id))
             return self._create(request, server, (repository, index), watcher)
 
@@ -127,13 +132,18 @@ class BackupService:
         with self.catalog.transaction() as transaction:
             backup = backups.get(transaction, self.project_id, backup_id)
         with (
-            self.locks.server(_Owner(backup.server_id, backup.server_name), "deletion"),
+            self.locks.server(ServerRef(backup.server_id, backup.server_name), "deletion"),
             self.repositories.shared("deletion") as repository,
         ):
             records = self._records(repository)
+            self._refuse_in_use(backup)
+            plan = measure_deletion(records, backup, self._siblings(backup))
             settle(records, self.project_id, backup.server_id)
-            with self.catalog.transaction() as transaction:
-                backup = backups.get(transaction, self.project_id, backup_id)
+            try:
+                with self.catalog.transaction() as transaction:
+                    backup = backups.get(transaction, self.project_id, backup_id)
+            except BackupNotFound:  # a deletion that a dead process began is finished now
+                return plan
             plan = measure_deletion(records, backup, self._siblings(backup))
             task = new_task(TaskId(self.new_id()), TaskKind.DELETION, backup, at=self.clock())
             with self.catalog.transaction() as transaction:
@@ -217,20 +227,18 @@ class BackupService:
             ),
         )
 
+    def _refuse_in_use(self, backup: Backup) -> None:
+        with self.catalog.transaction() as transaction:
+            restore = servers.unfinished_restore(transaction, self.project_id, backup.server_id)
+        if restore is not None and restore.backup_id == backup.id:
+            raise BackupInUse(backup.id, f"a restore of {backup.server_name} is not finished")
+
     def _siblings(self, backup: Backup) -> Sequence[Backup]:
         with self.catalog.transaction() as transaction:
             return backups.of_server(transaction, self.project_id, backup.server_id)
 
     def _records(self, repository: Repository) -> Records:
         return Records(catalog=self.catalog, repository=repository, clock=self.clock)
-
-
-@dataclass(frozen=True, slots=True)
-class _Owner:
-    """A server as its backups remember it; it may be gone from the host."""
-
-    id: ServerId
-    name: str
 
 
 def _ready(server: ServerDescription) -> ServerDescription:

@@ -10,8 +10,8 @@ from csbs.repository import (
     CollectProgress,
     CollectReport,
     ContentIndex,
+    FileLock,
     Repository,
-    RepositoryLock,
 )
 
 
@@ -19,7 +19,7 @@ from csbs.repository import (
 class RepositoryAccess:
     """Opens the repository (made at the first use) for writers and readers, or for collection."""
 
-    lock: RepositoryLock
+    lock: FileLock
     open_repository: Callable[[], Repository]
     open_index: Callable[[Repository], ContentIndex]
 

@@ -9,8 +9,8 @@ from csbs.catalog import Catalog, backups, servers, tasks
 from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState
 from csbs.domain.clock import Clock, NewId
-from csbs.domain.errors import BackupNotRestorable, ServerNotFound
-from csbs.domain.ids import BackupId, ProjectId, TaskId
+from csbs.domain.errors import BackupNotRestorable, PlanChanged, ServerNotFound
+from csbs.domain.ids import ProjectId, TaskId
 from csbs.domain.restore_plan import RestorePlan, plan_restore
 from csbs.domain.server import ServerDescription
 from csbs.domain.task import TaskKind, new_task
@@ -50,16 +50,15 @@ class RestoreService:
         _require_restorable(backup)
         return self._plan(backup, self._server(backup))
 
-    def restore(self, backup_id: BackupId, watcher: Watcher, *, power_on: bool) -> RestorePlan:
+    def restore(self, agreed: RestorePlan, watcher: Watcher, *, power_on: bool) -> RestorePlan:
         """Restores the server's disks in place, and returns what was done.
 
         Asks nobody: what is on the disks is lost.  Can be cancelled until the first write.  Raises
-        what `plan` raises, and `ServerBusy`; after an error in the middle the server stays stopped
-        until a restore of it has ended well.
+        what `plan` raises, `PlanChanged` if that is not `agreed` any more, and `ServerBusy`; after
+        an error in the middle the server stays stopped until a restore of it has ended well.
         """
-        with self.catalog.transaction() as transaction:
-            backup = backups.get(transaction, self.project_id, backup_id)
-        found = self._server(backup)
+        backup_id = agreed.backup.id
+        found = self._server(agreed.backup)
         with (
             self.locks.server(found, "restore"),
             self.repositories.shared(f"restore of server {found.name}") as repository,
@@ -72,6 +71,8 @@ class RestoreService:
             _require_restorable(backup)
             server = self.driver.describe(found.id)
             plan = self._plan(backup, server)
+            if _written(plan) != _written(agreed):
+                raise PlanChanged(server.name)
             return self._restore(plan, server, repository, watcher, power_on=power_on)
 
     def _restore(
@@ -117,6 +118,13 @@ class RestoreService:
             return self.driver.describe(backup.server_id)
         except ServerNotFound:
             raise ServerNotFound(backup.server_name) from None
+
+
+def _written(plan: RestorePlan) -> list[tuple[str, str | None, str]]:
+    """What a person agreed to: which disks, where, and what becomes of them."""
+    return [
+        (each.target, each.disk.source if each.disk else None, each.action) for each in plan.written
+    ]
 
 
 def _require_restorable(backup: Backup) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from csbs.catalog import Catalog, servers, tasks
+from csbs.catalog.servers import UnfinishedRestore
 from csbs.compute.base import ComputeDriver
-from csbs.domain.errors import RestoreUnfinished, ServerAmbiguous, ServerNotFound
+from csbs.domain.errors import RestoreUnfinished, ServerAmbiguous, ServerBusy, ServerNotFound
 from csbs.domain.ids import ProjectId, ServerId, TrackingName
 from csbs.domain.lookup import matching
-from csbs.domain.server import ServerDescription, TrackingReport
+from csbs.domain.server import ServerDescription, ServerState, TrackingReport
+from csbs.domain.task import TaskKind
 from csbs.services.locks import Locks
 
 #: How long a start waits until a backup that it cancelled has let the server go.
@@ -35,12 +37,12 @@ class ServerService:
 
         Raises `ServerNotFound`, `ServerAmbiguous`.
         """
-        found = matching(self.driver.list_servers(), wanted)
+        found = matching(self.driver.list_refs(), wanted)
         if not found:
             raise ServerNotFound(wanted)
         if len(found) > 1:
             raise ServerAmbiguous(wanted, tuple(each.id for each in found))
-        return found[0]
+        return self.driver.describe(found[0].id)
 
     def tracking(self, server: ServerDescription) -> TrackingReport:
         """Which of our TrackingPoints the host holds for the server."""
@@ -49,15 +51,17 @@ class ServerService:
     def start(self, wanted: str) -> ServerDescription:
         """Starts the server; a backup that holds a stopped server's disks is cancelled for it.
 
-        Raises `RestoreUnfinished` if its disks are half written, `ServerBusy` if what works on
-        it does not let go.
+        One that runs is left alone, with what works on it.  Raises `RestoreUnfinished` if its
+        disks are half written, `ServerBusy` if what works on it does not let go.
         """
         server = self.find(wanted)
-        self._cancel_backups(server.id)
-        with self.locks.server(server, "start", wait_s=_CANCEL_WAIT_S):
-            require_whole(self.catalog, self.project_id, server)
-            self.driver.clean_up(server.id)
-            self.driver.start(server.id)
+        if server.state is ServerState.RUNNING:
+            return server
+        try:
+            self._start(server, wait_s=0)
+        except ServerBusy:
+            self._cancel_backups(server.id)
+            self._start(server, wait_s=_CANCEL_WAIT_S)
         return self.driver.describe(server.id)
 
     def stop(self, wanted: str) -> tuple[ServerDescription, str]:
@@ -74,6 +78,7 @@ class ServerService:
         """
         server = self.find(wanted)
         with self.locks.server(server, "untrack"):
+            require_whole(self.catalog, self.project_id, server)
             self.driver.clean_up(server.id)
             report = self.driver.tracking(server.id)
             held = [*report.usable.values(), *report.broken.values()]
@@ -86,10 +91,22 @@ class ServerService:
                 )
         return server, sorted(names)
 
+    def _start(self, server: ServerDescription, *, wait_s: float) -> None:
+        with self.locks.server(server, "start", wait_s=wait_s):
+            require_whole(self.catalog, self.project_id, server)
+            self.driver.clean_up(server.id)
+            self.driver.start(server.id)
+
     def _cancel_backups(self, server_id: ServerId) -> None:
         with self.catalog.transaction() as transaction:
             for task in tasks.running(transaction, self.project_id, server_id):
-                tasks.request_cancel(transaction, self.project_id, task.id)
+                if task.kind is TaskKind.BACKUP:
+                    tasks.request_cancel(transaction, self.project_id, task.id)
+
+    def unfinished_restore(self, server: ServerDescription) -> UnfinishedRestore | None:
+        """The restore that left the server's disks half written, if there is one."""
+        with self.catalog.transaction() as transaction:
+            return servers.unfinished_restore(transaction, self.project_id, server.id)
 
 
 def require_whole(catalog: Catalog, project_id: ProjectId, server: ServerDescription) -> None:

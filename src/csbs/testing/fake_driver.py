@@ -16,21 +16,27 @@ from pathlib import Path
 from csbs.blockio.processes import run_tool
 from csbs.blockio.qemu_img import add_bitmap, create_image, image_info, remove_bitmap
 from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
-from csbs.compute.base import BackupJob, DiskExport, DiskToWrite, HostCheck, JobRequest
+from csbs.compute.base import BackupJob, DiskExport, DiskToWrite, HostCheck, JobRequest, never
 from csbs.compute.libvirt.clean_up import end_recorded
-from csbs.compute.libvirt.describing import ServerRef
 from csbs.compute.libvirt.folders import QemuUser
 from csbs.compute.libvirt.restoring import open_for_restore
 from csbs.domain.clock import NewId
 from csbs.domain.errors import (
     DriverFailed,
+    OperationCancelled,
     ServerNotFound,
     ServerStartFailed,
     ServerStateRefused,
     TrackingLost,
 )
 from csbs.domain.ids import ServerId, TrackingName, tracking_name
-from csbs.domain.server import DiskDescription, ServerDescription, ServerState, TrackingReport
+from csbs.domain.server import (
+    DiskDescription,
+    ServerDescription,
+    ServerRef,
+    ServerState,
+    TrackingReport,
+)
 from csbs.testing.faults import Faults
 
 _TOOL_TIMEOUT_S = 60.0
@@ -180,6 +186,10 @@ class FakeDriver:
 
     # --- the port ----------------------------------------------------------------------------
 
+    def list_refs(self) -> list[ServerRef]:
+        """See `ComputeDriver.list_refs`."""
+        return [ServerRef(each.id, each.name) for each in self.list_servers()]
+
     def list_servers(self) -> list[ServerDescription]:
         """See `ComputeDriver.list_servers`."""
         self._begin("list_servers", "")
@@ -261,10 +271,14 @@ class FakeDriver:
         ) as uris:
             yield uris
 
-    def stop(self, server_id: ServerId, *, timeout_s: float) -> str:
+    def stop(
+        self, server_id: ServerId, *, timeout_s: float, cancelled: Callable[[], bool] = never
+    ) -> str:
         """See `ComputeDriver.stop`."""
         del timeout_s  # made-up servers stop at once
         server = self._called("stop", server_id)
+        if cancelled():
+            raise OperationCancelled("stopping the server")
         if server.state is ServerState.STOPPED:
             return "already stopped"
         server.state = ServerState.STOPPED

@@ -18,7 +18,7 @@ from typing import Protocol
 from csbs.agent.restore_disk import DiskTarget, RestoreOptions, restore_disk
 from csbs.catalog import Catalog, servers
 from csbs.catalog.servers import UnfinishedRestore
-from csbs.compute.base import ComputeDriver, DiskToWrite
+from csbs.compute.base import ComputeDriver, DiskToWrite, never
 from csbs.domain.restore_plan import Action, DiskRestore, RestorePlan
 from csbs.domain.server import ServerDescription, ServerState
 from csbs.domain.task import Progress
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 class RestoreSteps(Protocol):
     """The steps of one restore; each may happen twice."""
 
-    def stop(self) -> None:
-        """Shuts the server down."""
+    def stop(self, run: Run) -> None:
+        """Shuts the server down; ends early if the run is cancelled."""
 
     def mark(self) -> None:
         """Records that the disks may be half written, and keeps the server from starting."""
@@ -49,8 +49,8 @@ class RestoreSteps(Protocol):
     def start(self) -> None:
         """Starts the server."""
 
-    def start_again(self) -> None:
-        """Starts a server that was only stopped: nothing was written."""
+    def back_out(self) -> None:
+        """Leaves the server as it was found: nothing was written."""
 
 
 def restore_server(run: Run, do: RestoreSteps, plan: RestorePlan, *, power_on: bool) -> None:
@@ -58,18 +58,22 @@ def restore_server(run: Run, do: RestoreSteps, plan: RestorePlan, *, power_on: b
 
     A crash before `mark` leaves a stopped server with its old disks; one after it a server that
     stays stopped, with its images locked or at least marked in the catalog, until this restore
-    or another one has written all disks.
+    or another one has written all disks.  Nothing is marked before all disks are open, so a disk
+    that cannot be opened leaves the server as it was.
     """
+    marked = False
     try:
-        run.step("stop", do.stop)
+        run.step("stop", do.stop, run)
         check_cancelled(run, "the restore")
+        with do.open_disks() as uris:
+            run.step("mark", do.mark)
+            marked = True
+            for disk in plan.written:
+                run.step(f"write {disk.target}", do.write, disk, uris[disk.target], run)
     except Exception:
-        do.start_again()
+        if not marked:
+            do.back_out()
         raise
-    run.step("mark", do.mark)
-    with do.open_disks() as uris:
-        for disk in plan.written:
-            run.step(f"write {disk.target}", do.write, disk, uris[disk.target], run)
     run.step("unmark", do.unmark)
     if power_on:
         run.step("start", do.start)
@@ -95,16 +99,22 @@ class ServerRestore:
         self._server = server
         self._tools = tools
         self._written_bytes = 0
+        project_id = plan.backup.project_id
+        with tools.catalog.transaction() as transaction:
+            #: A restore that was interrupted: what it says of autostart is the truth.
+            self._earlier = servers.unfinished_restore(transaction, project_id, server.id)
 
-    def stop(self) -> None:
+    def stop(self, run: Run) -> None:
         """See `RestoreSteps.stop`."""
-        self._tools.driver.stop(self._server.id, timeout_s=self._tools.stop_timeout_s)
+        run.progress(Progress(f"stopping {self._server.name}", 0, 0))
+        self._tools.driver.stop(
+            self._server.id, timeout_s=self._tools.stop_timeout_s, cancelled=run.cancelled
+        )
 
     def mark(self) -> None:
         """See `RestoreSteps.mark`; after an interrupted restore the first autostart counts."""
-        backup = self._plan.backup
+        backup, earlier = self._plan.backup, self._earlier
         with self._tools.catalog.transaction() as transaction:
-            earlier = servers.unfinished_restore(transaction, backup.project_id, self._server.id)
             servers.begin_restore(
                 transaction,
                 backup.project_id,
@@ -144,17 +154,16 @@ class ServerRestore:
             self._tools.repository.reader(image),
             self._tools.writing,
             progress=report,
-            cancelled=_never,
+            cancelled=never,
         )
         self._written_bytes += disk.size_bytes
 
     def unmark(self) -> None:
         """See `RestoreSteps.unmark`."""
-        backup = self._plan.backup
-        with self._tools.catalog.transaction() as transaction:
-            earlier = servers.unfinished_restore(transaction, backup.project_id, self._server.id)
-        if earlier is not None and earlier.autostart:
+        autostart = self._earlier.autostart if self._earlier else self._server.autostart
+        if autostart:
             self._tools.driver.set_autostart(self._server.id, on=True)
+        backup = self._plan.backup
         with self._tools.catalog.transaction() as transaction:
             servers.end_restore(transaction, backup.project_id, self._server.id)
 
@@ -162,18 +171,25 @@ class ServerRestore:
         """See `RestoreSteps.start`."""
         self._tools.driver.start(self._server.id)
 
-    def start_again(self) -> None:
-        """See `RestoreSteps.start_again`; a half-restored server stays as it is."""
+    def back_out(self) -> None:
+        """See `RestoreSteps.back_out`; a server that an earlier restore left stays as it is."""
+        server, driver = self._server, self._tools.driver
+        if self._earlier is not None:
+            return
+        driver.clean_up(server.id)  # images that were opened are let go
         with self._tools.catalog.transaction() as transaction:
-            earlier = servers.unfinished_restore(
-                transaction, self._plan.backup.project_id, self._server.id
+            servers.end_restore(transaction, self._plan.backup.project_id, server.id)
+        if server.autostart:
+            driver.set_autostart(server.id, on=True)
+        if server.state is not ServerState.RUNNING:
+            return
+        if driver.describe(server.id).state is ServerState.STOPPED:
+            driver.start(server.id)
+        else:
+            log.warning(
+                "the server was asked to shut down and may still do so",
+                extra={"server": server.name},
             )
-        if self._server.state is ServerState.RUNNING and earlier is None:
-            self._tools.driver.start(self._server.id)
-
-
-def _never() -> bool:
-    return False
 
 
 def _to_write(disk: DiskRestore) -> DiskToWrite:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,10 @@ from typing import Any
 import pytest
 
 from csbs.cli.main import run
+from csbs.domain.clock import new_id, sleep
+from csbs.repository import text_object
 from csbs.testing.driver_contract import MIB
-from csbs.testing.libvirt_domains import DomainServer
+from csbs.testing.libvirt_domains import DomainDisk, DomainServer, domain_server
 from tests.integration.libvirt.conftest import Host
 
 pytestmark = pytest.mark.host
@@ -378,3 +383,132 @@ def test_doctor_says_what_is_missing(csbs: Shell, monkeypatch: pytest.MonkeyPatc
     assert (result.code, result.document["fits"]) == (7, False)
     [failed] = [each for each in result.document["checks"] if each["name"] == "libvirt"]
     assert failed["advice"]
+
+
+@pytest.fixture
+def full_data_folder(csbs: Shell, server: DomainServer) -> Iterator[Path]:
+    """A data folder with two backups, on a file system of its own without a free byte."""
+    folder = csbs.data_dir
+    folder.mkdir()
+    # New backups must leave 1 GiB; twice the reserve comes on top.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1200M", "csbs", folder], check=True)
+    try:
+        csbs.ok("backup", "create", server.name, "--name", "first")
+        server.write("vda", offset=0, size=MIB, pattern=8)
+        csbs.ok("backup", "create", server.name, "--name", "second")
+        subprocess.run(
+            ["dd", "if=/dev/zero", f"of={folder}/filler", "bs=64k"], check=False, timeout=60
+        )
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_data_folder_refuses_backups_and_can_be_emptied(
+    csbs: Shell, server: DomainServer, full_data_folder: Path
+) -> None:
+    refused = csbs("backup", "create", server.name, "--json")
+    deleted = csbs.ok("backup", "delete", "first", "--yes")
+    collected = csbs.ok("repository", "collect")
+
+    assert (refused.code, refused.error["object"]) == (7, str(full_data_folder))
+    assert deleted["backup"]["name"] == "first"
+    assert collected["backups_purged"] == 1
+    assert [each["name"] for each in csbs.ok("backup", "list")["backups"]] == ["second"]
+    assert csbs.ok("restore", "second", "--yes", "--no-start")["started"] is False
+
+
+def test_a_server_without_disks_is_named(csbs: Shell, host: Host) -> None:
+    with domain_server((), new_id=new_id, sleep=sleep) as empty:
+        result = csbs("backup", "create", empty.name, "--json")
+
+    assert (result.code, result.error["object"]) == (5, empty.name)
+    assert "no disk that can be backed up" in result.error["message"]
+
+
+def test_a_repository_of_a_newer_format_is_left_alone(csbs: Shell, server: DomainServer) -> None:
+    csbs.ok("backup", "create", server.name, "--name", "b")
+    [config] = csbs.data_dir.glob("store/*/config")
+    fields = text_object.decode("config", text_object.CONFIG_MAGIC, config.read_bytes())
+    config.write_bytes(text_object.encode(text_object.CONFIG_MAGIC, fields | {"format": 2}))
+    before = {path: path.read_bytes() for path in config.parent.rglob("*") if path.is_file()}
+    results = [
+        csbs("backup", "create", server.name, "--json"),
+        csbs("restore", "b", "--yes", "--json"),
+        csbs("backup", "delete", "b", "--yes", "--json"),
+        csbs("repository", "collect", "--json"),
+    ]
+
+    assert [result.code for result in results] == [5] * 4
+    assert all("install a newer csbs" in result.error["message"] for result in results)
+    after = {path: path.read_bytes() for path in config.parent.rglob("*") if path.is_file()}
+    assert after == before
+    assert server.is_active()
+
+
+def test_an_unmounted_store_is_never_made_anew(csbs: Shell, server: DomainServer) -> None:
+    csbs.ok("backup", "create", server.name, "--name", "b")
+    store = csbs.data_dir / "store"
+    store.rename(csbs.data_dir / "elsewhere")
+    store.mkdir()  # an empty mount point
+    result = csbs("backup", "create", server.name, "--json")
+
+    assert result.code == 7
+    assert "is it mounted" in result.error["message"]
+    assert list(store.rglob("*")) == []
+    store.rmdir()
+    (csbs.data_dir / "elsewhere").rename(store)
+    assert csbs.ok("restore", "b", "--yes")["started"]
+
+
+def wait_until_half_written(catalog: Path) -> None:
+    """Waits until a restore has marked its server."""
+    pause = threading.Event()
+    for _ in range(6000):
+        with closing(sqlite3.connect(catalog, timeout=30)) as connection:
+            marked = connection.execute("SELECT restoring_backup_id FROM servers").fetchone()[0]
+        if marked is not None:
+            return
+        pause.wait(0.01)
+    pytest.fail("the restore did not begin")
+
+
+def test_a_restore_that_was_killed_keeps_the_server_down_until_it_is_done(csbs: Shell) -> None:
+    disk = DomainDisk(target="vda", size_bytes=512 * MIB)
+    with domain_server((disk,), new_id=new_id, sleep=sleep) as big:
+        big.write("vda", offset=0, size=512 * MIB, pattern=5)
+        csbs.ok("backup", "create", big.name, "--name", "b")
+        expected = big.content("vda")
+        big.write("vda", offset=0, size=256 * MIB, pattern=6)
+        process = typed(csbs, "restore", "b", "--yes")
+        wait_until_half_written(csbs.data_dir / "catalog.sqlite")
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=20)
+
+        started = csbs("server", "start", big.name, "--json")
+        backed_up = csbs("backup", "create", big.name, "--json")
+        assert [started.code, backed_up.code] == [5, 5]
+        assert "half written" in started.error["message"]
+        assert "csbs restore" in backed_up.error["message"]
+        assert not big.is_active()
+        csbs.ok("restore", "b", "--yes", "--no-start")
+        assert big.content("vda") == expected
+        assert csbs.ok("server", "start", big.name)["state"] == "running"
+
+
+def test_a_stopped_server_with_a_raw_disk_alone_cannot_start_meanwhile(
+    csbs: Shell, host: Host, tmp_path: Path, wait_for: Callable[[Path], None]
+) -> None:
+    disk = DomainDisk(target="vda", size_bytes=MIB, format="raw")
+    with domain_server((disk,), new_id=new_id, sleep=sleep) as raw:
+        opened, go_on = tmp_path / "opened", tmp_path / "go-on"
+        command = f"touch {opened}; until [ -e {go_on} ]; do sleep 0.05; done"
+        process = typed(csbs, "backup", "create", raw.name, "--while-open", command)
+        wait_for(opened)
+        virsh = ["virsh", "-c", host.uri, "start", raw.name]
+        started = subprocess.run(virsh, capture_output=True, text=True, timeout=60, check=False)
+        go_on.touch()
+
+        assert process.wait(timeout=60) == 0
+        assert (started.returncode, raw.is_active()) == (1, False)
+        assert "lock" in started.stderr

@@ -7,10 +7,16 @@ from typing import cast
 
 import pytest
 
+from csbs.compute.base import never
 from csbs.compute.libvirt.binding import libvirt
 from csbs.compute.libvirt.connection import Connection
 from csbs.compute.libvirt.power import Power
-from csbs.domain.errors import ServerStartFailed, ServerStateRefused, ServerStopFailed
+from csbs.domain.errors import (
+    OperationCancelled,
+    ServerStartFailed,
+    ServerStateRefused,
+    ServerStopFailed,
+)
 from csbs.domain.ids import ServerId
 
 SERVER = ServerId("s")
@@ -127,7 +133,7 @@ def test_a_stop_takes_the_softest_way_that_works(
 ) -> None:
     clock = FakeClock()
 
-    assert _power(domain, clock).stop(SERVER, timeout_s=30) == how
+    assert _power(domain, clock).stop(SERVER, timeout_s=30, cancelled=never) == how
 
     assert domain.asked == asked
     assert not domain.active
@@ -136,7 +142,7 @@ def test_a_stop_takes_the_softest_way_that_works(
 def test_a_stop_waits_no_longer_than_its_limit() -> None:
     clock = FakeClock()
 
-    _power(FakeDomain(obeys={"graceful"}), clock).stop(SERVER, timeout_s=30)
+    _power(FakeDomain(obeys={"graceful"}), clock).stop(SERVER, timeout_s=30, cancelled=never)
 
     assert clock.now_s == pytest.approx(30)
 
@@ -146,7 +152,7 @@ def test_a_server_that_survives_everything_is_an_error(refuses: set[str]) -> Non
     domain = FakeDomain(refuses=refuses)
 
     with pytest.raises(ServerStopFailed):
-        _power(domain, FakeClock()).stop(SERVER, timeout_s=1)
+        _power(domain, FakeClock()).stop(SERVER, timeout_s=1, cancelled=never)
 
     assert domain.asked == ["acpi", "graceful", "kill"]
 
@@ -155,7 +161,7 @@ def test_a_server_without_a_definition_is_not_stopped() -> None:
     domain = FakeDomain(persistent=False)
 
     with pytest.raises(ServerStateRefused, match="transient"):
-        _power(domain, FakeClock()).stop(SERVER, timeout_s=1)
+        _power(domain, FakeClock()).stop(SERVER, timeout_s=1, cancelled=never)
 
     assert domain.asked == []
 
@@ -173,3 +179,12 @@ def test_a_server_that_runs_is_not_started_again() -> None:
     _power(domain, FakeClock()).start(SERVER)
 
     assert domain.asked == []
+
+
+def test_a_cancelled_stop_forces_nothing() -> None:
+    domain = FakeDomain()
+    with pytest.raises(OperationCancelled):
+        _power(domain, FakeClock()).stop(SERVER, timeout_s=30, cancelled=lambda: True)
+
+    assert domain.asked == ["acpi"]
+    assert domain.active

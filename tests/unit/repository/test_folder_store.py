@@ -18,8 +18,7 @@ from csbs.repository.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from csbs.repository.objectstore import FolderStore, default_min_free
-from csbs.repository.objectstore.folder import RESERVE_SIZE
+from csbs.repository.objectstore import RESERVE_SIZE, FolderStore, default_min_free
 from csbs.testing.faults import Crash
 
 PARTS = [b"first ", b"second"]

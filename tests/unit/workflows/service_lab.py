@@ -13,7 +13,7 @@ from csbs.catalog import Catalog, backups, tasks
 from csbs.domain.backup import Backup
 from csbs.domain.ids import TrackingName
 from csbs.domain.task import Progress, Task
-from csbs.repository import ContentIndex, Repository, RepositoryLock
+from csbs.repository import ContentIndex, Repository, repository_lock
 from csbs.repository.objectstore import FolderStore
 from csbs.services.backups import BackupService, CreateBackup
 from csbs.services.locks import Locks
@@ -88,7 +88,7 @@ class ServiceLab:
 
         self.open_repository = open_repository
         self.repositories = RepositoryAccess(
-            lock=RepositoryLock(folder / "repository.lock"),
+            lock=repository_lock(folder / "repository.lock"),
             open_repository=open_repository,
             open_index=lambda _: ContentIndex(folder / "index.sqlite"),
         )
@@ -111,6 +111,7 @@ class ServiceLab:
             clock=self.clock,
             new_id=_new_id,
             copying=CopyOptions(),
+            require_space=lambda: None,
         )
         self.restores = RestoreService(
             catalog=self.catalog,
@@ -138,7 +139,7 @@ class ServiceLab:
         return self.backups.create(CreateBackup(server="web", full=full), self.watcher)
 
     def restore(self, backup: Backup, *, power_on: bool = False) -> None:
-        self.restores.restore(backup.id, self.watcher, power_on=power_on)
+        self.restores.restore(self.restores.plan(backup.id), self.watcher, power_on=power_on)
 
     def delete(self, backup: Backup) -> None:
         self.backups.delete(backup.id, self.watcher)

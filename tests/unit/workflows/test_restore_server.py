@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from csbs.domain.backup import BackupState, Mode
+from csbs.domain.backup import Backup, BackupState, Mode
 from csbs.domain.errors import (
+    BackupInUse,
     BackupNotRestorable,
     DiskUnreadable,
+    DriverFailed,
     OperationCancelled,
+    PlanChanged,
     RestoreUnfinished,
     ServerBusy,
 )
@@ -145,3 +148,66 @@ def test_a_restore_while_another_operation_runs_is_refused(lab: ServiceLab) -> N
         pytest.raises(ServerBusy, match="backup"),
     ):
         lab.restore(backup)
+
+
+def test_a_disk_that_cannot_be_opened_leaves_the_server_as_it_was(lab: ServiceLab) -> None:
+    lab.server.autostart = True
+    backup = lab.back_up()
+    lab.write(2)
+    content = lab.content()
+    lab.faults.on("open_for_restore", DriverFailed("web", "vda", "opening", "it is locked"))
+    with pytest.raises(DriverFailed, match="locked"):
+        lab.restore(backup)
+
+    assert lab.content() == content
+    assert (lab.server.state, lab.server.autostart) == (ServerState.RUNNING, True)
+    lab.back_up()  # nothing is half written
+
+
+def test_a_refused_backup_does_not_let_go_of_half_written_disks(lab: ServiceLab) -> None:
+    lab.write(1)
+    backup, content = lab.back_up(), lab.content()
+    lab.write(2)
+    crash_in_the_first_write(lab, backup)
+    for refused in (lab.back_up, lambda: lab.servers.untrack("web")):
+        lab.driver.calls.clear()
+        with pytest.raises(RestoreUnfinished):
+            refused()
+        assert "clean_up" not in lab.driver.calls
+
+    with pytest.raises(BackupInUse, match="not finished"):
+        lab.delete(backup)
+    lab.restore(backup)
+    assert lab.content() == content
+    lab.delete(backup)
+
+
+def crash_in_the_first_write(lab: ServiceLab, backup: Backup) -> None:
+    """Ends the process, so to say, when the first disk is about to be written."""
+    plan = lab.restores.plan(backup.id)
+    for crash_at in range(1, CLOCK_CALLS_MAX):
+        lab.clock.crash_at = crash_at
+        with contextlib.suppress(Crash):
+            lab.restores.restore(plan, lab.watcher, power_on=False)
+        lab.clock.crash_at = 0
+        if lab.servers.unfinished_restore(lab.driver.describe(lab.server.id)) is not None:
+            return
+    pytest.fail("no crash hit the restore while it was marked")
+
+
+def test_a_plan_that_nobody_agreed_to_is_not_carried_out(lab: ServiceLab) -> None:
+    backup = lab.back_up()
+    plan = lab.restores.plan(backup.id)
+    lab.server.power_off()
+    lab.server.path("vdb").unlink()
+    content = lab.server.content("vda")
+    with pytest.raises(PlanChanged):
+        lab.restores.restore(plan, lab.watcher, power_on=False)
+
+    assert lab.server.content("vda") == content
+    assert not lab.server.path("vdb").exists()
+
+
+def test_starting_a_server_that_runs_cancels_nothing(lab: ServiceLab) -> None:
+    with lab.locks.server(lab.driver.describe(lab.server.id), "backup"):
+        assert lab.servers.start("web").state is ServerState.RUNNING

@@ -13,17 +13,9 @@ from csbs.compute.libvirt.connection import Connection
 from csbs.compute.libvirt.domain_xml import DiskXml, DomainXml, parse_domain
 from csbs.domain.errors import DriverFailed, HypervisorTimeout, ServerNotFound, ToolFailed
 from csbs.domain.ids import ServerId
-from csbs.domain.server import DiskDescription, ServerDescription, ServerState
+from csbs.domain.server import DiskDescription, ServerDescription, ServerRef, ServerState
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ServerRef:
-    """Which server is meant: its id for libvirt, its name for people."""
-
-    id: ServerId
-    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +33,17 @@ class DomainFacts:
     def server(self) -> ServerRef:
         """Which server this is."""
         return ServerRef(ServerId(self.now.uuid), self.now.name)
+
+
+def list_refs(connection: Connection) -> list[ServerRef]:
+    """See `ComputeDriver.list_refs`."""
+    refs = connection.call(
+        "listing servers",
+        lambda opened: [
+            ServerRef(ServerId(each.UUIDString()), each.name()) for each in opened.listAllDomains()
+        ],
+    )
+    return sorted(refs, key=lambda ref: (ref.name, ref.id))
 
 
 def list_servers(connection: Connection) -> list[ServerDescription]:

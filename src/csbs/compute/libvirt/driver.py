@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from csbs.compute.base import BackupJob, DiskToWrite, HostCheck, JobRequest
+from csbs.compute.base import BackupJob, DiskToWrite, HostCheck, JobRequest, never
 from csbs.compute.libvirt import clean_up, describing, live_job, restoring, stopped_job
 from csbs.compute.libvirt.binding import libvirt
 from csbs.compute.libvirt.connection import CALL_TIMEOUT_S, Connection
@@ -22,7 +22,7 @@ from csbs.compute.libvirt.tracking import Tracking
 from csbs.domain.clock import Clock, Monotonic, NewId, Sleep, monotonic, new_id, sleep, utc_now
 from csbs.domain.errors import DriverFailed, ServerStateRefused
 from csbs.domain.ids import ServerId, TrackingName, tracking_name
-from csbs.domain.server import ServerDescription, TrackingReport
+from csbs.domain.server import ServerDescription, ServerRef, TrackingReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,10 @@ class LibvirtDriver:
         )
         self._power = Power(self._connection, monotonic=options.monotonic, sleep=options.sleep)
         self._new_id = options.new_id
+
+    def list_refs(self) -> list[ServerRef]:
+        """See `ComputeDriver.list_refs`."""
+        return describing.list_refs(self._connection)
 
     def list_servers(self) -> list[ServerDescription]:
         """See `ComputeDriver.list_servers`."""
@@ -116,9 +120,11 @@ class LibvirtDriver:
         with restoring.open_for_restore(facts.server, disks, qemu=qemu, files=files) as uris:
             yield uris
 
-    def stop(self, server_id: ServerId, *, timeout_s: float) -> str:
+    def stop(
+        self, server_id: ServerId, *, timeout_s: float, cancelled: Callable[[], bool] = never
+    ) -> str:
         """See `ComputeDriver.stop`."""
-        return self._power.stop(server_id, timeout_s=timeout_s)
+        return self._power.stop(server_id, timeout_s=timeout_s, cancelled=cancelled)
 
     def start(self, server_id: ServerId) -> None:
         """See `ComputeDriver.start`."""

@@ -12,6 +12,7 @@ from csbs.domain.clock import Monotonic, Sleep
 from csbs.domain.errors import (
     DriverFailed,
     HypervisorTimeout,
+    OperationCancelled,
     ServerStartFailed,
     ServerStateRefused,
     ServerStopFailed,
@@ -36,7 +37,7 @@ class Power:
         self._monotonic = monotonic
         self._sleep = sleep
 
-    def stop(self, server_id: ServerId, *, timeout_s: float) -> str:
+    def stop(self, server_id: ServerId, *, timeout_s: float, cancelled: Callable[[], bool]) -> str:
         """See `ComputeDriver.stop`."""
         if not self._is_active(server_id):
             return "already stopped"
@@ -44,10 +45,10 @@ class Power:
         end = self._monotonic() + timeout_s
         if self._asked(server_id, "asking the guest agent to shut down", _shut_down_by_agent):
             agent_end = end - (1 - _AGENT_SHARE) * timeout_s
-            if self._has_stopped(server_id, agent_end):
+            if self._has_stopped(server_id, agent_end, cancelled):
                 return "agent"
         pressed = self._asked(server_id, "pressing the power button", _shut_down_by_acpi)
-        if pressed and self._has_stopped(server_id, end):
+        if pressed and self._has_stopped(server_id, end, cancelled):
             return "acpi"
         self._force(server_id)
         return "forced"
@@ -76,8 +77,10 @@ class Power:
             log.info("a stop was not taken", extra={"server_id": server_id, "why": str(error)})
             return False
 
-    def _has_stopped(self, server_id: ServerId, end: float) -> bool:
+    def _has_stopped(self, server_id: ServerId, end: float, cancelled: Callable[[], bool]) -> bool:
         while self._is_active(server_id):
+            if cancelled():
+                raise OperationCancelled("stopping the server")
             left_s = end - self._monotonic()
             if left_s <= 0:
                 return False

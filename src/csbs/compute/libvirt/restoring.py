@@ -15,9 +15,9 @@ from pathlib import Path
 from csbs.blockio.qemu_img import create_image
 from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
 from csbs.compute.base import DiskToWrite
-from csbs.compute.libvirt.describing import ServerRef
 from csbs.compute.libvirt.folders import QemuUser
 from csbs.domain.errors import CsbsError, DriverFailed, ToolFailed
+from csbs.domain.server import ServerRef
 
 _IMAGE_MODE = 0o600
 

@@ -1,6 +1,7 @@
 """Backup of a stopped server: its images, served read-only by qemu-nbd.
 
-As long as qemu-nbd has an image open the server cannot start (image lock).  The new TrackingPoint
+As long as the job is open the server cannot start: qemu-nbd locks the images, and we do where it
+lets others write (raw).  The new TrackingPoint
 begins just before the images are opened: should the server run in between, its writes are both in
 the backup and in the next one's changes, which costs a little and loses nothing.
 """
@@ -12,14 +13,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from csbs.blockio.image_lock import nobody_writes
 from csbs.blockio.qemu_img import image_info
 from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
 from csbs.compute.base import DiskExport
-from csbs.compute.libvirt.describing import ServerRef
 from csbs.compute.libvirt.domain_xml import DiskXml
 from csbs.compute.libvirt.tracking import Tracking
 from csbs.domain.errors import DriverFailed, ToolFailed, TrackingLost
 from csbs.domain.ids import TrackingName
+from csbs.domain.server import ServerRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,27 +35,30 @@ class StoppedDisk:
     trackable: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """What a job holds until its end."""
+
+    nbd: Mapping[str, QemuNbd]
+    exports: Mapping[str, DiskExport]
+    locks: ExitStack
+
+
 class StoppedJob:
     """See `BackupJob`."""
 
     def __init__(
-        self,
-        tracking: Tracking,
-        server: ServerRef,
-        name: TrackingName | None,
-        nbd: Mapping[str, QemuNbd],
-        exports: Mapping[str, DiskExport],
+        self, tracking: Tracking, server: ServerRef, name: TrackingName | None, opened: _Opened
     ) -> None:
         self._tracking_points = tracking
         self._server = server
         self._name = name
-        self._nbd = nbd
-        self._exports = exports
+        self._opened = opened
 
     @property
     def exports(self) -> Mapping[str, DiskExport]:
         """See `BackupJob.exports`."""
-        return self._exports
+        return self._opened.exports
 
     @property
     def tracking(self) -> TrackingName | None:
@@ -62,7 +67,7 @@ class StoppedJob:
 
     def check(self) -> None:
         """See `BackupJob.check`."""
-        for target, nbd in self._nbd.items():
+        for target, nbd in self._opened.nbd.items():
             if not nbd.is_running():
                 raise DriverFailed(
                     self._server.name, target, "the backup", "its qemu-nbd has ended"
@@ -71,7 +76,8 @@ class StoppedJob:
     def end(self) -> None:
         """See `BackupJob.end`."""
         with ExitStack() as all_of_them:
-            for target, nbd in self._nbd.items():
+            all_of_them.callback(self._opened.locks.close)
+            for target, nbd in self._opened.nbd.items():
                 all_of_them.callback(_stop, nbd, self._server.name, target)
 
     def abandon(self) -> None:
@@ -100,10 +106,18 @@ def begin_stopped(
         if tracked:
             tracking.begin_stopped(server.id, name, tracked)
             undo.callback(tracking.retire, server.id, [name])
+        locks = undo.enter_context(ExitStack())
+        for each in disks:
+            _lock(locks, each, server)
         nbd = {each.disk.target: undo.enter_context(_serve(each, server, files)) for each in disks}
         exports = {each.disk.target: _export(each, server, nbd[each.disk.target]) for each in disks}
         undo.pop_all()
-    return StoppedJob(tracking, server, name if tracked else None, nbd, exports)
+    return StoppedJob(
+        tracking,
+        server,
+        name if tracked else None,
+        _Opened(nbd=nbd, exports=exports, locks=locks),
+    )
 
 
 def _require_tracking(tracking: Tracking, server: ServerRef, disks: Sequence[StoppedDisk]) -> None:
@@ -112,6 +126,14 @@ def _require_tracking(tracking: Tracking, server: ServerRef, disks: Sequence[Sto
     for each in asked:
         if each.since not in usable.get(each.disk.target, frozenset()):
             raise TrackingLost(server.name, f"{each.disk.target} has no usable bitmap {each.since}")
+
+
+def _lock(locks: ExitStack, each: StoppedDisk, server: ServerRef) -> None:
+    """qemu-nbd itself keeps nobody from writing to a raw image."""
+    try:
+        locks.enter_context(nobody_writes(Path(each.path)))
+    except ToolFailed as error:
+        raise DriverFailed(server.name, each.disk.target, "opening", error.why) from error
 
 
 def _serve(each: StoppedDisk, server: ServerRef, files: Path) -> QemuNbd:

@@ -27,9 +27,7 @@ from csbs.repository.errors import (
     StoreUnavailable,
 )
 from csbs.repository.objectstore.base import Bytes, ObjectInfo, checked_key, require_same
-
-#: Enough for thousands of tombstones and voids, and a collection's own writes.
-RESERVE_SIZE = 64 * 1024 * 1024
+from csbs.repository.objectstore.reserve import Reserve
 
 #: Outside every key's alphabet of first characters, so no key can name them.
 _TEMPORARY = "_tmp"
@@ -55,6 +53,7 @@ class FolderStore:
         """Uses the folder `root`; see `make` for one that may not exist yet."""
         self._root = root
         self._min_free = min_free
+        self._reserve = Reserve(root / _RESERVE)
         #: Folders that this process has synced into their parents.
         self._synced: set[Path] = set()
 
@@ -71,16 +70,16 @@ class FolderStore:
         path = self._path(key)
         size_bytes = sum(len(part) for part in parts)
         if use_reserve:
-            with self._reserve_released_when_full():
-                self._create(path, key, parts)
+            self._give_up_reserve_when_full()
         else:
             self._require_space(size_bytes)
-            self._create(path, key, parts)
+        self._create(path, key, parts)
 
     def replace(self, key: str, data: bytes) -> None:
         """See `ObjectStore.replace`."""
         path = self._path(key)
-        with self._reserve_released_when_full(), self._writing(key):
+        self._give_up_reserve_when_full()
+        with self._writing(key):
             temporary = self._written_temporary([data])
             temporary.replace(path)
             _sync_folder(path.parent)
@@ -169,24 +168,13 @@ class FolderStore:
         if usage.free < needed_bytes:
             raise StoreFull(str(self._root), usage.free, needed_bytes)
 
-    @contextmanager
-    def _reserve_released_when_full(self) -> Iterator[None]:
-        """Gives up the reserve before the body where next to nothing is left."""
+    def _give_up_reserve_when_full(self) -> None:
         with self._foreign_errors(str(self._root)):
-            if shutil.disk_usage(self._root).free < RESERVE_SIZE // 16:
-                (self._root / _RESERVE).unlink(missing_ok=True)
-        yield
+            self._reserve.give_up_when_full()
 
     def _renew_reserve(self) -> None:
-        path = self._root / _RESERVE
         with self._foreign_errors(_RESERVE):
-            if path.exists() and path.stat().st_size == RESERVE_SIZE:
-                return
-            if shutil.disk_usage(self._root).free < 2 * RESERVE_SIZE:
-                return  # taking it now would fill the disk; the next collection tries again
-            with path.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, RESERVE_SIZE)
-                os.fsync(file.fileno())
+            self._reserve.renew()
 
     # --- reading -----------------------------------------------------------------------------
 
