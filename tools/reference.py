@@ -111,7 +111,7 @@ _TYPES = {str: "text", Path: "path", int: "whole number", float: "number", bool:
 
 def _default(field: Any) -> str:
     if field.is_required():
-        return "default see above"
+        return "default `/var/lib/csbs` for root, else `$XDG_DATA_HOME/csbs`"
     if field.default in {None, ""}:
         return "default empty"
     return f"default `{field.default}`"

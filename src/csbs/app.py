@@ -17,7 +17,7 @@ from csbs.compute.base import ComputeDriver, HostCheck
 from csbs.compute.libvirt import LibvirtDriver
 from csbs.config import Settings
 from csbs.domain.clock import monotonic, new_id, sleep, utc_now
-from csbs.domain.errors import DataFolderFull, FolderDenied
+from csbs.domain.errors import DataFolderFull, folder_error
 from csbs.repository import ContentIndex, Repository, repository_lock
 from csbs.repository.objectstore import FolderStore, Reserve, default_min_free
 from csbs.services.backups import BackupService
@@ -43,7 +43,7 @@ class App:
 def open_app(settings: Settings) -> Iterator[App]:
     """All use cases over the data folder, which is made at the first use.
 
-    Raises `FolderDenied`, `DataFolderBusy`, `CatalogFailed`, `CatalogTooNew`.
+    Raises `FolderDenied`, `FolderUnusable`, `DataFolderBusy`, `CatalogFailed`, `CatalogTooNew`.
     """
     _make_data_folder(settings.data_dir)
     with data_folder_in_use(settings.data_dir):
@@ -64,7 +64,11 @@ def make_driver(settings: Settings) -> ComputeDriver:
 
 def check_host(settings: Settings) -> list[HostCheck]:
     """What of this host fits, for `csbs doctor`."""
-    return [*make_driver(settings).host_checks(), _check_folder("data folder", settings.data_dir)]
+    return [
+        *make_driver(settings).host_checks(),
+        _check_folder("data folder", settings.data_dir),
+        _check_folder("store", settings.store_folder),
+    ]
 
 
 def _check_folder(name: str, folder: Path) -> HostCheck:
@@ -74,10 +78,15 @@ def _check_folder(name: str, folder: Path) -> HostCheck:
             name=name,
             ok=False,
             found=f"no right to write to {existing}",
-            advice="run csbs as a user who may, or set CSBS_DATA_DIR to another folder",
+            advice="run csbs as a user who may, or set another folder",
         )
-    free_gib = shutil.disk_usage(existing).free / 1024**3
-    return HostCheck(name=name, ok=True, found=f"{folder}, {free_gib:.1f} GiB free")
+    usage = shutil.disk_usage(existing)
+    return HostCheck(
+        name=name,
+        ok=usage.free >= default_min_free(usage.total),
+        found=f"{folder}, {usage.free / 1024**3:.1f} GiB free",
+        advice="new backups must leave 5 % of its file system and at least 1 GiB: free some",
+    )
 
 
 def _wired(settings: Settings, catalog: Catalog) -> App:
@@ -92,7 +101,7 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
         locks=locks,
         stop_timeout_s=settings.stop_timeout_s,
     )
-    backups = BackupService(
+    backup_service = BackupService(
         catalog=catalog,
         project_id=home.project_id,
         driver=driver,
@@ -108,7 +117,7 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
         catalog=catalog,
         project_id=home.project_id,
         driver=driver,
-        backups=backups,
+        backups=backup_service,
         repositories=repositories,
         locks=locks,
         clock=utc_now,
@@ -118,7 +127,7 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
     )
     return App(
         servers=servers,
-        backups=backups,
+        backups=backup_service,
         restores=restores,
         repositories=repositories,
         tasks=TaskService(catalog=catalog, project_id=home.project_id),
@@ -126,7 +135,7 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
 
 
 def _repositories(settings: Settings, catalog: Catalog, home: Home) -> RepositoryAccess:
-    """The project's repository, at `<store>/<project id>` (docs/reference/settings.md)."""
+    """The project's repository, at `<store>/<project id>`: projects share nothing."""
     project_id = home.project_id
     folder = settings.store_folder / project_id
     index_path = settings.data_dir / "index" / f"{project_id}.sqlite"
@@ -141,14 +150,21 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
             store, name=f"file://{folder}", catalog_id=home.catalog_id, clock=utc_now, new_id=new_id
         )
 
+    def restorable_keys() -> list[str]:
+        with catalog.transaction() as transaction:
+            return backups.restorable_keys(transaction, project_id)
+
     def open_index(_repository: Repository) -> ContentIndex:
         index_path.parent.mkdir(parents=True, exist_ok=True)
         return ContentIndex(index_path)
 
     return RepositoryAccess(
-        lock=repository_lock(settings.data_dir / f"repository-{project_id}.lock"),
+        lock=repository_lock(
+            settings.data_dir / f"repository-{project_id}.lock", f"file://{folder}"
+        ),
         open_repository=open_repository,
         open_index=open_index,
+        restorable_keys=restorable_keys,
     )
 
 
@@ -156,7 +172,7 @@ def _make_data_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise FolderDenied(str(folder), error.strerror or str(error)) from error
+        raise folder_error(folder, error) from error
 
 
 def _keep_reserve(data_dir: Path) -> None:

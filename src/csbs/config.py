@@ -17,7 +17,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from csbs.domain.errors import FolderDenied, InvalidSetting
+from csbs.domain.errors import InvalidSetting, folder_error
 
 PREFIX = "CSBS_"
 FILE_NAME = "config.toml"
@@ -108,7 +108,7 @@ def load_settings(data_dir: Path | None) -> Settings:
         name = ".".join(str(part) for part in first["loc"]) or "settings"
         raise InvalidSetting(name, first["msg"].removeprefix("Value error, ")) from None
     except PermissionError as error:
-        raise FolderDenied(str(chosen), error.strerror or str(error)) from error
+        raise folder_error(chosen, error) from error
     except (OSError, ValueError) as error:  # the file: not readable, or no TOML
         raise InvalidSetting(str(chosen / FILE_NAME), str(error)) from error
 

@@ -40,6 +40,8 @@ class ImageInfo:
     bitmaps: tuple[ImageBitmap, ...]
     #: It can hold persistent bitmaps: qcow2 of version 3.
     takes_bitmaps: bool
+    #: What unwritten blocks are read from, as the image names it.
+    backing: str | None
 
     def bitmap(self, name: str) -> ImageBitmap | None:
         """The bitmap of this name, if there is one."""
@@ -111,4 +113,5 @@ def _parsed(info: dict[str, Any]) -> ImageInfo:
             for each in specific.get("bitmaps", [])
         ),
         takes_bitmaps=info["format"] == "qcow2" and specific.get("compat") == "1.1",
+        backing=info.get("full-backing-filename"),
     )

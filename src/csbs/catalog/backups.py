@@ -58,6 +58,18 @@ def of_server(transaction: Transaction, project_id: ProjectId, server_id: Server
     return _load(transaction, backups.c.project_id == project_id, backups.c.server_id == server_id)
 
 
+def restorable_keys(transaction: Transaction, project_id: ProjectId) -> list[str]:
+    """Manifest keys of all backups that can be restored, or are being restored."""
+    states = (BackupState.AVAILABLE, BackupState.RESTORING)
+    return list(
+        transaction.scalars(
+            select(backups.c.manifest_key).where(
+                backups.c.project_id == project_id, backups.c.state.in_(states)
+            )
+        )
+    )
+
+
 def set_state(
     transaction: Transaction, project_id: ProjectId, backup_id: BackupId, state: BackupState
 ) -> Backup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,7 @@ def _token(row: Row[Any]) -> Token:
         name=TrackingName(row.tracking_name),
         backup_id=BackupId(row.tracking_backup_id),
         size_bytes=row.tracking_size_bytes,
+        image_identity=row.tracking_image_identity,
     )
 
 
@@ -120,6 +121,7 @@ def set_tokens(
                 tracking_name=token.name if token else None,
                 tracking_backup_id=token.backup_id if token else None,
                 tracking_size_bytes=token.size_bytes if token else None,
+                tracking_image_identity=token.image_identity if token else None,
             )
         )
 
@@ -159,9 +161,11 @@ def unfinished_restore(
     return UnfinishedRestore(backup_id=BackupId(row.restoring_backup_id), autostart=row.autostart)
 
 
-def names(transaction: Transaction, project_id: ProjectId) -> Sequence[tuple[ServerId, str]]:
-    """Ids and last known names of all servers that were ever backed up."""
+def half_restored(transaction: Transaction, project_id: ProjectId) -> dict[ServerId, BackupId]:
+    """Servers whose restore was begun and has not ended well, with the backup of each."""
     rows = transaction.execute(
-        select(servers.c.id, servers.c.name).where(servers.c.project_id == project_id)
+        select(servers.c.id, servers.c.restoring_backup_id).where(
+            servers.c.project_id == project_id, servers.c.restoring_backup_id.is_not(None)
+        )
     ).all()
-    return [(ServerId(row.id), row.name) for row in rows]
+    return {ServerId(row.id): BackupId(row.restoring_backup_id) for row in rows}

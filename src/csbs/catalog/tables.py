@@ -100,6 +100,7 @@ disks = Table(
     Column("tracking_name", String(64)),
     Column("tracking_backup_id", String(36)),
     Column("tracking_size_bytes", BigInteger),
+    Column("tracking_image_identity", Text),
 )
 
 backups = Table(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from csbs.cli.options import BackupName, Json, ServerName, Yes, opened
-from csbs.cli.output import Output, moment, size, table
+from csbs.cli.output import Output, moment, short, size, table
 
 if TYPE_CHECKING:
     from csbs.domain.backup import Backup
@@ -40,7 +40,7 @@ def create_backup(
     """Back up a server with all its disks, as they are at one instant.
 
     A running server goes on running. The first backup reads all that is allocated, later ones
-    what changed. Ctrl-C stops it and leaves nothing behind.
+    what changed. Ctrl-C stops it: the server is let go and no backup is listed.
     """
     from csbs.cli.documents import backup_document  # noqa: PLC0415  see cli.options
     from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
@@ -81,7 +81,7 @@ def list_backups(
                 size(backup.restored_bytes),
                 size(backup.changed_bytes),
                 size(backup.stored_bytes),
-                backup.id,
+                short(backup.id),
             )
             for backup in found
         ],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from csbs.catalog.tasks import TaskStep
 from csbs.cli.output import rfc3339
 from csbs.domain.backup import Backup, DiskBackup
 from csbs.domain.deletion_plan import DeletionPlan
+from csbs.domain.ids import BackupId, ServerId
 from csbs.domain.restore_plan import DiskRestore, RestorePlan
 from csbs.domain.server import DiskDescription, ServerDescription, TrackingReport
 from csbs.domain.task import Task
@@ -58,13 +59,18 @@ def _disk_backup(disk: DiskBackup) -> Document:
     }
 
 
-def server_document(server: ServerDescription, tracking: TrackingReport | None = None) -> Document:
+def server_document(
+    server: ServerDescription,
+    half_restored: Mapping[ServerId, BackupId],
+    tracking: TrackingReport | None = None,
+) -> Document:
     """One server, with its disks, and with what is tracked of them if that is given."""
     document: Document = {
         "id": server.id,
         "name": server.name,
         "state": server.state,
         "autostart": server.autostart,
+        "unfinished_restore_of": half_restored.get(server.id),
         "disks": [_disk(disk) for disk in server.disks],
     }
     if tracking is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import dataclass
+from importlib import metadata
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +15,9 @@ import typer
 from csbs.cli import backup, repository, server, task
 from csbs.cli.doctor import doctor
 from csbs.cli.exit_codes import DONE, EXIT_CODES, UNEXPECTED, USAGE
-from csbs.cli.output import show_error
+from csbs.cli.output import Output, show_error
 from csbs.cli.restore import restore
-from csbs.domain.errors import CsbsError, Invalid
+from csbs.domain.errors import CsbsError, Invalid, Unavailable
 
 
 @dataclass(eq=False)
@@ -28,8 +30,21 @@ class Usage(Invalid):
     template = "{0.why} (--help shows how to use a command)"
 
 
+@dataclass(eq=False)
+class ModuleMissing(Unavailable):
+    """A Python module that comes with the host's packages is not there."""
+
+    module: str
+
+    template = (
+        "the Python module {0.module} is missing: `make setup` links nbd and libvirt, which Debian "
+        "has in python3-libnbd and python3-libvirt, and installs all others"
+    )
+
+
 app = typer.Typer(
     name="csbs",
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -41,6 +56,12 @@ app.command("restore")(restore)
 app.add_typer(task.commands, name="task")
 app.add_typer(repository.commands, name="repository")
 app.command("doctor")(doctor)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001  typer passes it by position
+    if wanted:
+        Output(as_json=False).say(f"csbs {metadata.version('csbs')}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -55,14 +76,37 @@ def _root(
             help="Data folder; else CSBS_DATA_DIR, else /var/lib/csbs (or the user's own).",
         ),
     ] = None,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
 ) -> None:
     context.obj = data_dir
 
 
 def main() -> None:
     """Runs the command line and exits with a code of `csbs.cli.exit_codes`."""
-    logging.basicConfig(level=logging.WARNING, format="csbs: %(message)s", stream=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # names in Chinese, on a terminal that has none
+            stream.reconfigure(errors="backslashreplace")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Fields("csbs: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     sys.exit(run(sys.argv[1:]))
+
+
+class _Fields(logging.Formatter):
+    """A record's sentence, with the fields that its `extra` has."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        fields = record.__dict__.keys() - _USUAL_FIELDS
+        told = [f"{name} {record.__dict__[name]}" for name in sorted(fields)]
+        return super().format(record) + (f" ({', '.join(told)})" if told else "")
+
+
+#: `message` is made by formatting itself.
+_USUAL_FIELDS = logging.makeLogRecord({}).__dict__.keys() | {"message", "asctime"}
 
 
 def run(arguments: list[str]) -> int:
@@ -75,6 +119,9 @@ def run(arguments: list[str]) -> int:
     except typer.TyperException as error:  # wrong usage
         show_error(Usage("csbs", error.format_message()), as_json="--json" in arguments)
         return USAGE
+    except ModuleNotFoundError as error:
+        show_error(ModuleMissing(error.name or str(error)), as_json="--json" in arguments)
+        return EXIT_CODES["unavailable"]
     except typer.Abort:
         return EXIT_CODES["cancelled"]
     except BrokenPipeError:  # whoever read our output has gone

@@ -10,8 +10,19 @@ from datetime import datetime
 from typing import Any
 
 from csbs.domain.errors import ConfirmationNeeded, CsbsError, OperationCancelled
+from csbs.domain.lookup import PREFIX_SIZE_MIN
 
 _KIB = 1024
+
+
+@dataclass(eq=False)
+class OutputFailed(CsbsError):
+    """The command was carried out, and its result could not be written."""
+
+    output: str
+    why: str
+
+    template = "the command was carried out, but {0.output} took no result: {0.why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +97,16 @@ def size(size_bytes: int | None) -> str:
     return f"{sign}{value:.1f} TiB"
 
 
+def short(identifier: str) -> str:
+    """Enough of an id for people, and for `csbs` to find it again."""
+    return identifier[:PREFIX_SIZE_MIN]
+
+
+def cut(text: str, size_max: int) -> str:
+    """At most so many characters; the whole text is shown elsewhere."""
+    return text if len(text) <= size_max else text[: size_max - 1] + "…"
+
+
 def moment(at: datetime | None) -> str:
     """An instant for people, in the zone of this machine."""
     return at.astimezone().strftime("%Y-%m-%d %H:%M:%S") if at else "-"
@@ -109,5 +130,10 @@ def _width(text: str) -> int:
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except (AttributeError, OSError) as error:  # closed, or a full file system
+        raise OutputFailed("standard output", str(error)) from error

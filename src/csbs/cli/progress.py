@@ -58,11 +58,13 @@ def watched(output: Output) -> Iterator[Watcher]:
 @contextmanager
 def _asking_to_stop(cancel: threading.Event) -> Iterator[None]:
     def ask(number: int, _frame: FrameType | None) -> None:
-        if not cancel.is_set():
-            sys.stderr.write(f"\ncsbs: {signal.Signals(number).name}: stopping cleanly ...\n")
+        again = " (already at it)" if cancel.is_set() else ""
+        sys.stderr.write(f"\ncsbs: {signal.Signals(number).name}: stopping cleanly{again} ...\n")
         cancel.set()
 
-    former = {number: signal.signal(number, ask) for number in _SIGNALS}
+    # What is ignored stays ignored: `nohup csbs ...` must survive a hang-up.
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    former = {number: signal.signal(number, ask) for number in heard}
     try:
         yield
     finally:

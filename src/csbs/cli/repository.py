@@ -7,7 +7,7 @@ import typer
 from csbs.cli.options import Json, opened
 from csbs.cli.output import Output, size
 
-commands = typer.Typer(help="The repository: free space.")
+commands = typer.Typer(help="The store of the backups: collect what is not needed any more.")
 
 
 @commands.command("collect")
@@ -22,11 +22,11 @@ def collect(context: typer.Context, *, json: Json = False) -> None:
         report = app.repositories.collect(_ignore)
     Output(json).show(
         collect_document(report),
-        f"freed {size(report.freed_bytes)} in {report.packs_deleted} packs; "
-        f"{size(report.kept_bytes)} in {report.kept_packs} packs stay, "
-        f"{size(report.dead_bytes)} of that are no longer needed but share packs with live blocks",
+        f"freed {size(report.freed_bytes)} in {report.packs_deleted} packs\n"
+        f"{size(report.kept_bytes)} in {report.kept_packs} packs stay\n"
+        f"of that {size(report.dead_bytes)} are not needed any more, in packs that others need",
     )
 
 
 def _ignore(_progress: object) -> None:
-    """A collection is short; nobody looks on."""
+    """Nothing is drawn."""

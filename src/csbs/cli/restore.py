@@ -28,7 +28,7 @@ def restore(
 ) -> None:
     """Restore a server's disks from a backup, in place.
 
-    The server is stopped, its disks are written, and it is started again. What is on the disks
+    The server is stopped, its disks are written, and it is started. What is on the disks
     now is lost. Ctrl-C stops it until the first write; a restore that was interrupted later is
     finished by the same command.
     """
@@ -42,7 +42,7 @@ def restore(
             output.show(restore_document(plan), _plan_text(plan) + "\nnothing was changed")
             return
         output.say(_plan_text(plan))
-        _confirm(output, plan, yes=yes)
+        _confirm(output, plan, power_on=not no_start, yes=yes)
         with watched(output) as watcher:
             done = app.restores.restore(plan, watcher, power_on=not no_start)
     state = "stopped" if no_start else "started"
@@ -52,11 +52,12 @@ def restore(
     )
 
 
-def _confirm(output: Output, plan: RestorePlan, *, yes: bool) -> None:
+def _confirm(output: Output, plan: RestorePlan, *, power_on: bool, yes: bool) -> None:
     server = plan.backup.server_name
     operation = f"restoring server {server}"
     output.confirm(
-        f"Stop {server} and overwrite these disks? What is on them now is lost.",
+        f"Stop {server}, overwrite these disks"
+        f"{', then start it' if power_on else ''}? What is on them now is lost.",
         operation,
         yes=yes,
     )

@@ -7,7 +7,7 @@ import typer
 from csbs.cli.options import Json, ServerName, opened
 from csbs.cli.output import Output, size, table
 
-commands = typer.Typer(help="Servers of this host: list, stop, start.")
+commands = typer.Typer(help="Servers of this host: list, show, stop, start, untrack.")
 
 
 @commands.command("list")
@@ -17,13 +17,14 @@ def list_servers(context: typer.Context, *, json: Json = False) -> None:
 
     with opened(context) as app:
         found = app.servers.list_all()
+        half_restored = app.servers.half_restored()
     Output(json).table(
-        {"servers": [server_document(server) for server in found]},
+        {"servers": [server_document(server, half_restored) for server in found]},
         ("NAME", "STATE", "DISKS", "SIZE", "ID"),
         [
             (
                 server.name,
-                server.state,
+                f"{server.state}, half restored" if server.id in half_restored else server.state,
                 str(len(server.disks)),
                 size(sum(disk.size_bytes for disk in server.disks)),
                 server.id,
@@ -35,12 +36,13 @@ def list_servers(context: typer.Context, *, json: Json = False) -> None:
 
 @commands.command("show")
 def show_server(context: typer.Context, server: ServerName, *, json: Json = False) -> None:
-    """Show one server: its disks, and from when on their changes are tracked."""
+    """Show one server: its disks, its tracking points, an interrupted restore."""
     from csbs.cli.documents import server_document  # noqa: PLC0415  see cli.options
 
     with opened(context) as app:
         found = app.servers.find(server)
         tracking = app.servers.tracking(found)
+        half_restored = app.servers.half_restored()
     rows = [
         (
             disk.target,
@@ -51,14 +53,20 @@ def show_server(context: typer.Context, server: ServerName, *, json: Json = Fals
         )
         for disk in found.disks
     ]
+    restoring = half_restored.get(found.id)
     text = "\n".join(
         (
             f"{found.name}  {found.state}  {found.id}",
             table(("DISK", "SIZE", "FORMAT", "TRACKABLE", "SOURCE"), rows),
             "tracking points: " + (", ".join(tracking.checkpoints) or "none"),
+            *(
+                [f"a restore was interrupted: `csbs restore {restoring}` ends it"]
+                if restoring
+                else []
+            ),
         )
     )
-    Output(json).show(server_document(found, tracking), text)
+    Output(json).show(server_document(found, half_restored, tracking), text)
 
 
 @commands.command("start")
@@ -68,7 +76,7 @@ def start_server(context: typer.Context, server: ServerName, *, json: Json = Fal
 
     with opened(context) as app:
         started = app.servers.start(server)
-    Output(json).show(server_document(started), f"{started.name} is {started.state}")
+    Output(json).show(server_document(started, {}), f"{started.name} is {started.state}")
 
 
 @commands.command("stop")
@@ -79,7 +87,8 @@ def stop_server(context: typer.Context, server: ServerName, *, json: Json = Fals
     with opened(context) as app:
         stopped, how = app.servers.stop(server)
     Output(json).show(
-        server_document(stopped) | {"stopped_by": how}, f"{stopped.name} is {stopped.state} ({how})"
+        server_document(stopped, {}) | {"stopped_by": how},
+        f"{stopped.name} is {stopped.state} ({how})",
     )
 
 

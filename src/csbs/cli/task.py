@@ -7,7 +7,10 @@ from typing import Annotated
 import typer
 
 from csbs.cli.options import Json, opened
-from csbs.cli.output import Output, moment, table
+from csbs.cli.output import Output, cut, moment, short, table
+
+#: What fits beside the rest; `csbs task show` has it all.
+_ERROR_SIZE_MAX = 40
 
 commands = typer.Typer(help="Tasks: every backup, restore and deletion.")
 
@@ -29,8 +32,8 @@ def list_tasks(context: typer.Context, *, json: Json = False) -> None:
                 task.server_name,
                 moment(task.started_at),
                 moment(task.ended_at),
-                task.id,
-                task.error_message,
+                short(task.id),
+                cut(task.error_message, _ERROR_SIZE_MAX),
             )
             for task in found
         ],

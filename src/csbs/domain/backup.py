@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -122,9 +123,13 @@ class Backup:
         return replace(self, state=state)
 
 
-def default_name(backup_id: BackupId) -> str:
-    """Name of a manual backup that was not named (FAQ 3.5: ``manualbk_xxxx``)."""
-    return f"manualbk_{backup_id[:4]}"
+def default_name(backup_id: BackupId, taken: Collection[str]) -> str:
+    """Name of a manual backup that was not named (FAQ 3.5: ``manualbk_xxxx``).
+
+    It is longer where a short one is `taken`: commands find backups by unique names.
+    """
+    names = (f"manualbk_{backup_id[:size]}" for size in (4, 8))
+    return next((name for name in names if name not in taken), f"manualbk_{backup_id}")
 
 
 def created_before(backup: Backup) -> tuple[datetime, str]:

@@ -23,6 +23,8 @@ class Token:
     name: TrackingName
     backup_id: BackupId
     size_bytes: int
+    #: See `DiskDescription.image_identity`.
+    image_identity: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,10 @@ def _why_not_tracked(
     if token.backup_id != parent.backup_id:
         return "the backup at which tracking began was deleted"
     if not parent.size_bytes == token.size_bytes == disk.size_bytes:
-        return f"its size changed from {parent.size_bytes} to {disk.size_bytes} bytes"
+        former = {parent.size_bytes, token.size_bytes} - {disk.size_bytes}
+        return f"its size changed from {min(former)} to {disk.size_bytes} bytes"
+    if token.image_identity != disk.image_identity:
+        return "its image file was replaced, or got another backing file"
     if token.name in report.broken.get(disk.target, frozenset()):
         return "its tracking is damaged: the server was not shut down cleanly"
     if token.name not in report.usable.get(disk.target, frozenset()):
@@ -115,6 +120,18 @@ def untracked(plan: DiskPlan, why: str) -> DiskPlan:
         mode=Mode.RESCAN,
         reason=why,
         parent_id=plan.parent_id,
+        since=None,
+    )
+
+
+def without_parent(plan: DiskPlan) -> DiskPlan:
+    """The same disk as if it had no parent, since the parent cannot be read."""
+    return DiskPlan(
+        disk_id=plan.disk_id,
+        target=plan.target,
+        mode=Mode.FULL,
+        reason="the former backup of this disk is damaged",
+        parent_id=None,
         since=None,
     )
 

@@ -256,6 +256,22 @@ class ToolFailed(Unavailable):
 
 
 @dataclass(eq=False)
+class FolderUnusable(Unavailable):
+    """A folder that csbs needs cannot be made or used, for another reason than rights."""
+
+    folder: str
+    why: str
+
+    template = "the folder {0.folder} cannot be used: {0.why}"
+
+
+def folder_error(folder: object, error: OSError) -> FolderDenied | FolderUnusable:
+    """Ours for what the system says of a folder."""
+    kind = FolderDenied if isinstance(error, PermissionError) else FolderUnusable
+    return kind(str(folder), error.strerror or str(error))
+
+
+@dataclass(eq=False)
 class FolderDenied(Denied):
     """This user may not use a folder that csbs needs."""
 

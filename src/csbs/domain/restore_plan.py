@@ -20,7 +20,7 @@ class Action(StrEnum):
     WRITE = "write"
     #: Its image file is missing and is made anew at its path.
     CREATE = "create"
-    #: The server has it and the backup has not: it keeps its data.
+    #: The backup has it not, or the server may only read it: it keeps its data.
     KEEP = "keep"
     #: The backup has it and the server has it no more: it is not brought back.
     LEAVE_OUT = "leave_out"
@@ -114,6 +114,9 @@ def _plan_disk(backup: Backup, match: Match, disk_id: DiskId) -> DiskRestore:
     if saved is None:
         note = "not in the backup: it keeps its data"
         action = Action.KEEP
+    elif disk.read_only:
+        note = "the server may only read it: it keeps its data"
+        action = Action.KEEP
     else:
         problem = _problem(backup, disk, saved)
         if problem is not None:
@@ -135,8 +138,6 @@ def _problem(backup: Backup, disk: DiskDescription, saved: DiskBackup) -> CsbsEr
     server = backup.server_name
     if disk.source is None:
         return DiskNotWritable(disk.target, server, "its image is not a local file or device")
-    if disk.read_only:
-        return DiskNotWritable(disk.target, server, "the server may only read it")
     if disk.shared:
         return DiskNotWritable(disk.target, server, "other servers may use it at the same time")
     if not disk.missing and disk.size_bytes < saved.size_bytes:

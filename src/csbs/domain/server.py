@@ -50,6 +50,9 @@ class DiskDescription:
     missing: bool = False
     #: The image can hold a persistent bitmap (qcow2 of version 3).
     trackable: bool = False
+    #: Tells this file from others that were put in its place: all images of a server carry bitmaps
+    #: of the same names.  None where nothing tells.
+    image_identity: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

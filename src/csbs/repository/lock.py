@@ -13,15 +13,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from csbs.domain.errors import CsbsError, FolderDenied
+from csbs.domain.errors import CsbsError, folder_error
 from csbs.repository.errors import RepositoryLocked
 
 _HOLDER_SIZE_MAX = 200
 
 
-def repository_lock(path: Path) -> FileLock:
-    """The lock between collection (exclusive) and all else that uses a repository (shared)."""
-    return FileLock(path, lambda holder: RepositoryLocked(str(path), holder))
+def repository_lock(path: Path, repository: str) -> FileLock:
+    """The lock between collection (exclusive) and all else that uses a repository (shared).
+
+    `repository` names it in errors.
+    """
+    return FileLock(path, lambda holder: RepositoryLocked(repository, holder))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ class FileLock:
     def shared(self, doing: str) -> Iterator[None]:
         """Nobody holds it alone during the body.
 
-        Never waits: raises what `busy` makes, and `FolderDenied` without rights on the folder.
+        Never waits: raises what `busy` makes, and `FolderDenied` or
+        `FolderUnusable` if the folder cannot be used.
         """
         with self._held(doing, fcntl.LOCK_SH):
             yield
@@ -68,7 +72,7 @@ class FileLock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise FolderDenied(str(self.path.parent), error.strerror or str(error)) from error
+            raise folder_error(self.path.parent, error) from error
 
 
 def _holder(descriptor: int) -> str:

@@ -76,10 +76,12 @@ class BackupWriter:
     def image(self, image_id: str, size_bytes: int, *, parent: Image | None) -> ImageWriter:
         """Begins the image of a disk; it takes from `parent` what is not written.
 
+        One that was begun and not finished may be begun anew.
+
         Raises `MissingPack` or `CorruptObject` if the parent's map cannot be read.
         """
         with self._lock:
-            assert image_id not in self._images, image_id
+            assert self._images.get(image_id) is None, image_id
             self._images[image_id] = None
         return ImageWriter(
             _ImagePlan(image_id, size_bytes, parent),

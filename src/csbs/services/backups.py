@@ -41,7 +41,7 @@ from csbs.workflows.settle import settle
 log = logging.getLogger(__name__)
 
 #: Letters of any script (Chinese names are usual), digits, `_` and `-`.
-_NAME = re.compile(r"[\w-]{1,255}")
+_NAME = re.compile(r"\w[\w-]{0,254}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,9 @@ class BackupService:
         after a cancel it is gone.
         """
         if request.name is not None and not _NAME.fullmatch(request.name):
-            raise InvalidName(request.name, "use 1 to 255 letters, digits, _ or -")
+            raise InvalidName(
+                request.name, "use 1 to 255 letters, digits, _ or -, and no - at the beginning"
+            )
         found = self.servers.find(request.server)
         doing = f"backup of server {found.name}"
         with (
@@ -216,7 +218,7 @@ class BackupService:
             project_id=self.project_id,
             server_id=server.id,
             server_name=server.name,
-            name=request.name or default_name(backup_id),
+            name=request.name or default_name(backup_id, {each.name for each in self.list_all()}),
             state=BackupState.PROTECTING,
             created_at=now,
             manifest_key=repository.manifest_key(backup_id, now),

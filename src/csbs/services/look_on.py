@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ from csbs.workflows.back_up_server import LookOn
 TIMEOUT_S = 3600
 _POLL_INTERVAL_S = 0.2
 _EXIT_WAIT_S = 5
+_STANDARD_ERROR = 2
 
 
 def shell_command(command: str, cancel: threading.Event) -> LookOn:
@@ -25,16 +28,22 @@ def shell_command(command: str, cancel: threading.Event) -> LookOn:
 
     def look_on(exports: Sequence[DiskExport]) -> None:
         variables = [f"CSBS_EXPORT_{export.target.upper()}={export.uri}" for export in exports]
-        process = subprocess.Popen(["env", *variables, "/bin/sh", "-c", command])
+        # In a group of its own, so that all that it started ends with it; our own standard
+        # output is for the result alone.
+        process = subprocess.Popen(
+            ["env", *variables, "/bin/sh", "-c", command],
+            stdout=_STANDARD_ERROR,
+            start_new_session=True,
+        )
         try:
             _wait(process, command, cancel)
         finally:
             if process.poll() is None:
-                process.terminate()
+                os.killpg(process.pid, signal.SIGTERM)
                 try:
                     process.wait(_EXIT_WAIT_S)
                 except subprocess.TimeoutExpired:
-                    process.kill()
+                    os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
         if process.returncode != 0:
             raise CommandFailed(command, f"exit status {process.returncode}")

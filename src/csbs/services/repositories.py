@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from csbs.domain.errors import Corrupt
 from csbs.repository import (
     CollectProgress,
     CollectReport,
@@ -15,6 +16,23 @@ from csbs.repository import (
 )
 
 
+@dataclass(eq=False)
+class ManifestsLost(Corrupt):
+    """The store lacks manifests of backups that the catalog calls restorable."""
+
+    repository: str
+    keys: tuple[str, ...]
+
+    @property
+    def _keys(self) -> str:
+        return ", ".join(self.keys)
+
+    template = (
+        "the repository at {0.repository} lacks {0._keys}: is the store mounted and copied whole? "
+        "Delete those backups if they are lost for good. Nothing was removed"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryAccess:
     """Opens the repository (made at the first use) for writers and readers, or for collection."""
@@ -22,6 +40,8 @@ class RepositoryAccess:
     lock: FileLock
     open_repository: Callable[[], Repository]
     open_index: Callable[[Repository], ContentIndex]
+    #: Manifest keys of all backups that can be restored, as the catalog has them.
+    restorable_keys: Callable[[], Iterable[str]]
 
     @contextmanager
     def shared(self, doing: str) -> Iterator[Repository]:
@@ -43,12 +63,20 @@ class RepositoryAccess:
         """Frees the space of deleted and failed backups.
 
         Raises `RepositoryLocked` while a writer or reader is at work, and `RepositoryOwned` if
-        the repository belongs to another catalog.
+        the repository belongs to another catalog.  Removes nothing and raises `ManifestsLost` if
+        the store lacks a backup that the catalog has: it may not be there as a whole.
         """
         with self.lock.exclusive("collection"):
             repository = self.open_repository()
+            self._require_all(repository)
             index = self.open_index(repository)
             try:
                 return repository.collect(index, progress=on_progress)
             finally:
                 index.close()
+
+    def _require_all(self, repository: Repository) -> None:
+        there = {manifest.key for manifest in repository.manifests()}
+        lost = sorted(set(self.restorable_keys()) - there)
+        if lost:
+            raise ManifestsLost(repository.name, tuple(lost))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from csbs.agent.restore_disk import RestoreOptions
@@ -9,7 +10,7 @@ from csbs.catalog import Catalog, backups, servers, tasks
 from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState
 from csbs.domain.clock import Clock, NewId
-from csbs.domain.errors import BackupNotRestorable, PlanChanged, ServerNotFound
+from csbs.domain.errors import BackupNotRestorable, Denied, PlanChanged, ServerNotFound, Unavailable
 from csbs.domain.ids import ProjectId, TaskId
 from csbs.domain.restore_plan import RestorePlan, plan_restore
 from csbs.domain.server import ServerDescription
@@ -23,6 +24,8 @@ from csbs.workflows.records import Records
 from csbs.workflows.restore_server import RestoreTools, ServerRestore, restore_server
 from csbs.workflows.run import LocalRun, Watcher
 from csbs.workflows.settle import settle
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,10 @@ class RestoreService:
         ):
             self.driver.clean_up(found.id)
             records = Records(catalog=self.catalog, repository=repository, clock=self.clock)
-            settle(records, self.project_id, found.id)
+            try:
+                settle(records, self.project_id, found.id)
+            except (Unavailable, Denied) as error:  # a store that may only be read still restores
+                log.warning("what a dead process left stays for now", extra={"why": str(error)})
             with self.catalog.transaction() as transaction:
                 backup = backups.get(transaction, self.project_id, backup_id)
             _require_restorable(backup)

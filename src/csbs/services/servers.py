@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from csbs.catalog import Catalog, servers, tasks
-from csbs.catalog.servers import UnfinishedRestore
 from csbs.compute.base import ComputeDriver
 from csbs.domain.errors import RestoreUnfinished, ServerAmbiguous, ServerBusy, ServerNotFound
-from csbs.domain.ids import ProjectId, ServerId, TrackingName
+from csbs.domain.ids import BackupId, ProjectId, ServerId, TrackingName
 from csbs.domain.lookup import matching
 from csbs.domain.server import ServerDescription, ServerState, TrackingReport
 from csbs.domain.task import TaskKind
@@ -60,7 +60,8 @@ class ServerService:
         try:
             self._start(server, wait_s=0)
         except ServerBusy:
-            self._cancel_backups(server.id)
+            if not self._cancel_backups(server.id):
+                raise
             self._start(server, wait_s=_CANCEL_WAIT_S)
         return self.driver.describe(server.id)
 
@@ -97,16 +98,19 @@ class ServerService:
             self.driver.clean_up(server.id)
             self.driver.start(server.id)
 
-    def _cancel_backups(self, server_id: ServerId) -> None:
+    def _cancel_backups(self, server_id: ServerId) -> bool:
+        """Whether there was one."""
         with self.catalog.transaction() as transaction:
-            for task in tasks.running(transaction, self.project_id, server_id):
-                if task.kind is TaskKind.BACKUP:
-                    tasks.request_cancel(transaction, self.project_id, task.id)
+            running = tasks.running(transaction, self.project_id, server_id)
+            found = [task for task in running if task.kind is TaskKind.BACKUP]
+            for task in found:
+                tasks.request_cancel(transaction, self.project_id, task.id)
+        return bool(found)
 
-    def unfinished_restore(self, server: ServerDescription) -> UnfinishedRestore | None:
-        """The restore that left the server's disks half written, if there is one."""
+    def half_restored(self) -> Mapping[ServerId, BackupId]:
+        """Servers whose disks an interrupted restore left half written, and its backups."""
         with self.catalog.transaction() as transaction:
-            return servers.unfinished_restore(transaction, self.project_id, server.id)
+            return servers.half_restored(transaction, self.project_id)
 
 
 def require_whole(catalog: Catalog, project_id: ProjectId, server: ServerDescription) -> None:

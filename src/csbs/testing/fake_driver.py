@@ -18,6 +18,7 @@ from csbs.blockio.qemu_img import add_bitmap, create_image, image_info, remove_b
 from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
 from csbs.compute.base import BackupJob, DiskExport, DiskToWrite, HostCheck, JobRequest, never
 from csbs.compute.libvirt.clean_up import end_recorded
+from csbs.compute.libvirt.describing import image_identity
 from csbs.compute.libvirt.folders import QemuUser
 from csbs.compute.libvirt.restoring import open_for_restore
 from csbs.domain.clock import NewId
@@ -347,6 +348,7 @@ def _described(server: FakeServer) -> ServerDescription:
                 source=str(server.path(target)),
                 format="qcow2",
                 size_bytes=_size_bytes(server, target),
+                image_identity=_identity(server, target),
                 bootable=target == server.targets[0],
                 missing=not server.path(target).exists(),
                 trackable=server.path(target).exists(),
@@ -356,6 +358,13 @@ def _described(server: FakeServer) -> ServerDescription:
         autostart=server.autostart,
         definition_xml=f"<domain><name>{server.name}</name></domain>",
     )
+
+
+def _identity(server: FakeServer, target: str) -> str | None:
+    path = server.path(target)
+    if not path.exists():
+        return None
+    return image_identity(str(path), image_info(path, image_format="qcow2"))
 
 
 def _size_bytes(server: FakeServer, target: str) -> int:

@@ -21,11 +21,12 @@ from csbs.agent.backup_disk import CopyOptions, DiskCopy, back_up_disk
 from csbs.catalog import backups
 from csbs.compute.base import BackupJob, ComputeDriver, DiskExport, JobDisk, JobRequest
 from csbs.domain.backup import Backup, DiskBackup
-from csbs.domain.backup_plan import DiskPlan, untracked
-from csbs.domain.errors import CsbsError, TrackingLost
+from csbs.domain.backup_plan import DiskPlan, untracked, without_parent
+from csbs.domain.errors import Corrupt, CsbsError, TrackingLost
 from csbs.domain.server import ServerDescription
 from csbs.domain.task import Progress
 from csbs.repository import BackupWriter, ContentIndex, Image
+from csbs.repository.errors import BackupMissing
 from csbs.workflows.facts import facts_of
 from csbs.workflows.records import Records, forget_or_fail, record_commit, retire_unused
 from csbs.workflows.run import Run, check_cancelled
@@ -132,23 +133,28 @@ class ServerBackup:
         return [disk.target for disk in backup.disks]
 
     def copy(self, target: str, run: Run) -> None:
-        """See `BackupSteps.copy`."""
+        """See `BackupSteps.copy`; a parent that cannot be read is done without."""
+        try:
+            self._copy(target, run)
+        except (Corrupt, BackupMissing) as error:
+            if self._plans[target].parent_id is None:
+                raise
+            log.warning(
+                "the former backup of a disk is damaged: all of it is read",
+                extra={"disk": target, "why": str(error)},
+            )
+            self._plans[target] = without_parent(self._plans[target])
+            self._copy(target, run)
+
+    def _copy(self, target: str, run: Run) -> None:
         assert self._job is not None
         assert self._writer is not None
         backup, export = self._backup, self._job.exports[target]
         disk = next(each for each in backup.disks if each.target == target)
         plan = self._plans[target]
-        copied_bytes = sum(each.read_bytes or 0 for each in backup.disks)
-        writer = self._writer.image(disk.disk_id, export.size_bytes, parent=self._parent(plan))
 
         def report(progress: Progress) -> None:
-            run.progress(
-                Progress(
-                    f"reading {target}",
-                    copied_bytes + progress.done_bytes,
-                    copied_bytes + progress.total_bytes,
-                )
-            )
+            run.progress(replace(progress, doing=f"reading {target}"))
 
         result = back_up_disk(
             DiskCopy(
@@ -157,13 +163,13 @@ class ServerBackup:
                 size_bytes=export.size_bytes,
                 dirty_context=export.dirty_context if plan.since else None,
             ),
-            writer,
+            self._writer.image(disk.disk_id, export.size_bytes, parent=self._parent(plan)),
             self._tools.copying,
             progress=report,
             cancelled=run.cancelled,
         )
         self._job.check()
-        copied = replace(disk, read_bytes=result.read_bytes)
+        copied = replace(disk, mode=plan.mode, reason=plan.reason, read_bytes=result.read_bytes)
         self._backup = replace(
             backup,
             disks=tuple(copied if each is disk else each for each in backup.disks),
@@ -194,7 +200,7 @@ class ServerBackup:
 
     def record(self) -> None:
         """See `BackupSteps.record`."""
-        record_commit(self._tools.records, self._backup)
+        self._record()
 
     def retire_tracking(self) -> None:
         """See `BackupSteps.retire_tracking`; what fails here is tried again by the next backup."""
@@ -219,12 +225,16 @@ class ServerBackup:
                 self._job.end()
         with _logged("the backup was not given up"):
             if self._writer is not None and not self._writer.abort():
-                record_commit(self._tools.records, self._backup)
+                self._record()
                 return True
             forget_or_fail(self._tools.records, self._backup, error)
             if self._job is not None:
                 self._job.abandon()
         return False
+
+    def _record(self) -> None:
+        records = self._tools.records
+        record_commit(records, self._backup, finished_at=records.clock())
 
     def _open_job(self) -> BackupJob:
         return self._tools.driver.begin_backup(

@@ -43,7 +43,11 @@ def _mark(records: Records, backup: Backup) -> None:
 
 
 def _entomb(records: Records, backup: Backup) -> None:
-    if not records.repository.fence(backup.manifest_key, backup.id):  # it was committed
+    try:
+        fenced = records.repository.fence(backup.manifest_key, backup.id)
+    except Corrupt:  # a damaged manifest goes like any other
+        fenced = False
+    if not fenced:  # it was committed
         records.repository.delete(backup.manifest_key, backup.id, deleted_at=records.clock())
 
 

@@ -56,6 +56,7 @@ def facts_of(backup: Backup, server: ServerDescription, tracked: frozenset[str])
                 "reason": disk.reason,
                 "read_bytes": disk.read_bytes,
                 "tracked": disk.target in tracked,
+                "image_identity": _identity_of(server, disk.target),
             }
             for disk in backup.disks
         ],
@@ -98,7 +99,13 @@ def _token_of(manifest: Manifest, disk: dict[str, Any]) -> Token | None:
         name=TrackingName(manifest.facts["tracking"]),
         backup_id=BackupId(manifest.backup_id),
         size_bytes=image.size_bytes,
+        image_identity=disk["image_identity"],
     )
+
+
+def _identity_of(server: ServerDescription, target: str) -> str | None:
+    disk = server.disk(target)
+    return disk.image_identity if disk else None
 
 
 def _disk_of(manifest: Manifest, disk: dict[str, Any]) -> DiskBackup:

@@ -22,7 +22,7 @@ from csbs.compute.base import ComputeDriver, DiskToWrite, never
 from csbs.domain.restore_plan import Action, DiskRestore, RestorePlan
 from csbs.domain.server import ServerDescription, ServerState
 from csbs.domain.task import Progress
-from csbs.repository import Repository
+from csbs.repository import Image, Repository
 from csbs.workflows.run import Run, check_cancelled
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 
 class RestoreSteps(Protocol):
     """The steps of one restore; each may happen twice."""
+
+    def check(self) -> None:
+        """Makes sure that all that will be read is there."""
 
     def stop(self, run: Run) -> None:
         """Shuts the server down; ends early if the run is cancelled."""
@@ -62,6 +65,7 @@ def restore_server(run: Run, do: RestoreSteps, plan: RestorePlan, *, power_on: b
     that cannot be opened leaves the server as it was.
     """
     marked = False
+    run.step("check", do.check)
     try:
         run.step("stop", do.stop, run)
         check_cancelled(run, "the restore")
@@ -104,6 +108,12 @@ class ServerRestore:
             #: A restore that was interrupted: what it says of autostart is the truth.
             self._earlier = servers.unfinished_restore(transaction, project_id, server.id)
 
+    def check(self) -> None:
+        """See `RestoreSteps.check`: every map node, and every pack with its footer."""
+        for disk in self._plan.written:
+            for _ in self._tools.repository.reader(self._image(disk)).fetches():
+                pass
+
     def stop(self, run: Run) -> None:
         """See `RestoreSteps.stop`."""
         run.progress(Progress(f"stopping {self._server.name}", 0, 0))
@@ -135,9 +145,7 @@ class ServerRestore:
     def write(self, disk: DiskRestore, uri: str, run: Run) -> None:
         """See `RestoreSteps.write`."""
         backup = self._plan.backup
-        assert disk.disk_id is not None
-        image = self._tools.repository.manifest(backup.manifest_key).image(disk.disk_id)
-        assert image is not None, "the plan has disks of the backup only"
+        image = self._image(disk)
         total_bytes = sum(each.size_bytes for each in self._plan.written)
 
         def report(progress: Progress) -> None:
@@ -157,6 +165,13 @@ class ServerRestore:
             cancelled=never,
         )
         self._written_bytes += disk.size_bytes
+
+    def _image(self, disk: DiskRestore) -> Image:
+        assert disk.disk_id is not None
+        manifest = self._tools.repository.manifest(self._plan.backup.manifest_key)
+        image = manifest.image(disk.disk_id)
+        assert image is not None, "the plan has disks of the backup only"
+        return image
 
     def unmark(self) -> None:
         """See `RestoreSteps.unmark`."""

@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 from csbs.catalog import backups, tasks
 from csbs.catalog.tasks import TaskOutcome
 from csbs.domain.backup import Backup, BackupState
-from csbs.domain.errors import BackupNotFound, OperationCancelled, Unavailable
+from csbs.domain.errors import BackupNotFound, Corrupt, OperationCancelled, Unavailable
 from csbs.domain.ids import ProjectId, ServerId
 from csbs.domain.task import Progress, Task, TaskKind, TaskState
 from csbs.workflows.delete_backup import delete_backup, measure_deletion
@@ -59,8 +59,13 @@ def settle(records: Records, project_id: ProjectId, server_id: ServerId) -> None
 
 
 def _settle_protecting(records: Records, backup: Backup, task: Task | None) -> None:
-    if not records.repository.fence(backup.manifest_key, backup.id):
-        record_commit(records, backup)
+    try:
+        fenced = records.repository.fence(backup.manifest_key, backup.id)
+    except Corrupt as error:
+        forget_or_fail(records, backup, error)
+        return
+    if not fenced:
+        record_commit(records, backup, finished_at=None)
     elif task is not None and task.cancel_requested:
         forget_or_fail(records, backup, OperationCancelled("the backup"))
     else:

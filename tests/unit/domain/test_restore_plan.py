@@ -68,7 +68,6 @@ def test_a_disk_known_by_path_only_is_marked() -> None:
     [
         pytest.param(replace(DISK, size_bytes=SIZE - 512), DiskTooSmall, id="too small"),
         pytest.param(replace(DISK, source=None), DiskNotWritable, id="network disk"),
-        pytest.param(replace(DISK, read_only=True), DiskNotWritable, id="read-only"),
         pytest.param(replace(DISK, shared=True), DiskNotWritable, id="shared"),
     ],
 )
@@ -100,3 +99,9 @@ def test_an_unknown_disk_at_the_path_of_a_missed_one_is_that_one(change_bytes: i
     [disk] = plan_restore(of, [match], [DiskId("new")]).disks
 
     assert (disk.action, disk.disk_id, disk.by_path_only) == (Action.WRITE, "d1", True)
+
+
+def test_a_disk_that_the_server_may_only_read_keeps_its_data() -> None:
+    disks = {"d1": DISK, "d2": replace(DISK, target="vdb", read_only=True)}
+
+    assert actions(plan(disks, saved("d1", "d2"))) == {"d1": Action.WRITE, "d2": Action.KEEP}

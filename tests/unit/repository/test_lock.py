@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from csbs.domain.errors import FolderDenied
+from csbs.domain.errors import FolderUnusable
 from csbs.repository import repository_lock
 from csbs.repository.errors import RepositoryLocked
 
@@ -19,13 +19,16 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_readers_and_writers_share_it(path: Path) -> None:
-    with repository_lock(path).shared("backup of a"), repository_lock(path).shared("backup of b"):
+    with (
+        repository_lock(path, "file:///srv").shared("backup of a"),
+        repository_lock(path, "file:///srv").shared("backup of b"),
+    ):
         pass
 
 
 @pytest.mark.parametrize("holder", ["shared", "exclusive"])
 def test_a_collection_excludes_all_else_and_says_what_is_at_work(path: Path, holder: str) -> None:
-    one, other = repository_lock(path), repository_lock(path)
+    one, other = repository_lock(path, "file:///srv"), repository_lock(path, "file:///srv")
     held = one.shared("backup of web") if holder == "shared" else one.exclusive("collection")
     refused = other.exclusive("x") if holder == "shared" else other.shared("x")
 
@@ -37,16 +40,17 @@ def test_a_collection_excludes_all_else_and_says_what_is_at_work(path: Path, hol
 
 
 def test_it_is_free_after_an_error(path: Path) -> None:
-    with pytest.raises(KeyError), repository_lock(path).exclusive("x"):
+    with pytest.raises(KeyError), repository_lock(path, "file:///srv").exclusive("x"):
         raise KeyError
-    with repository_lock(path).exclusive("x"):
+    with repository_lock(path, "file:///srv").exclusive("x"):
         pass
 
 
 def test_it_is_free_when_its_holder_was_killed(path: Path) -> None:
     script = (
         "import sys, pathlib; from csbs.repository import repository_lock\n"
-        "with repository_lock(pathlib.Path(sys.argv[1])).exclusive('restore of web'):\n"
+        "lock = repository_lock(pathlib.Path(sys.argv[1]), 'file:///srv')\n"
+        "with lock.exclusive('restore of web'):\n"
         "    sys.stdout.write('held\\n'); sys.stdout.flush(); sys.stdin.read()\n"
     )
     with subprocess.Popen(
@@ -56,12 +60,12 @@ def test_it_is_free_when_its_holder_was_killed(path: Path) -> None:
         assert process.stdout.readline() == b"held\n"
         with (
             pytest.raises(RepositoryLocked, match=f"restore of web .process {process.pid}"),
-            repository_lock(path).shared("x"),
+            repository_lock(path, "file:///srv").shared("x"),
         ):
             pass
         process.kill()
         process.wait(timeout=30)
-    with repository_lock(path).exclusive("x"):
+    with repository_lock(path, "file:///srv").exclusive("x"):
         pass
 
 
@@ -69,7 +73,7 @@ def test_a_place_that_cannot_be_used_is_an_error_of_ours(tmp_path: Path) -> None
     (tmp_path / "file").write_bytes(b"")
 
     with (
-        pytest.raises(FolderDenied),
-        repository_lock(tmp_path / "file" / "lock").shared("x"),
+        pytest.raises(FolderUnusable),
+        repository_lock(tmp_path / "file" / "lock", "file:///srv").shared("x"),
     ):
         pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -73,24 +74,14 @@ class ServiceLab:
         self.cancel = threading.Event()
         home = self.catalog.home(clock=self.clock, new_id=_new_id)
         self.project_id = home.project_id
-        store_folder = store_folder or folder / "store"
-        store = FolderStore(store_folder, min_free=lambda _: min_free_bytes)
+        store = FolderStore(store_folder or folder / "store", min_free=lambda _: min_free_bytes)
         store.make()
-
-        def open_repository() -> Repository:
-            return Repository.open(
-                store,
-                name="the test's repository",
-                catalog_id=home.catalog_id,
-                clock=self.clock,
-                new_id=_new_id,
-            )
-
-        self.open_repository = open_repository
+        self.open_repository = partial(_open_repository, store, home.catalog_id, self.clock)
         self.repositories = RepositoryAccess(
-            lock=repository_lock(folder / "repository.lock"),
-            open_repository=open_repository,
+            lock=repository_lock(folder / "repository.lock", "the test's repository"),
+            open_repository=self.open_repository,
             open_index=lambda _: ContentIndex(folder / "index.sqlite"),
+            restorable_keys=self.restorable_keys,
         )
         locks = Locks(run_folder=folder / "run", monotonic=lambda: 0.0, sleep=lambda _: None)
         self.locks = locks
@@ -125,6 +116,10 @@ class ServiceLab:
             writing=RestoreOptions(),
             stop_timeout_s=1,
         )
+
+    def restorable_keys(self) -> list[str]:
+        with self.catalog.transaction() as transaction:
+            return backups.restorable_keys(transaction, self.project_id)
 
     def close(self) -> None:
         """Lets go of all that is open."""
@@ -175,6 +170,12 @@ class ServiceLab:
 
     def tracking(self) -> tuple[TrackingName, ...]:
         return self.driver.tracking(self.server.id).checkpoints
+
+
+def _open_repository(store: FolderStore, catalog_id: str, clock: CrashingClock) -> Repository:
+    return Repository.open(
+        store, name="the test's repository", catalog_id=catalog_id, clock=clock, new_id=_new_id
+    )
 
 
 def _new_id() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from csbs.domain.backup import BackupState, Mode
 from csbs.domain.errors import (
+    Corrupt,
     DiskUnreadable,
     DriverFailed,
     OperationCancelled,
@@ -19,6 +21,7 @@ from csbs.domain.errors import (
 )
 from csbs.domain.task import TaskState
 from csbs.services.backups import CreateBackup
+from csbs.services.repositories import ManifestsLost
 from tests.unit.workflows.service_lab import Crash, ServiceLab
 
 #: A backup asks for the time less often than this.
@@ -213,3 +216,72 @@ def test_a_hypervisor_that_fails_leaves_an_error(lab: ServiceLab) -> None:
     [failed] = lab.listed()
     assert (failed.state, lab.tracking()) == (BackupState.ERROR, ())
     assert "no space" in failed.fail_reason
+
+
+def damage(folder: Path) -> None:
+    """Flips a byte in every object below a folder of the store."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 0xFF
+            path.write_bytes(data)
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["incremental", "forced"])
+@pytest.mark.parametrize("part", ["manifests", "packs"])
+def test_a_damaged_former_backup_is_done_without(
+    lab: ServiceLab, tmp_path: Path, part: str, *, full: bool
+) -> None:
+    lab.write(1)
+    lab.back_up()
+    damage(tmp_path / "store" / part)
+    lab.write(2)
+    second = lab.back_up(full=full)
+
+    assert lab.saved(second) == lab.content()
+    assert second.disks[0].mode is Mode.FULL
+    assert second.disks[0].reason == "the former backup of this disk is damaged"
+
+
+def test_a_backup_with_a_damaged_manifest_can_be_deleted(lab: ServiceLab, tmp_path: Path) -> None:
+    lab.write(1)
+    first = lab.back_up()
+    damage(tmp_path / "store" / "manifests")
+    lab.write(2)
+    second = lab.back_up()
+    with pytest.raises(Corrupt):
+        lab.repositories.collect(lambda _: None)
+    lab.delete(first)
+    lab.repositories.collect(lambda _: None)
+
+    assert [backup.id for backup in lab.listed()] == [second.id]
+    assert lab.saved(second) == lab.content()
+
+
+def test_a_collection_in_a_store_that_lacks_a_backup_removes_nothing(
+    lab: ServiceLab, tmp_path: Path
+) -> None:
+    lab.write(1)
+    first = lab.back_up()
+    [manifest] = (tmp_path / "store" / "manifests").rglob(f"*{first.id}")
+    manifest.rename(tmp_path / "aside")
+    with pytest.raises(ManifestsLost, match=first.manifest_key):
+        lab.repositories.collect(lambda _: None)
+    (tmp_path / "aside").rename(manifest)
+
+    assert lab.saved(first) == lab.content()
+
+
+def test_images_that_changed_places_are_read_anew(lab: ServiceLab, tmp_path: Path) -> None:
+    lab.write(1)
+    lab.back_up()
+    lab.server.power_off()
+    path, aside = lab.server.path("vda"), tmp_path / "aside"
+    shutil.copyfile(path, aside)  # an image with the same bitmaps
+    path.unlink()
+    aside.rename(path)
+    second = lab.back_up()
+
+    assert [disk.mode for disk in second.disks] == [Mode.RESCAN, Mode.INCREMENTAL]
+    assert "was replaced" in second.disks[0].reason
+    assert lab.saved(second) == lab.content()

@@ -12,6 +12,7 @@ from csbs.domain.backup import Backup, BackupState, Mode
 from csbs.domain.errors import (
     BackupInUse,
     BackupNotRestorable,
+    Corrupt,
     DiskUnreadable,
     DriverFailed,
     OperationCancelled,
@@ -190,7 +191,7 @@ def crash_in_the_first_write(lab: ServiceLab, backup: Backup) -> None:
         with contextlib.suppress(Crash):
             lab.restores.restore(plan, lab.watcher, power_on=False)
         lab.clock.crash_at = 0
-        if lab.servers.unfinished_restore(lab.driver.describe(lab.server.id)) is not None:
+        if lab.servers.half_restored() == {lab.server.id: backup.id}:
             return
     pytest.fail("no crash hit the restore while it was marked")
 
@@ -211,3 +212,21 @@ def test_a_plan_that_nobody_agreed_to_is_not_carried_out(lab: ServiceLab) -> Non
 def test_starting_a_server_that_runs_cancels_nothing(lab: ServiceLab) -> None:
     with lab.locks.server(lab.driver.describe(lab.server.id), "backup"):
         assert lab.servers.start("web").state is ServerState.RUNNING
+
+
+@pytest.mark.parametrize("part", ["manifests", "packs"])
+def test_a_damaged_backup_is_refused_before_the_server_is_stopped(
+    lab: ServiceLab, tmp_path: Path, part: str
+) -> None:
+    lab.write(1)
+    backup = lab.back_up()
+    plan = lab.restores.plan(backup.id)
+    for path in (tmp_path / "store" / part).rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(Corrupt):
+        lab.restores.restore(plan, lab.watcher, power_on=True)
+
+    assert lab.server.state is ServerState.RUNNING
+    assert "stop" not in lab.driver.calls
+    assert lab.servers.half_restored() == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,6 +133,7 @@ def _disk(connection: Connection, facts: DomainFacts, disk: DiskXml) -> DiskDesc
         read_only=disk.read_only,
         missing=missing,
         trackable=info is not None and info.takes_bitmaps and not disk.read_only,
+        image_identity=image_identity(disk.source, info),
     )
 
 
@@ -156,10 +158,25 @@ def _info(disk: DiskXml) -> ImageInfo | None:
         return None
 
 
+def image_identity(source: str | None, info: ImageInfo | None) -> str | None:
+    """Inode and backing file of a regular file; nodes of devices get new inodes at each boot."""
+    if source is None or info is None:
+        return None
+    try:
+        status = Path(source).stat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return f"{status.st_ino} on {info.backing}" if info.backing else str(status.st_ino)
+
+
 def _size_bytes(
     connection: Connection, facts: DomainFacts, disk: DiskXml, info: ImageInfo | None
 ) -> int:
-    if facts.active or disk.source is None or not os.access(disk.source, os.R_OK):
+    # The file, not QEMU, is asked: QEMU 7.2 may abort when its images are queried in the moment in
+    # which another csbs begins a backup.
+    if disk.source is None or not os.access(disk.source, os.R_OK):
         return _size_by_libvirt(connection, facts.server.id, disk.target)
     # libvirt takes the length of a damaged file for its virtual size.
     return 0 if info is None else info.virtual_size_bytes

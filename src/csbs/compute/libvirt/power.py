@@ -138,4 +138,5 @@ def _start(domain: libvirt.virDomain) -> None:
     try:
         domain.create()
     except libvirt.libvirtError as error:
-        raise ServerStartFailed(domain.name(), error.get_error_message() or str(error)) from error
+        why = " ".join((error.get_error_message() or str(error)).split())
+        raise ServerStartFailed(domain.name(), why) from error

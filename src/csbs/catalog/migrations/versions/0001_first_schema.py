@@ -80,6 +80,7 @@ def upgrade() -> None:
         sa.Column("tracking_name", sa.String(length=64), nullable=True),
         sa.Column("tracking_backup_id", sa.String(length=36), nullable=True),
         sa.Column("tracking_size_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("tracking_image_identity", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["project_id"], ["projects.id"], name=op.f("fk_disks_project_id_projects")
         ),
