@@ -99,3 +99,36 @@ def delete(engine: Engine, image: Image) -> None:
         each for each in engine.repository.manifests() if each.images[0].root == image.root
     )
     engine.repository.delete(manifest.key, manifest.backup_id, deleted_at=utc_now())
+
+
+def test_a_disk_that_was_shrunk_and_grown_again_comes_back_with_its_zeroes(
+    tmp_path: Path, engine: Engine
+) -> None:
+    disk = tmp_path / "disk"
+    make_image(disk, "qcow2", SIZE, "write -P 7 1M 1M", "write -P 8 40M 1M")
+    bitmap = track(disk, "first")
+    first = back_up(engine, disk, None, None)
+    for size in (8 * MIB, SIZE):  # no bitmap hears of this
+        tool("qemu-img", "resize", "-q", "--shrink", "-f", "qcow2", str(disk), str(size))
+
+    second = back_up(engine, disk, first, bitmap)
+
+    assert engine.content(second) == content(disk, "qcow2")
+    assert second.changed_blocks == 0
+    assert second.nonzero_blocks == MIB // 65536
+
+
+def test_an_image_copied_over_another_is_seen_by_its_allocation(
+    tmp_path: Path, engine: Engine
+) -> None:
+    disk, other = tmp_path / "disk", tmp_path / "other"
+    make_image(disk, "qcow2", SIZE, "write -P 7 1M 1M")
+    make_image(other, "qcow2", SIZE, "write -P 8 30M 1M")
+    bitmap = track(disk, "first")
+    track(other, "first")
+    first = back_up(engine, disk, None, None)
+    disk.write_bytes(other.read_bytes())
+
+    second = back_up(engine, disk, first, bitmap)
+
+    assert engine.content(second) == content(disk, "qcow2")

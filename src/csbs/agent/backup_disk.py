@@ -15,6 +15,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 
+from csbs.agent.allocation_check import Differs, checked
 from csbs.agent.meter import Meter
 from csbs.agent.read_plan import Piece, bytes_to_read, pieces
 from csbs.blockio.connections import Connections, open_connections
@@ -23,7 +24,7 @@ from csbs.blockio.pipeline import map_bounded, run_ahead
 from csbs.blockio.watch import Watch
 from csbs.domain.clock import Monotonic, monotonic
 from csbs.domain.errors import DiskUnreadable, OperationCancelled
-from csbs.domain.extents import BLOCK_SIZE, Allocation, BlockRun, dirty_blocks
+from csbs.domain.extents import BLOCK_SIZE, Allocation, BlockRun, by_block, dirty_blocks
 from csbs.domain.task import Progress
 from csbs.repository import HOLE, ZERO, BlockEncoder, EncodedBlock, Image, ImageWriter
 
@@ -75,6 +76,8 @@ def back_up_disk(
 ) -> CopyResult:
     """Stores all dirty blocks of the disk; the writer keeps its parent's entry for all others.
 
+    Blocks whose allocation is not as in the parent count as dirty too.
+
     `progress` is called about ten times a second by the calling thread, with the bytes that must
     be read; `cancelled` is asked by several threads.  Raises `DiskUnreadable` if the export is not
     what `copy` says (size, contexts), fails, or is silent for too long; `OperationCancelled`
@@ -92,9 +95,8 @@ def back_up_disk(
             open_connections(read, options.readers, watch, options.limits)
         )
         pool = opened.enter_context(ThreadPoolExecutor(options.readers, "read-disk"))
-        planned_pieces = opened.enter_context(
-            run_ahead(_planned(planner, copy, options, meter), ahead_max=options.planned_max)
-        )
+        ahead = _planned(planner, copy, writer.allocation_differs, options, meter)
+        planned_pieces = opened.enter_context(run_ahead(ahead, ahead_max=options.planned_max))
         read_piece = partial(_read, readers, writer.encoder(), copy.size_bytes)
         results = opened.enter_context(
             closing(
@@ -122,10 +124,13 @@ def _check_size(copy: DiskCopy, size_bytes: int) -> None:
 
 
 def _planned(
-    planner: NbdClient, copy: DiskCopy, options: CopyOptions, meter: Meter
+    planner: NbdClient, copy: DiskCopy, differs: Differs, options: CopyOptions, meter: Meter
 ) -> Iterator[Piece]:
+    blocks = by_block(planner.extents(copy.dirty_context))
+    if copy.dirty_context is not None:
+        blocks = checked(copy.disk, blocks, differs)
     for piece in pieces(
-        dirty_blocks(planner.extents(copy.dirty_context)),
+        dirty_blocks(blocks),
         disk_size_bytes=copy.size_bytes,
         piece_size_max=options.piece_size_bytes,
     ):

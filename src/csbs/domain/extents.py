@@ -41,6 +41,16 @@ class Extent:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockExtent:
+    """A half-open range of blocks that is alike throughout."""
+
+    first: int
+    end: int
+    allocation: Allocation
+    dirty: bool
+
+
+@dataclass(frozen=True, slots=True)
 class BlockRun:
     """A half-open range of dirty blocks that are alike."""
 
@@ -74,21 +84,21 @@ def overlaid(
             changed_end, dirty = following
 
 
-def dirty_blocks(extents: Iterable[Extent]) -> Iterator[BlockRun]:
-    """All dirty blocks in order, each once, neighbours of one kind joined.
-
-    The extents must follow one another without gaps, from byte 0 on.
-    """
+def dirty_blocks(blocks: Iterable[BlockExtent]) -> Iterator[BlockRun]:
+    """All dirty blocks in order, each once, neighbours of one kind joined."""
     current: BlockRun | None = None
-    for first, end, allocation, dirty in _by_block(extents):
-        if not dirty:
+    for each in blocks:
+        if not each.dirty:
             continue
-        if current is not None and current.end == first and current.allocation is allocation:
-            current = BlockRun(current.first, end, allocation)
+        if current is not None and (current.end, current.allocation) == (
+            each.first,
+            each.allocation,
+        ):
+            current = BlockRun(current.first, each.end, each.allocation)
             continue
         if current is not None:
             yield current
-        current = BlockRun(first, end, allocation)
+        current = BlockRun(each.first, each.end, each.allocation)
     if current is not None:
         yield current
 
@@ -98,8 +108,11 @@ def block_count(size_bytes: int) -> int:
     return -(-size_bytes // BLOCK_SIZE)
 
 
-def _by_block(extents: Iterable[Extent]) -> Iterator[tuple[int, int, Allocation, bool]]:
-    """Ranges of whole blocks; one that several extents share is mixed from them."""
+def by_block(extents: Iterable[Extent]) -> Iterator[BlockExtent]:
+    """The same in whole blocks; one that several extents share is mixed from them.
+
+    The extents must follow one another without gaps, from byte 0 on.
+    """
     shared: tuple[Allocation, bool] | None = None
     end = 0
     for extent in extents:
@@ -111,15 +124,17 @@ def _by_block(extents: Iterable[Extent]) -> Iterator[tuple[int, int, Allocation,
             start = (block + 1) * BLOCK_SIZE
             if end < start:
                 continue
-            yield block, block + 1, *shared
+            yield BlockExtent(block, block + 1, *shared)
             shared = None
         if end // BLOCK_SIZE > start // BLOCK_SIZE:
-            yield start // BLOCK_SIZE, end // BLOCK_SIZE, extent.allocation, extent.dirty
+            yield BlockExtent(
+                start // BLOCK_SIZE, end // BLOCK_SIZE, extent.allocation, extent.dirty
+            )
         if end % BLOCK_SIZE and end > start:
             shared = (extent.allocation, extent.dirty)
     if shared is not None:
         block = end // BLOCK_SIZE
-        yield block, block + 1, *shared
+        yield BlockExtent(block, block + 1, *shared)
 
 
 def _mixed(one: Allocation, other: Allocation) -> Allocation:

@@ -16,13 +16,14 @@ from csbs.repository.content_index import ContentIndex
 from csbs.repository.encoder import BlockEncoder, EncodedBlock
 from csbs.repository.lock import FileLock, repository_lock
 from csbs.repository.manifest import Image, Manifest
-from csbs.repository.node import DAMAGED, HOLE, STORED, ZERO, Address
+from csbs.repository.node import DAMAGED, FANOUT, HOLE, STORED, ZERO, Address, Flags
 from csbs.repository.reader import Fetch, ImageReader, Run
 from csbs.repository.repository import Repository
 from csbs.repository.writer import BackupWriter, ImageWriter
 
 __all__ = [
     "DAMAGED",
+    "FANOUT",
     "HOLE",
     "STORED",
     "ZERO",
@@ -35,6 +36,7 @@ __all__ = [
     "EncodedBlock",
     "Fetch",
     "FileLock",
+    "Flags",
     "Image",
     "ImageReader",
     "ImageWriter",

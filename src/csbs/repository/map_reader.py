@@ -17,10 +17,12 @@ from csbs.repository.node import (
     HOLE,
     STORED,
     Address,
+    Flags,
     Node,
     PackTable,
     blocks_below,
     decode_node,
+    leaf_allocation,
 )
 from csbs.repository.pack import Kind, pack_key
 from csbs.repository.pack_reader import PackReader
@@ -136,6 +138,22 @@ class ParentBlocks:
                 entry = entry_of(self._node(0, block // FANOUT), block % FANOUT)
                 found.append(self._reader.address(entry) if entry.state == STORED else None)
         return found
+
+    def allocation_differs(self, leaf: int, allocated: Flags) -> Flags | None:
+        """Which blocks of a leaf are not allocated as in the parent; None: all are as there.
+
+        `allocated` has an entry for each of the leaf's blocks.  The leaf is loaded only if the
+        digest of its allocation, which the node above has, is another.  Raises `MissingPack`,
+        `CorruptObject`.
+        """
+        with self._lock:
+            if self._image.level > 0:
+                above = self._node(1, leaf // FANOUT).allocation
+                assert above is not None, "inner nodes have allocation values"
+                if above[leaf % FANOUT] == leaf_allocation(allocated):
+                    return None
+            differs = allocated != (self._node(0, leaf).states != HOLE)
+        return differs if bool(differs.any()) else None
 
     def _node(self, level: int, number: int) -> Node:
         """The node of this level with this number, counted from the left."""

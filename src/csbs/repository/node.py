@@ -35,6 +35,7 @@ U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
 U32 = npt.NDArray[np.uint32]
 I32 = npt.NDArray[np.int32]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +98,13 @@ class Node:
     def allocation_value(self) -> int:
         """Four bytes that stand for the allocation of all that is below."""
         if self.allocation is None:
-            bits = np.packbits(self.states != HOLE, bitorder="little").tobytes()
-        else:
-            bits = self.allocation.astype("<u4").tobytes()
-        return _allocation_value(bits)
+            return leaf_allocation(self.states != HOLE)
+        return _allocation_value(self.allocation.astype("<u4").tobytes())
+
+
+def leaf_allocation(allocated: Flags) -> int:
+    """Allocation value of a leaf with these blocks allocated."""
+    return _allocation_value(np.packbits(allocated, bitorder="little").tobytes())
 
 
 def _allocation_value(data: bytes) -> int:

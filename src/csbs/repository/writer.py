@@ -20,7 +20,7 @@ from csbs.repository.manifest import Image, Manifest, ManifestKeys, encode_manif
 from csbs.repository.manifest_store import ManifestStore
 from csbs.repository.map_reader import MapReader, ParentBlocks
 from csbs.repository.map_writer import KEEP, MapWriter
-from csbs.repository.node import STORED, ZERO, Address, Node, PackTable, encode_node
+from csbs.repository.node import STORED, ZERO, Address, Flags, Node, PackTable, encode_node
 from csbs.repository.objectstore.base import ObjectStore
 from csbs.repository.pack import Codec, Frame, Kind, pack_key
 from csbs.repository.pack_reader import PackReader
@@ -173,12 +173,21 @@ class ImageWriter:
         self._map = MapWriter(
             plan.size_bytes, plan.parent, MapReader(parts.packs, self._table), self._emit
         )
-        parent = None if plan.parent is None else ParentBlocks(parts.packs, plan.parent)
-        self._encoder = BlockEncoder(parts.packs, parts.index, parent)
+        self._parent = None if plan.parent is None else ParentBlocks(parts.packs, plan.parent)
+        self._encoder = BlockEncoder(parts.packs, parts.index, self._parent)
 
     def encoder(self) -> BlockEncoder:
         """The encoder for this image's blocks; may be used by several threads."""
         return self._encoder
+
+    def allocation_differs(self, leaf: int, allocated: Flags) -> Flags | None:
+        """Which of the 512 blocks of a leaf are not allocated as in the parent; None: all are.
+
+        Without a parent nothing is allocated there.  Raises `MissingPack`, `CorruptObject`.
+        """
+        if self._parent is None:
+            return allocated if bool(allocated.any()) else None
+        return self._parent.allocation_differs(leaf, allocated)
 
     def write(self, first_block: int, blocks: Sequence[EncodedBlock]) -> None:
         """Places encoded blocks.  Raises what putting a pack raised."""

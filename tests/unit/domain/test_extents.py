@@ -13,6 +13,7 @@ from csbs.domain.extents import (
     BlockRun,
     Extent,
     block_count,
+    by_block,
     dirty_blocks,
     overlaid,
 )
@@ -73,7 +74,7 @@ def extents(*parts: tuple[int, Allocation, bool]) -> list[Extent]:
 def test_dirty_blocks(
     parts: Sequence[tuple[int, Allocation, bool]], expected: list[BlockRun]
 ) -> None:
-    assert list(dirty_blocks(extents(*parts))) == expected
+    assert list(dirty_blocks(by_block(extents(*parts)))) == expected
 
 
 PARTS = st.lists(
@@ -102,7 +103,7 @@ def test_runs_are_exactly_the_dirty_blocks_each_once(
         if any(dirty for _, dirty in inside):
             expected[block] = kinds.pop() if len(kinds) == 1 else DATA if DATA in kinds else ZERO
 
-    runs = list(dirty_blocks(source))
+    runs = list(dirty_blocks(by_block(source)))
 
     found = [(block, run.allocation) for run in runs for block in range(run.first, run.end)]
     assert found == sorted(expected.items())
@@ -166,7 +167,7 @@ def test_a_gap_between_extents_is_a_mistake_of_the_caller() -> None:
     ]
 
     with pytest.raises(AssertionError, match="gap"):
-        list(dirty_blocks(gap))
+        list(dirty_blocks(by_block(gap)))
 
 
 @pytest.mark.parametrize(("size", "count"), [(0, 0), (1, 1), (BLOCK_SIZE, 1), (BLOCK_SIZE + 1, 2)])
