@@ -14,7 +14,7 @@ from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
 from csbs.catalog import Catalog, Home, backups
 from csbs.compute.base import ComputeDriver, HostCheck
-from csbs.compute.libvirt import LibvirtDriver
+from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
 from csbs.domain.clock import monotonic, new_id, sleep, utc_now
 from csbs.domain.errors import DataFolderFull, folder_error
@@ -58,7 +58,15 @@ def open_app(settings: Settings) -> Iterator[App]:
 def make_driver(settings: Settings) -> ComputeDriver:
     """The driver of this host; connects at its first use."""
     return LibvirtDriver(
-        settings.libvirt_uri, run_folder=settings.run_dir, scratch_folder=settings.scratch_dir
+        settings.libvirt_uri,
+        run_folder=settings.run_dir,
+        scratch_folder=settings.scratch_dir,
+        options=DriverOptions(
+            scratch_limits=ScratchLimits(
+                max_bytes=settings.scratch_max_bytes,
+                reserve_bytes=settings.scratch_reserve_bytes,
+            )
+        ),
     )
 
 

@@ -50,6 +50,14 @@ class Settings(BaseSettings):
             description="Folder where QEMU keeps what a server overwrites while it is backed up."
         ),
     ] = Path("/var/lib/csbs/scratch")
+    scratch_max_bytes: Annotated[
+        int,
+        Field(gt=0, description="How much of it one backup may use; then the backup is ended."),
+    ] = 64 * 1024**3
+    scratch_reserve_bytes: Annotated[
+        int,
+        Field(ge=0, description="How much must stay free there; else the backup is ended."),
+    ] = 1024**3
     stop_timeout_s: Annotated[
         float,
         Field(gt=0, le=3600, description="How long a server may take to shut down, then force."),

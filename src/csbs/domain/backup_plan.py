@@ -8,7 +8,7 @@ and compared with the parent, so the history goes on.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from csbs.domain.backup import Mode
 from csbs.domain.identity import FoundBy, Match
@@ -41,6 +41,8 @@ class DiskHistory:
 
     parent: Parent | None = None
     token: Token | None = None
+    #: How many backups the disk has: each audits another part of it.
+    backup_count: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,8 @@ class DiskPlan:
     reason: str
     parent_id: BackupId | None
     since: TrackingName | None
+    #: See `DiskHistory.backup_count`.
+    audit_turn: int = 0
 
 
 def plan_disk(
@@ -82,6 +86,7 @@ def plan_disk(
         reason=reason,
         parent_id=parent.backup_id if parent else None,
         since=since,
+        audit_turn=history.backup_count,
     )
 
 
@@ -114,26 +119,13 @@ def untracked(plan: DiskPlan, why: str) -> DiskPlan:
     """The same disk without the use of tracking, since the hypervisor refused it."""
     if plan.since is None:
         return plan
-    return DiskPlan(
-        disk_id=plan.disk_id,
-        target=plan.target,
-        mode=Mode.RESCAN,
-        reason=why,
-        parent_id=plan.parent_id,
-        since=None,
-    )
+    return replace(plan, mode=Mode.RESCAN, reason=why, since=None)
 
 
 def without_parent(plan: DiskPlan) -> DiskPlan:
     """The same disk as if it had no parent, since the parent cannot be read."""
-    return DiskPlan(
-        disk_id=plan.disk_id,
-        target=plan.target,
-        mode=Mode.FULL,
-        reason="the former backup of this disk is damaged",
-        parent_id=None,
-        since=None,
-    )
+    why = "the former backup of this disk is damaged"
+    return replace(plan, mode=Mode.FULL, reason=why, parent_id=None, since=None)
 
 
 def retirable(

@@ -197,6 +197,21 @@ class DriverFailed(Unavailable):
 
 
 @dataclass(eq=False)
+class ScratchFull(Unavailable):
+    """What a server overwrites during its backup does not fit: the job was ended for its sake."""
+
+    server: str
+    scratch: str
+    why: str
+
+    template = (
+        "server {0.server} overwrites more during its backup than the scratch folder "
+        "{0.scratch} takes: {0.why}; the server goes on; give the folder more space (setting "
+        "scratch_dir), or back up at a quieter time"
+    )
+
+
+@dataclass(eq=False)
 class HypervisorUnavailable(Unavailable):
     """libvirt does not answer at its URI."""
 

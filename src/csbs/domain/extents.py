@@ -111,12 +111,13 @@ def block_count(size_bytes: int) -> int:
 def by_block(extents: Iterable[Extent]) -> Iterator[BlockExtent]:
     """The same in whole blocks; one that several extents share is mixed from them.
 
-    The extents must follow one another without gaps, from byte 0 on.
+    The extents must follow one another without gaps, from the beginning of a block on.
     """
     shared: tuple[Allocation, bool] | None = None
-    end = 0
+    end: int | None = None
     for extent in extents:
-        assert extent.start == end, f"a gap between {end} and {extent.start}"
+        expected = extent.start // BLOCK_SIZE * BLOCK_SIZE if end is None else end
+        assert extent.start == expected, f"a gap between {expected} and {extent.start}"
         start, end = extent.start, extent.end
         if shared is not None:
             shared = (_mixed(shared[0], extent.allocation), shared[1] or extent.dirty)
@@ -132,7 +133,7 @@ def by_block(extents: Iterable[Extent]) -> Iterator[BlockExtent]:
             )
         if end % BLOCK_SIZE and end > start:
             shared = (extent.allocation, extent.dirty)
-    if shared is not None:
+    if shared is not None and end is not None:
         block = end // BLOCK_SIZE
         yield BlockExtent(block, block + 1, *shared)
 

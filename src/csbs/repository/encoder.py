@@ -80,6 +80,24 @@ class BlockEncoder:
                 encoded[i] = EncodedBlock(Outcome.KNOWN, address)
         return encoded
 
+    def differing(self, first_block: int, data: Bytes) -> list[int]:
+        """Numbers of the blocks that are not as in the parent; none without a parent.
+
+        One whose pack is missing or damaged counts as different: nobody can tell.
+        """
+        if self._parent is None:
+            return []
+        blocks = _blocks_of(data)
+        nonzero = _nonzero(data, len(blocks))
+        wanted = {i: self._packs.digest(blocks[i]) for i, some in enumerate(nonzero) if some}
+        same = self._same_as_parent(first_block, wanted) if wanted else set()
+        addresses = self._parent.addresses(first_block, len(blocks))
+        return [
+            first_block + i
+            for i, some in enumerate(nonzero)
+            if (i not in same if some else addresses[i] is not None)
+        ]
+
     def _same_as_parent(self, first_block: int, digests: dict[int, bytes]) -> set[int]:
         assert self._parent is not None
         start, end = min(digests), max(digests) + 1

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from csbs.agent.audit import AuditOptions
 from csbs.agent.backup_disk import CopyOptions
 from csbs.catalog import Catalog, backups, servers, tasks
 from csbs.compute.base import ComputeDriver
@@ -173,7 +174,13 @@ class BackupService:
             servers.remember_disks(transaction, self.project_id, server.id, identified.disks)
             backups.add(transaction, backup)
             tasks.add(transaction, task)
-        tools = BackupTools(records=records, driver=self.driver, index=index, copying=self.copying)
+        tools = BackupTools(
+            records=records,
+            driver=self.driver,
+            index=index,
+            copying=self.copying,
+            auditing=AuditOptions(),
+        )
         do = ServerBackup(backup, server, plans, tools, request.look_on)
         run = LocalRun(task, catalog=self.catalog, clock=self.clock, watcher=watcher)
         with run.watched():
@@ -196,7 +203,11 @@ class BackupService:
             plan_disk(
                 disk_id,
                 match,
-                DiskHistory(parent=_parent(former, disk_id), token=tokens.get(disk_id)),
+                DiskHistory(
+                    parent=_parent(former, disk_id),
+                    token=tokens.get(disk_id),
+                    backup_count=sum(each.disk(disk_id) is not None for each in former),
+                ),
                 identified.tracking,
                 full=full,
             )

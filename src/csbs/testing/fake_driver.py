@@ -83,6 +83,23 @@ class FakeServer:
         """Writes zeroes without data, as a trim does."""
         self._io(target, f"write -z {offset} {size}")
 
+    def write_unseen(self, target: str, *, offset: int, size: int, pattern: int) -> None:
+        """A write that the bitmaps of the disk do not hear of."""
+        names = [each.name for each in image_info(self.path(target), image_format="qcow2").bitmaps]
+        for name in names:
+            self._bitmap("--disable", target, name)
+        self.write(target, offset=offset, size=size, pattern=pattern)
+        for name in names:
+            self._bitmap("--enable", target, name)
+
+    def _bitmap(self, change: str, target: str, name: str) -> None:
+        path = str(self.path(target))
+        run_tool(
+            ["qemu-img", "bitmap", change, "-f", "qcow2", path, name],
+            doing=f"changing a bitmap of {path}",
+            timeout_s=_TOOL_TIMEOUT_S,
+        )
+
     def content(self, target: str) -> bytes:
         """All bytes of a disk."""
         raw = self.folder / f"{target}.content"

@@ -17,15 +17,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from csbs.agent.audit import AuditOptions, audit_disk
 from csbs.agent.backup_disk import CopyOptions, DiskCopy, back_up_disk
 from csbs.catalog import backups
 from csbs.compute.base import BackupJob, ComputeDriver, DiskExport, JobDisk, JobRequest
 from csbs.domain.backup import Backup, DiskBackup
 from csbs.domain.backup_plan import DiskPlan, untracked, without_parent
-from csbs.domain.errors import Corrupt, CsbsError, TrackingLost
+from csbs.domain.errors import Corrupt, CsbsError, DiskUnreadable, TrackingLost
 from csbs.domain.server import ServerDescription
 from csbs.domain.task import Progress
-from csbs.repository import BackupWriter, ContentIndex, Image
+from csbs.repository import BackupWriter, ContentIndex, Image, ImageWriter
 from csbs.repository.errors import BackupMissing
 from csbs.workflows.facts import facts_of
 from csbs.workflows.records import Records, forget_or_fail, record_commit, retire_unused
@@ -88,6 +89,7 @@ class BackupTools:
     driver: ComputeDriver
     index: ContentIndex
     copying: CopyOptions
+    auditing: AuditOptions
 
 
 class ServerBackup:
@@ -156,24 +158,41 @@ class ServerBackup:
         def report(progress: Progress) -> None:
             run.progress(replace(progress, doing=f"reading {target}"))
 
-        result = back_up_disk(
-            DiskCopy(
-                disk=f"{target} of server {backup.server_name}",
-                uri=export.uri,
-                size_bytes=export.size_bytes,
-                dirty_context=export.dirty_context if plan.since else None,
-            ),
-            self._writer.image(disk.disk_id, export.size_bytes, parent=self._parent(plan)),
-            self._tools.copying,
-            progress=report,
-            cancelled=run.cancelled,
+        writer = self._writer.image(disk.disk_id, export.size_bytes, parent=self._parent(plan))
+        source = DiskCopy(
+            disk=f"{target} of server {backup.server_name}",
+            uri=export.uri,
+            size_bytes=export.size_bytes,
+            dirty_context=export.dirty_context if plan.since else None,
         )
+        if plan.since is not None and not self._audit(source, writer, plan, run):
+            plan = untracked(plan, "a sample of what tracking calls unchanged has changed")
+            source = replace(source, dirty_context=None)
+        try:
+            result = back_up_disk(
+                source, writer, self._tools.copying, progress=report, cancelled=run.cancelled
+            )
+        except DiskUnreadable:
+            self._job.check()  # whoever ended the job knows a better reason
+            raise
         self._job.check()
         copied = replace(disk, mode=plan.mode, reason=plan.reason, read_bytes=result.read_bytes)
         self._backup = replace(
             backup,
             disks=tuple(copied if each is disk else each for each in backup.disks),
         )
+
+    def _audit(self, source: DiskCopy, writer: ImageWriter, plan: DiskPlan, run: Run) -> bool:
+        """Whether the sample of this turn is as in the parent."""
+        audit = audit_disk(
+            source, writer, self._tools.auditing, turn=plan.audit_turn, cancelled=run.cancelled
+        )
+        if audit.wrong_block is not None:
+            log.error(
+                "change tracking missed a write: all of the disk is read",
+                extra={"disk": source.disk, "block": audit.wrong_block},
+            )
+        return audit.wrong_block is None
 
     def look_on(self) -> None:
         """See `BackupSteps.look_on`."""

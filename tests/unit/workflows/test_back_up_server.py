@@ -285,3 +285,15 @@ def test_images_that_changed_places_are_read_anew(lab: ServiceLab, tmp_path: Pat
     assert [disk.mode for disk in second.disks] == [Mode.RESCAN, Mode.INCREMENTAL]
     assert "was replaced" in second.disks[0].reason
     assert lab.saved(second) == lab.content()
+
+
+def test_a_write_that_tracking_missed_is_found_by_the_audit(lab: ServiceLab) -> None:
+    lab.write(1)
+    lab.back_up()
+    lab.server.power_off()
+    lab.server.write_unseen("vda", offset=65536, size=65536, pattern=99)
+    second = lab.back_up()
+
+    assert [disk.mode for disk in second.disks] == [Mode.RESCAN, Mode.INCREMENTAL]
+    assert "a sample of what tracking calls unchanged" in second.disks[0].reason
+    assert lab.saved(second) == lab.content()

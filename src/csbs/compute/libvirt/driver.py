@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from csbs.compute.base import BackupJob, DiskToWrite, HostCheck, JobRequest, never
@@ -14,6 +14,7 @@ from csbs.compute.libvirt.connection import CALL_TIMEOUT_S, Connection
 from csbs.compute.libvirt.describing import DomainFacts
 from csbs.compute.libvirt.domain_xml import qemu_owner
 from csbs.compute.libvirt.folders import HostFolders, QemuUser
+from csbs.compute.libvirt.guard import ScratchLimits
 from csbs.compute.libvirt.host_checks import host_checks
 from csbs.compute.libvirt.live_job import LiveParts
 from csbs.compute.libvirt.power import Power
@@ -34,6 +35,7 @@ class DriverOptions:
     monotonic: Monotonic = monotonic
     sleep: Sleep = sleep
     new_id: NewId = new_id
+    scratch_limits: ScratchLimits = field(default_factory=ScratchLimits)
     #: Opens the connection; None: as libvirt does.
     open_uri: Callable[[str], libvirt.virConnect] | None = None
 
@@ -61,6 +63,7 @@ class LibvirtDriver:
             folders=self._folders,
             tracking=self._tracking,
             sleep=options.sleep,
+            scratch_limits=options.scratch_limits,
         )
         self._power = Power(self._connection, monotonic=options.monotonic, sleep=options.sleep)
         self._new_id = options.new_id

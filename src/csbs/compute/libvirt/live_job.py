@@ -25,11 +25,19 @@ from csbs.compute.libvirt.domain_xml import (
     parse_domain,
 )
 from csbs.compute.libvirt.folders import HostFolders
+from csbs.compute.libvirt.guard import (
+    GuardOrder,
+    ScratchLimits,
+    reason_of,
+    require_scratch_space,
+    start_guard,
+)
 from csbs.compute.libvirt.tracking import Tracking
 from csbs.domain.clock import Sleep
 from csbs.domain.errors import (
     CsbsError,
     DriverFailed,
+    ScratchFull,
     ServerJobRunning,
     ServerNotFound,
     TrackingLost,
@@ -65,6 +73,7 @@ class LiveParts:
     folders: HostFolders
     tracking: Tracking
     sleep: Sleep
+    scratch_limits: ScratchLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +96,12 @@ class JobPlan:
     disks: tuple[BackupDisk, ...]
     #: Targets that the job does not touch.
     left_out: tuple[str, ...]
+    #: Where the guard says why it ended the job.
+    report: Path
 
     def remove_files(self) -> None:
         """Removes what libvirt left of the job's files."""
-        for path in (self.socket, *(disk.scratch for disk in self.disks)):
+        for path in (self.socket, self.report, *(disk.scratch for disk in self.disks)):
             path.unlink(missing_ok=True)
 
 
@@ -119,6 +130,10 @@ class LiveJob:
     def check(self) -> None:
         """See `BackupJob.check`."""
         if not self._is_there():
+            why = reason_of(self._plan.report)
+            if why is not None:
+                scratch = str(self._plan.disks[0].scratch.parent)
+                raise ScratchFull(self._plan.server_name, scratch, why)
             raise DriverFailed(
                 self._plan.server_name,
                 "",
@@ -182,13 +197,29 @@ def begin_live(
     )
     name = tracking_name(request.backup_id) if any(disk.tracked for disk in plan.disks) else None
     job = LiveJob(parts, server_id, plan, name)
+    require_scratch_space(plan.server_name, files.scratch, parts.scratch_limits)
+    guard = start_guard(_order(parts, server_id, plan, files))
     try:
         parts.connection.on_domain(server_id, "beginning the backup", partial(_begin, plan, name))
         job.open_exports()
     except BaseException:
+        guard.dismiss()
         _undo(job)
         raise
+    guard.leave()
     return job
+
+
+def _order(parts: LiveParts, server_id: ServerId, plan: JobPlan, files: _Files) -> GuardOrder:
+    return GuardOrder(
+        uri=parts.connection.uri,
+        server_id=server_id,
+        socket=str(plan.socket),
+        scratch=str(files.scratch),
+        max_bytes=parts.scratch_limits.max_bytes,
+        reserve_bytes=parts.scratch_limits.reserve_bytes,
+        report=str(plan.report),
+    )
 
 
 def running_job_socket(connection: Connection, server_id: ServerId) -> str | None:
@@ -232,6 +263,7 @@ def _plan(request: JobRequest, files: _Files, domain: libvirt.virDomain) -> JobP
     return JobPlan(
         server_name=domain.name(),
         socket=files.run / f"{files.unique}.sock",
+        report=files.run / f"{files.unique}.report",
         disks=tuple(
             BackupDisk(
                 target=disk.target,

@@ -1,0 +1,177 @@
+"""The guard beside a backup job of a running server: it lets the server go before it is harmed.
+
+Before the server overwrites something, QEMU saves it to scratch files.  When their file system is
+full, QEMU pauses the *server*, which stays paused even when the job is aborted.  A job outlives a
+csbs that was killed, so the guard is a process of its own; it ends with the job:
+
+    csbs ── starts ──► guard: every 0.2 s     used by the job > cap?      free < reserve?
+      │                  │                    paused by an I/O error?
+      └── job ───────────┘ yes: say why in the report, abort the job, resume the server
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from csbs.compute.libvirt.binding import libvirt
+from csbs.compute.libvirt.connection import Connection
+from csbs.domain.clock import Monotonic, Sleep, monotonic, sleep
+from csbs.domain.errors import CsbsError, ScratchFull, ServerNotFound
+from csbs.domain.ids import ServerId
+
+#: How fast a server can write in between is what the reserve is for.
+_POLL_INTERVAL_S = 0.2
+#: A job that has not begun by then never will: libvirt gives up a call of its own earlier.
+_BEGIN_TIMEOUT_S = 120.0
+_CALL_TIMEOUT_S = 30.0
+_DISMISS_WAIT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScratchLimits:
+    """How much scratch space a job may use, and how much must stay free, in bytes."""
+
+    max_bytes: int = 64 * 1024**3
+    reserve_bytes: int = 1024**3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardOrder:
+    """What a guard looks after; travels as JSON."""
+
+    uri: str
+    server_id: str
+    #: Of the job: a job with another socket is not ours.
+    socket: str
+    scratch: str
+    max_bytes: int
+    reserve_bytes: int
+    #: Says why the guard ended the job; absent while it had no reason to.
+    report: str
+
+
+def require_scratch_space(server: str, folder: Path, limits: ScratchLimits) -> None:
+    """Raises `ScratchFull` if the reserve is used up before the job begins."""
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < limits.reserve_bytes:
+        raise ScratchFull(server, str(folder), f"only {free_bytes} bytes are free")
+
+
+class Guard:
+    """A guard that was started."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def dismiss(self) -> None:
+        """Ends it: the job never began."""
+        self._process.terminate()
+        self._process.wait(_DISMISS_WAIT_S)
+
+    def leave(self) -> None:
+        """Lets it end by itself, with the job, perhaps after us; it is then no child of ours."""
+        self._process.returncode = 0  # Popen would warn of one that nobody waits for
+
+
+def start_guard(order: GuardOrder) -> Guard:
+    """Starts the guard in a session of its own; it waits for the job to begin."""
+    return Guard(
+        subprocess.Popen(
+            [sys.executable, "-m", "csbs.compute.libvirt.guard", json.dumps(asdict(order))],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    )
+
+
+def reason_of(report: Path) -> str | None:
+    """Why the guard ended the job; None if it did not."""
+    try:
+        return report.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def watch(order: GuardOrder, connection: Connection, *, now: Monotonic, pause: Sleep) -> None:
+    """Looks after the job until it has ended."""
+    server_id = ServerId(order.server_id)
+    begins_until = now() + _BEGIN_TIMEOUT_S
+    began = False
+    while began or now() < begins_until:
+        try:
+            there = connection.on_domain(server_id, "looking", lambda domain: _look(order, domain))
+            if began and not there:
+                connection.on_domain(server_id, "resuming", _resume_if_stuck)
+                return
+            began = there
+        except ServerNotFound:
+            return
+        except CsbsError:
+            pass  # libvirtd restarts: the job goes on, and so do we
+        pause(_POLL_INTERVAL_S)
+
+
+def _look(order: GuardOrder, domain: libvirt.virDomain) -> bool:
+    """Whether the job is there; ends it if it does harm."""
+    if not _is_ours(order, domain):
+        return False
+    why = _harm(order, domain)
+    if why is not None:
+        Path(order.report).write_text(why, encoding="utf-8")
+        domain.abortJob()
+    return True
+
+
+def _resume_if_stuck(domain: libvirt.virDomain) -> None:
+    """What was full has room again: scratch files go with their job."""
+    if domain.isActive() and _is_stuck(domain):
+        domain.resume()
+
+
+def _is_ours(order: GuardOrder, domain: libvirt.virDomain) -> bool:
+    try:
+        return order.socket in domain.backupGetXMLDesc()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in {
+            libvirt.VIR_ERR_NO_DOMAIN_BACKUP,
+            libvirt.VIR_ERR_OPERATION_INVALID,
+        }:
+            return False
+        raise
+
+
+def _harm(order: GuardOrder, domain: libvirt.virDomain) -> str | None:
+    used_bytes = domain.jobStats().get("disk_temp_used", 0)
+    if used_bytes > order.max_bytes:
+        return f"the server overwrote more than {order.max_bytes} bytes during the backup"
+    free_bytes = shutil.disk_usage(order.scratch).free
+    if free_bytes < order.reserve_bytes:
+        return f"only {free_bytes} bytes are free"
+    if _is_stuck(domain):
+        return "the server was paused by an I/O error"
+    return None
+
+
+def _is_stuck(domain: libvirt.virDomain) -> bool:
+    state, reason = domain.state()
+    return (state, reason) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
+
+
+def main() -> None:
+    """The guard's process."""
+    order = GuardOrder(**json.loads(sys.argv[1]))
+    os.chdir("/")  # keeps no file system from being unmounted
+    connection = Connection(order.uri, timeout_s=_CALL_TIMEOUT_S, open_uri=None)
+    watch(order, connection, now=monotonic, pause=sleep)
+
+
+if __name__ == "__main__":
+    main()
