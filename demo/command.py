@@ -22,22 +22,26 @@ class CsbsCommand:
     data_dir: Path
     run_dir: Path
     scratch_dir: Path
+    #: The command and what stands before its arguments.
+    program: tuple[str, ...] = (str(Path(sys.executable).with_name("csbs")),)
+    #: Further settings, such as ``CSBS_READERS=1``.
+    settings: tuple[str, ...] = ()
 
     def __call__(self, *arguments: str) -> Any:
         """Runs one command with ``--json`` and returns its document.
 
         Raises `ToolFailed` with the command's own error.
         """
-        program = Path(sys.executable).with_name("csbs")
         settings = (
             f"CSBS_DATA_DIR={self.data_dir}",
             f"CSBS_RUN_DIR={self.run_dir}",
             f"CSBS_SCRATCH_DIR={self.scratch_dir}",
+            *self.settings,
         )
         doing = " ".join(arguments)
         try:
             done = subprocess.run(
-                ["env", *settings, str(program), *arguments, "--json"],
+                ["env", *settings, *self.program, *arguments, "--json"],
                 capture_output=True,
                 text=True,
                 timeout=_TIMEOUT_S,

@@ -62,10 +62,11 @@ def make_driver(settings: Settings) -> ComputeDriver:
         run_folder=settings.run_dir,
         scratch_folder=settings.scratch_dir,
         options=DriverOptions(
+            freeze_budget_s=settings.freeze_budget_s,
             scratch_limits=ScratchLimits(
                 max_bytes=settings.scratch_max_bytes,
                 reserve_bytes=settings.scratch_reserve_bytes,
-            )
+            ),
         ),
     )
 

@@ -58,6 +58,10 @@ class Settings(BaseSettings):
         int,
         Field(ge=0, description="How much must stay free there; else the backup is ended."),
     ] = 1024**3
+    freeze_budget_s: Annotated[
+        float,
+        Field(ge=1, le=10, description="How long a guest's file systems may be frozen at most."),
+    ] = 3.0
     stop_timeout_s: Annotated[
         float,
         Field(gt=0, le=3600, description="How long a server may take to shut down, then force."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ HOME = Path("/var/lib")
 RUN = Path("/run")
 
 
-@pytest.fixture
-def guest() -> Iterator[GuestServer]:
+@contextmanager
+def stopped_guest() -> Iterator[GuestServer]:
     """A stopped server, removed at the end."""
     image = ensure_image(cache_folder(os.environ), lambda _: None)
     name = f"{PREFIX}{new_id()[:8]}"
@@ -31,11 +32,21 @@ def guest() -> Iterator[GuestServer]:
             remove_server(name, HOME / name, uri)
 
 
-@pytest.fixture
-def csbs(guest: GuestServer, tmp_path: Path) -> CsbsCommand:
+def csbs_for(guest: GuestServer, data_dir: Path) -> CsbsCommand:
     """The command `csbs`, on a data folder of its own."""
     return CsbsCommand(
-        data_dir=tmp_path / "data",
+        data_dir=data_dir,
         run_dir=RUN / guest.name,
         scratch_dir=guest.folder / "scratch",
     )
+
+
+@pytest.fixture
+def guest() -> Iterator[GuestServer]:
+    with stopped_guest() as server:
+        yield server
+
+
+@pytest.fixture
+def csbs(guest: GuestServer, tmp_path: Path) -> CsbsCommand:
+    return csbs_for(guest, tmp_path / "data")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -119,6 +120,8 @@ backups = Table(
     Column("stored_bytes", BigInteger),
     Column("consistency_asked", String(16), nullable=False),
     Column("consistency_reached", String(16)),
+    Column("consistency_reason", Text, nullable=False, default=""),
+    Column("freeze", JSON),
     Column("fail_reason", Text, nullable=False, default=""),
     Index("ix_backups_project_id_server_id_created_at", "project_id", "server_id", "created_at"),
 )

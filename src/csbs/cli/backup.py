@@ -8,6 +8,7 @@ import typer
 
 from csbs.cli.options import BackupName, Json, ServerName, Yes, opened
 from csbs.cli.output import Output, moment, short, size, table
+from csbs.domain.consistency import Consistency
 
 if TYPE_CHECKING:
     from csbs.domain.backup import Backup
@@ -27,6 +28,13 @@ def create_backup(
     full: Annotated[
         bool, typer.Option("--full", help="Read all that is allocated, not only what changed.")
     ] = False,
+    consistency: Annotated[
+        Consistency,
+        typer.Option(
+            help="What to try for: `filesystem` lets the guest agent freeze the file systems for "
+            "the instant, and falls back to `crash` where that is not safe."
+        ),
+    ] = Consistency.FILESYSTEM,
     while_open: Annotated[
         str | None,
         typer.Option(
@@ -50,7 +58,9 @@ def create_backup(
     output = Output(json)
     with opened(context) as app, watched(output) as watcher:
         look_on = None if while_open is None else shell_command(while_open, watcher.cancel)
-        request = CreateBackup(server=server, name=name, full=full, look_on=look_on)
+        request = CreateBackup(
+            server=server, name=name, full=full, consistency=consistency, look_on=look_on
+        )
         backup = app.backups.create(request, watcher)
     output.show(backup_document(backup), _details(backup))
 
@@ -143,10 +153,10 @@ def _details(backup: Backup) -> str:
         )
         for disk in backup.disks
     ]
-    consistency = backup.consistency_reached or "none"
     lines = [
         f"{backup.name}  {backup.state}  {backup.id}",
-        f"server {backup.server_name}, {moment(backup.created_at)}, consistency: {consistency}",
+        f"server {backup.server_name}, {moment(backup.created_at)}",
+        f"consistency: {_consistency(backup)}",
         table(("DISK", "MODE", "SIZE", "READ", "CHANGED", "WHY"), rows),
         (
             f"restores {size(backup.restored_bytes)}, changed {size(backup.changed_bytes)}, "
@@ -156,3 +166,18 @@ def _details(backup: Backup) -> str:
     if backup.fail_reason:
         lines.append(f"failed: {backup.fail_reason}")
     return "\n".join(lines)
+
+
+def _consistency(backup: Backup) -> str:
+    reached = backup.consistency_reached or "none"
+    if backup.freeze is not None:
+        frozen = backup.freeze
+        inside = frozen.frozen_in_guest_ms
+        guest = "" if inside is None else f", a writer in the guest waited {inside / 1000:.2f} s"
+        return (
+            f"{reached} ({frozen.file_systems} file systems frozen for at most "
+            f"{frozen.frozen_ms / 1000:.2f} s{guest})"
+        )
+    if backup.consistency_reason:
+        return f"{reached}, not {backup.consistency_asked}: {backup.consistency_reason}"
+    return reached

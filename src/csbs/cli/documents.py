@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from csbs.catalog.tasks import TaskStep
@@ -37,6 +38,8 @@ def backup_document(backup: Backup) -> Document:
         "consistency": {
             "asked": backup.consistency_asked,
             "reached": backup.consistency_reached,
+            "reason": backup.consistency_reason,
+            "freeze": None if backup.freeze is None else asdict(backup.freeze),
         },
         "fail_reason": backup.fail_reason,
         "disks": [_disk_backup(disk) for disk in backup.disks],

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from csbs.domain.consistency import Consistency, ReachedConsistency
 from csbs.domain.ids import BackupId, ServerId, TrackingName
 from csbs.domain.server import DiskDescription, ServerDescription, ServerRef, TrackingReport
 
@@ -51,6 +52,8 @@ class JobRequest:
     #: Gives the new TrackingPoint its name.
     backup_id: BackupId
     disks: Sequence[JobDisk]
+    #: More than a crash is tried, and falls back to it.
+    consistency: Consistency = Consistency.CRASH
 
 
 class BackupJob(Protocol):
@@ -63,6 +66,10 @@ class BackupJob(Protocol):
     @property
     def tracking(self) -> TrackingName | None:
         """The TrackingPoint that began at the job's instant; None where no disk can have one."""
+
+    @property
+    def consistency(self) -> ReachedConsistency:
+        """What the view of the disks is consistent with, and why not with what was asked for."""
 
     def check(self) -> None:
         """Raises `DriverFailed` if the job has ended by itself (power-off, error of a disk)."""
@@ -129,6 +136,12 @@ class ComputeDriver(Protocol):
 
     def retire_tracking(self, server_id: ServerId, names: Collection[TrackingName]) -> None:
         """Deletes these TrackingPoints with their bitmaps; ones that are gone are fine."""
+
+    def pay_thaw(self, server_id: ServerId) -> str | None:
+        """Thaws what a freeze left frozen; None if nothing is owed any more, else why it still is.
+
+        May be called without the server's lock, and costs nothing where nothing is owed.
+        """
 
     def clean_up(self, server_id: ServerId) -> list[str]:
         """Ends what a dead csbs left at this server, and says what it was.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from csbs.domain.consistency import Consistency, FreezeEvidence
 from csbs.domain.errors import IllegalTransition
 from csbs.domain.ids import BackupId, DiskId, ProjectId, ServerId, TrackingName
 
@@ -40,13 +41,6 @@ class Mode(StrEnum):
     INCREMENTAL = "incremental"
     #: All that is allocated, compared with the parent: the changes were not known.
     RESCAN = "rescan"
-
-
-class Consistency(StrEnum):
-    """What a backup is consistent with (docs/explanation/consistency.md)."""
-
-    #: All disks at one instant: after a restore the server is as after a power cut.
-    CRASH = "crash"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +84,10 @@ class Backup:
     stored_bytes: int | None = None
     consistency_asked: Consistency = Consistency.CRASH
     consistency_reached: Consistency | None = None
+    #: Why what was asked for was not reached.
+    consistency_reason: str = ""
+    #: What was seen where the file systems were frozen.
+    freeze: FreezeEvidence | None = None
     fail_reason: str = ""
 
     @property

@@ -197,6 +197,16 @@ class DriverFailed(Unavailable):
 
 
 @dataclass(eq=False)
+class GuestAgentFailed(Unavailable):
+    """The agent inside a server does not do what it was asked for."""
+
+    server: str
+    why: str
+
+    template = "{0.why}"
+
+
+@dataclass(eq=False)
 class ScratchFull(Unavailable):
     """What a server overwrites during its backup does not fit: the job was ended for its sake."""
 

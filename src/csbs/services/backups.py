@@ -14,6 +14,7 @@ from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState, DiskBackup, default_name
 from csbs.domain.backup_plan import DiskHistory, DiskPlan, Parent, plan_disk
 from csbs.domain.clock import Clock, NewId
+from csbs.domain.consistency import Consistency
 from csbs.domain.deletion_plan import DeletionPlan
 from csbs.domain.errors import (
     BackupAmbiguous,
@@ -53,6 +54,7 @@ class CreateBackup:
     name: str | None = None
     #: Read all that is allocated, whatever is known of changes.
     full: bool = False
+    consistency: Consistency = Consistency.FILESYSTEM
     look_on: LookOn | None = None
 
 
@@ -234,6 +236,7 @@ class BackupService:
             created_at=now,
             manifest_key=repository.manifest_key(backup_id, now),
             tracking=tracking_name(backup_id),
+            consistency_asked=request.consistency,
             disks=tuple(
                 _new_disk(match, plan)
                 for (_, match), plan in zip(identified.disks, plans, strict=True)

@@ -42,6 +42,7 @@ class ServerService:
             raise ServerNotFound(wanted)
         if len(found) > 1:
             raise ServerAmbiguous(wanted, tuple(each.id for each in found))
+        self.driver.pay_thaw(found[0].id)
         return self.driver.describe(found[0].id)
 
     def tracking(self, server: ServerDescription) -> TrackingReport:

@@ -22,6 +22,12 @@ from csbs.compute.libvirt.describing import image_identity
 from csbs.compute.libvirt.folders import QemuUser
 from csbs.compute.libvirt.restoring import open_for_restore
 from csbs.domain.clock import NewId
+from csbs.domain.consistency import (
+    Consistency,
+    FreezeEvidence,
+    ReachedConsistency,
+    crash_only,
+)
 from csbs.domain.errors import (
     DriverFailed,
     OperationCancelled,
@@ -54,6 +60,8 @@ class FakeServer:
     state: ServerState = ServerState.STOPPED
     autostart: bool = False
     checkpoints: list[TrackingName] = field(default_factory=list)
+    #: Its guest agent can freeze file systems.
+    has_agent: bool = False
     #: TrackingPoints whose bitmaps count as broken.
     broken: set[TrackingName] = field(default_factory=set)
 
@@ -137,6 +145,7 @@ class FakeJob:
         self._nbd = nbd
         self._exports = exports
         self._retire = retire
+        self.consistency = ReachedConsistency(level=Consistency.CRASH)
         self.holds_images = server.state is ServerState.STOPPED
         self.ended = False
 
@@ -256,12 +265,18 @@ class FakeDriver:
         for target in self.unreadable & served.keys():
             served[target].stop()
         job = FakeJob(server, name, served, exports, lambda: _retire(server, [name]))
+        job.consistency = _reached(server, request.consistency)
         self._jobs.append((server.id, job))
         return job
 
     def retire_tracking(self, server_id: ServerId, names: Collection[TrackingName]) -> None:
         """See `ComputeDriver.retire_tracking`."""
         _retire(self._called("retire_tracking", server_id), names)
+
+    def pay_thaw(self, server_id: ServerId) -> str | None:
+        """See `ComputeDriver.pay_thaw`; a made-up freeze leaves no debt."""
+        self._called("pay_thaw", server_id)
+        return None
 
     def clean_up(self, server_id: ServerId) -> list[str]:
         """See `ComputeDriver.clean_up`."""
@@ -352,6 +367,15 @@ class FakeDriver:
             socket=self._folder / f"{unique}.sock",
             pid_file=None,
         )
+
+
+def _reached(server: FakeServer, asked: Consistency) -> ReachedConsistency:
+    if asked is Consistency.CRASH:
+        return ReachedConsistency(level=asked)
+    if server.state is ServerState.RUNNING and server.has_agent:
+        evidence = FreezeEvidence(file_systems=2, frozen_ms=250, frozen_in_guest_ms=200)
+        return ReachedConsistency(level=asked, freeze=evidence)
+    return crash_only("the server has no guest agent")
 
 
 def _described(server: FakeServer) -> ServerDescription:

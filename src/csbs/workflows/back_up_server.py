@@ -34,8 +34,9 @@ from csbs.workflows.run import Run, check_cancelled
 
 log = logging.getLogger(__name__)
 
-#: Runs while the job is open, with the disks' exports by target.
-LookOn = Callable[[Sequence[DiskExport]], None]
+#: Runs while the job is open, with the disks' exports and the job's `check`, to be called now and
+#: then: a job may end by itself.
+LookOn = Callable[[Sequence[DiskExport], Callable[[], None]], None]
 
 
 class BackupSteps(Protocol):
@@ -130,6 +131,9 @@ class ServerBackup:
         self._backup = replace(
             backup,
             created_at=instant,
+            consistency_reached=self._job.consistency.level,
+            consistency_reason=self._job.consistency.reason,
+            freeze=self._job.consistency.freeze,
             disks=tuple(self._as_opened(disk) for disk in backup.disks),
         )
         return [disk.target for disk in backup.disks]
@@ -197,7 +201,7 @@ class ServerBackup:
     def look_on(self) -> None:
         """See `BackupSteps.look_on`."""
         if self._look_on is not None and self._job is not None:
-            self._look_on(list(self._job.exports.values()))
+            self._look_on(list(self._job.exports.values()), self._job.check)
             self._job.check()
 
     def end_job(self) -> None:
@@ -260,6 +264,7 @@ class ServerBackup:
             JobRequest(
                 server_id=self._backup.server_id,
                 backup_id=self._backup.id,
+                consistency=self._backup.consistency_asked,
                 disks=[
                     JobDisk(target=plan.target, since=plan.since) for plan in self._plans.values()
                 ],

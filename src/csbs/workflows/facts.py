@@ -6,11 +6,12 @@ that is found after a crash, so both come out alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from csbs.domain.backup import Backup, BackupState, Consistency, DiskBackup, Mode
+from csbs.domain.backup import Backup, BackupState, DiskBackup, Mode
 from csbs.domain.backup_plan import Token
+from csbs.domain.consistency import Consistency, FreezeEvidence
 from csbs.domain.errors import Corrupt
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.ids import BackupId, DiskId, ProjectId, ServerId, TrackingName
@@ -44,7 +45,12 @@ def facts_of(backup: Backup, server: ServerDescription, tracked: frozenset[str])
         "name": backup.name,
         "trigger": "manual",
         "tracking": backup.tracking,
-        "consistency": {"asked": backup.consistency_asked, "reached": Consistency.CRASH},
+        "consistency": {
+            "asked": backup.consistency_asked,
+            "reached": backup.consistency_reached,
+            "reason": backup.consistency_reason,
+            "freeze": None if backup.freeze is None else asdict(backup.freeze),
+        },
         "disks": [
             {
                 "id": disk.disk_id,
@@ -81,6 +87,8 @@ def backup_of(manifest: Manifest) -> Backup:
             stored_bytes=manifest.stored_bytes,
             consistency_asked=Consistency(facts["consistency"]["asked"]),
             consistency_reached=Consistency(facts["consistency"]["reached"]),
+            consistency_reason=facts["consistency"]["reason"],
+            freeze=_freeze_of(facts["consistency"]["freeze"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise FactsUnreadable(manifest.key, repr(error)) from error
@@ -101,6 +109,10 @@ def _token_of(manifest: Manifest, disk: dict[str, Any]) -> Token | None:
         size_bytes=image.size_bytes,
         image_identity=disk["image_identity"],
     )
+
+
+def _freeze_of(facts: dict[str, Any] | None) -> FreezeEvidence | None:
+    return None if facts is None else FreezeEvidence(**facts)
 
 
 def _identity_of(server: ServerDescription, target: str) -> str | None:

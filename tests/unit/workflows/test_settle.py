@@ -11,6 +11,7 @@ import pytest
 
 from csbs.catalog import Catalog, backups, servers, tasks
 from csbs.domain.backup import Backup, BackupState, Mode
+from csbs.domain.consistency import Consistency
 from csbs.domain.identity import FoundBy, Match
 from csbs.domain.ids import BackupId, DiskId, ProjectId, TaskId
 from csbs.domain.server import DiskDescription, ServerDescription, ServerState
@@ -76,7 +77,8 @@ class Left:
             autostart=False,
             definition_xml="<domain/>",
         )
-        writer.commit(created_at=START, facts=facts_of(self.backup, server, frozenset({"d1"})))
+        opened = replace(self.backup, consistency_reached=Consistency.CRASH)
+        writer.commit(created_at=START, facts=facts_of(opened, server, frozenset({"d1"})))
 
     def settle(self) -> None:
         settle(self.records, self.project, self.backup.server_id)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from csbs.blockio.processes import ProcessRecord, end_process
+from csbs.compute.libvirt import thaw_debt
 from csbs.compute.libvirt.live_job import LiveParts, end_backup_job, running_job_socket
 from csbs.domain.errors import DriverFailed, ToolFailed
 from csbs.domain.ids import ServerId
@@ -19,7 +20,11 @@ def clean_up(parts: LiveParts, server_id: ServerId) -> list[str]:
     """See `ComputeDriver.clean_up`."""
     files = parts.folders.leftovers(server_id)
     done = [*_end_job(parts, server_id), *end_recorded(server_id, files)]
-    leftovers = [path for path in parts.folders.leftovers(server_id) if not path.is_dir()]
+    leftovers = [
+        path
+        for path in parts.folders.leftovers(server_id)
+        if not path.is_dir() and path.name != thaw_debt.FILE_NAME  # gone when it is paid
+    ]
     for path in leftovers:
         path.unlink(missing_ok=True)
     if leftovers:

@@ -14,11 +14,13 @@ from csbs.compute.libvirt.connection import CALL_TIMEOUT_S, Connection
 from csbs.compute.libvirt.describing import DomainFacts
 from csbs.compute.libvirt.domain_xml import qemu_owner
 from csbs.compute.libvirt.folders import HostFolders, QemuUser
+from csbs.compute.libvirt.freezing import Freezing
 from csbs.compute.libvirt.guard import ScratchLimits
 from csbs.compute.libvirt.host_checks import host_checks
 from csbs.compute.libvirt.live_job import LiveParts
 from csbs.compute.libvirt.power import Power
 from csbs.compute.libvirt.stopped_job import StoppedDisk
+from csbs.compute.libvirt.thaw_debt import debt_file, pay_thaw
 from csbs.compute.libvirt.tracking import Tracking
 from csbs.domain.clock import Clock, Monotonic, NewId, Sleep, monotonic, new_id, sleep, utc_now
 from csbs.domain.errors import DriverFailed, ServerStateRefused
@@ -36,6 +38,8 @@ class DriverOptions:
     sleep: Sleep = sleep
     new_id: NewId = new_id
     scratch_limits: ScratchLimits = field(default_factory=ScratchLimits)
+    #: How long a guest's file systems may be frozen.
+    freeze_budget_s: float = 3.0
     #: Opens the connection; None: as libvirt does.
     open_uri: Callable[[str], libvirt.virConnect] | None = None
 
@@ -64,6 +68,14 @@ class LibvirtDriver:
             tracking=self._tracking,
             sleep=options.sleep,
             scratch_limits=options.scratch_limits,
+            freezing=Freezing(
+                connection=self._connection,
+                folders=self._folders,
+                budget_s=options.freeze_budget_s,
+                monotonic=options.monotonic,
+                sleep=options.sleep,
+                new_id=options.new_id,
+            ),
         )
         self._power = Power(self._connection, monotonic=options.monotonic, sleep=options.sleep)
         self._new_id = options.new_id
@@ -104,6 +116,10 @@ class LibvirtDriver:
     def retire_tracking(self, server_id: ServerId, names: Collection[TrackingName]) -> None:
         """See `ComputeDriver.retire_tracking`."""
         self._tracking.retire(server_id, names)
+
+    def pay_thaw(self, server_id: ServerId) -> str | None:
+        """See `ComputeDriver.pay_thaw`."""
+        return pay_thaw(self._connection, debt_file(self._folders, server_id), server_id)
 
     def clean_up(self, server_id: ServerId) -> list[str]:
         """See `ComputeDriver.clean_up`."""

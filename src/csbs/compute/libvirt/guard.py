@@ -7,6 +7,9 @@ csbs that was killed, so the guard is a process of its own; it ends with the job
     csbs ── starts ──► guard: every 0.2 s     used by the job > cap?      free < reserve?
       │                  │                    paused by an I/O error?
       └── job ───────────┘ yes: say why in the report, abort the job, resume the server
+
+While the job begins, the server's file systems may be frozen.  If csbs is killed then, or cannot
+thaw, the guard pays that debt too (`thaw_debt.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from pathlib import Path
 
 from csbs.compute.libvirt.binding import libvirt
 from csbs.compute.libvirt.connection import Connection
+from csbs.compute.libvirt.thaw_debt import pay_thaw
 from csbs.domain.clock import Monotonic, Sleep, monotonic, sleep
 from csbs.domain.errors import CsbsError, ScratchFull, ServerNotFound
 from csbs.domain.ids import ServerId
@@ -31,6 +35,8 @@ _POLL_INTERVAL_S = 0.2
 _BEGIN_TIMEOUT_S = 120.0
 _CALL_TIMEOUT_S = 30.0
 _DISMISS_WAIT_S = 10.0
+#: So long it asks a guest that does not thaw; then the next command for that server does.
+_DEBT_TIMEOUT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,9 @@ class GuardOrder:
     scratch: str
     max_bytes: int
     reserve_bytes: int
+    #: Record of a thaw that is owed, and after how many seconds it is late.
+    thaw_debt: str
+    thaw_after_s: float
     #: Says why the guard ended the job; absent while it had no reason to.
     report: str
 
@@ -101,22 +110,49 @@ def reason_of(report: Path) -> str | None:
 
 
 def watch(order: GuardOrder, connection: Connection, *, now: Monotonic, pause: Sleep) -> None:
-    """Looks after the job until it has ended."""
+    """Looks after the job until it has ended, and until no thaw is owed."""
     server_id = ServerId(order.server_id)
+    debt = _Debt(order, connection, now)
     begins_until = now() + _BEGIN_TIMEOUT_S
-    began = False
-    while began or now() < begins_until:
+    began = ended = False
+    while not ended or debt.is_open():
         try:
+            debt.pay_if_late()
             there = connection.on_domain(server_id, "looking", lambda domain: _look(order, domain))
             if began and not there:
                 connection.on_domain(server_id, "resuming", _resume_if_stuck)
-                return
-            began = there
+            ended = not there and (began or now() > begins_until)
+            began = began or there
         except ServerNotFound:
-            return
+            ended = True
         except CsbsError:
             pass  # libvirtd restarts: the job goes on, and so do we
         pause(_POLL_INTERVAL_S)
+
+
+class _Debt:
+    """A thaw that is owed to the server."""
+
+    def __init__(self, order: GuardOrder, connection: Connection, now: Monotonic) -> None:
+        self._order = order
+        self._connection = connection
+        self._now = now
+        self._file = Path(order.thaw_debt)
+        self._seen_at: float | None = None
+
+    def is_open(self) -> bool:
+        """Whether a thaw is owed, and may still be had."""
+        age_s = 0.0 if self._seen_at is None else self._now() - self._seen_at
+        return self._file.exists() and age_s < _DEBT_TIMEOUT_S
+
+    def pay_if_late(self) -> None:
+        """Thaws when csbs should have done so before."""
+        if not self._file.exists():
+            self._seen_at = None
+        elif self._seen_at is None:
+            self._seen_at = self._now()
+        elif self._now() - self._seen_at > self._order.thaw_after_s:
+            pay_thaw(self._connection, self._file, ServerId(self._order.server_id))
 
 
 def _look(order: GuardOrder, domain: libvirt.virDomain) -> bool:

@@ -25,6 +25,7 @@ from csbs.compute.libvirt.domain_xml import (
     parse_domain,
 )
 from csbs.compute.libvirt.folders import HostFolders
+from csbs.compute.libvirt.freezing import Freezing, begin_frozen
 from csbs.compute.libvirt.guard import (
     GuardOrder,
     ScratchLimits,
@@ -32,8 +33,10 @@ from csbs.compute.libvirt.guard import (
     require_scratch_space,
     start_guard,
 )
-from csbs.compute.libvirt.tracking import Tracking
+from csbs.compute.libvirt.thaw_debt import debt_file
+from csbs.compute.libvirt.tracking import LOST_CODES, Tracking
 from csbs.domain.clock import Sleep
+from csbs.domain.consistency import Consistency, ReachedConsistency
 from csbs.domain.errors import (
     CsbsError,
     DriverFailed,
@@ -63,6 +66,8 @@ _OPERATIONS = (
 #: QEMU drops its copies of overwritten data; nothing has to be written for that.
 _END_TIMEOUT_S = 60.0
 _POLL_INTERVAL_S = 0.02
+#: So much later than this process, the guard thaws too.
+_THAW_MARGIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +79,7 @@ class LiveParts:
     tracking: Tracking
     sleep: Sleep
     scratch_limits: ScratchLimits
+    freezing: Freezing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +122,7 @@ class LiveJob:
         self._plan = plan
         self._tracking = tracking
         self._exports: dict[str, DiskExport] = {}
+        self._consistency = ReachedConsistency(level=Consistency.CRASH)
 
     @property
     def exports(self) -> Mapping[str, DiskExport]:
@@ -126,6 +133,11 @@ class LiveJob:
     def tracking(self) -> TrackingName | None:
         """See `BackupJob.tracking`."""
         return self._tracking
+
+    @property
+    def consistency(self) -> ReachedConsistency:
+        """See `BackupJob.consistency`."""
+        return self._consistency
 
     def check(self) -> None:
         """See `BackupJob.check`."""
@@ -153,6 +165,22 @@ class LiveJob:
         self.end()
         if self._tracking is not None:
             self._parts.tracking.retire(self._server_id, [self._tracking])
+
+    def begin(self, request: JobRequest) -> None:
+        """Begins the job, with frozen file systems where that is asked for and safe."""
+        parts, server_id = self._parts, self._server_id
+        parts.connection.on_domain(server_id, "looking for other jobs", _refuse_foreign_job)
+
+        def begin() -> None:
+            action = partial(_begin, self._plan, self._tracking)
+            parts.connection.on_domain(server_id, "beginning the backup", action)
+
+        if request.consistency is Consistency.CRASH:
+            begin()
+            return
+        # What libvirt would refuse is found before anything is frozen.
+        parts.tracking.validate(server_id, {disk.since for disk in request.disks if disk.since})
+        self._consistency = begin_frozen(parts.freezing, server_id, begin)
 
     def open_exports(self) -> None:
         """Looks up the sizes; a resize is refused as long as the job runs."""
@@ -200,10 +228,13 @@ def begin_live(
     require_scratch_space(plan.server_name, files.scratch, parts.scratch_limits)
     guard = start_guard(_order(parts, server_id, plan, files))
     try:
-        parts.connection.on_domain(server_id, "beginning the backup", partial(_begin, plan, name))
+        job.begin(request)
         job.open_exports()
     except BaseException:
-        guard.dismiss()
+        if debt_file(parts.folders, server_id).exists():
+            guard.leave()
+        else:
+            guard.dismiss()
         _undo(job)
         raise
     guard.leave()
@@ -216,6 +247,8 @@ def _order(parts: LiveParts, server_id: ServerId, plan: JobPlan, files: _Files) 
         server_id=server_id,
         socket=str(plan.socket),
         scratch=str(files.scratch),
+        thaw_debt=str(debt_file(parts.folders, server_id)),
+        thaw_after_s=parts.freezing.budget_s + _THAW_MARGIN_S,
         max_bytes=parts.scratch_limits.max_bytes,
         reserve_bytes=parts.scratch_limits.reserve_bytes,
         report=str(plan.report),
@@ -282,7 +315,6 @@ def _plan(request: JobRequest, files: _Files, domain: libvirt.virDomain) -> JobP
 
 
 def _begin(plan: JobPlan, name: TrackingName | None, domain: libvirt.virDomain) -> None:
-    _refuse_foreign_job(domain)
     untracked = [disk.target for disk in plan.disks if not disk.tracked]
     checkpoint = None
     if name is not None:
@@ -297,7 +329,7 @@ def _begin(plan: JobPlan, name: TrackingName | None, domain: libvirt.virDomain) 
         )
     except libvirt.libvirtError as error:
         code = error.get_error_code()
-        if code in {libvirt.VIR_ERR_CHECKPOINT_INCONSISTENT, libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT}:
+        if code in LOST_CODES:
             raise TrackingLost(domain.name(), message_of(error)) from error
         if code == libvirt.VIR_ERR_OPERATION_TIMEOUT:
             raise ServerJobRunning(domain.name(), message_of(error)) from error

@@ -19,6 +19,7 @@ from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
 from csbs.compute.base import DiskExport
 from csbs.compute.libvirt.domain_xml import DiskXml
 from csbs.compute.libvirt.tracking import Tracking
+from csbs.domain.consistency import ReachedConsistency, crash_only
 from csbs.domain.errors import DriverFailed, ToolFailed, TrackingLost
 from csbs.domain.ids import TrackingName
 from csbs.domain.server import ServerRef
@@ -64,6 +65,11 @@ class StoppedJob:
     def tracking(self) -> TrackingName | None:
         """See `BackupJob.tracking`."""
         return self._name
+
+    @property
+    def consistency(self) -> ReachedConsistency:
+        """See `BackupJob.consistency`."""
+        return crash_only("the server is stopped: its disks are as it left them")
 
     def check(self) -> None:
         """See `BackupJob.check`."""

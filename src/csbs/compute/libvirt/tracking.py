@@ -21,8 +21,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from csbs.blockio.qemu_img import add_bitmap, image_info, remove_bitmap
-from csbs.compute.libvirt.binding import libvirt, libvirt_qemu
-from csbs.compute.libvirt.connection import Connection
+from csbs.compute.libvirt.binding import is_installed, libvirt, libvirt_qemu
+from csbs.compute.libvirt.connection import Connection, message_of
 from csbs.compute.libvirt.domain_xml import (
     CheckpointXml,
     DiskXml,
@@ -31,13 +31,20 @@ from csbs.compute.libvirt.domain_xml import (
     redefined_checkpoint_xml,
 )
 from csbs.domain.clock import Clock
-from csbs.domain.errors import DriverFailed, ToolFailed
+from csbs.domain.errors import DriverFailed, ToolFailed, TrackingLost
 from csbs.domain.ids import TRACKING_PREFIX, ServerId, TrackingName
 from csbs.domain.server import TrackingReport
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+#: How libvirt says that a checkpoint or its bitmap cannot be used.
+LOST_CODES = frozenset(
+    {libvirt.VIR_ERR_CHECKPOINT_INCONSISTENT, libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT}
+    if is_installed()
+    else ()
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +115,10 @@ class Tracking:
         except BaseException:
             self.retire(server_id, [name])
             raise
+
+    def validate(self, server_id: ServerId, names: Collection[TrackingName]) -> None:
+        """Raises `TrackingLost` if libvirt would refuse one of these to a running server."""
+        self._on_domain(server_id, "checking checkpoints", partial(_validate, names=names))
 
     def retire(self, server_id: ServerId, names: Collection[TrackingName]) -> None:
         """See `ComputeDriver.retire_tracking`."""
@@ -211,6 +222,21 @@ def _delete_checkpoint(
     if held:
         redefined = domain.checkpointCreateXML(xml, libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE)
         redefined.delete(0)
+
+
+def _validate(domain: libvirt.virDomain, names: Collection[TrackingName]) -> None:
+    flags = (
+        libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE
+        | libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE_VALIDATE
+    )
+    for name in names:
+        try:
+            xml = domain.checkpointLookupByName(name).getXMLDesc(0)
+            domain.checkpointCreateXML(xml, flags)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() not in LOST_CODES:
+                raise
+            raise TrackingLost(domain.name(), message_of(error)) from error
 
 
 def _forget_checkpoint(domain: libvirt.virDomain, name: TrackingName) -> None:

@@ -4,11 +4,13 @@ from csbs.testing.guest.image import GuestImage, cache_folder, clear_cache, ensu
 from csbs.testing.guest.server import GuestServer, remove_server
 from csbs.testing.guest.shell import GuestShell
 from csbs.testing.guest.workload import Progress, Workload, WorkloadDamaged
+from csbs.testing.guest.writer import GuestWriter
 
 __all__ = [
     "GuestImage",
     "GuestServer",
     "GuestShell",
+    "GuestWriter",
     "Progress",
     "Workload",
     "WorkloadDamaged",

@@ -51,6 +51,8 @@ def upgrade() -> None:
         sa.Column("stored_bytes", sa.BigInteger(), nullable=True),
         sa.Column("consistency_asked", sa.String(length=16), nullable=False),
         sa.Column("consistency_reached", sa.String(length=16), nullable=True),
+        sa.Column("consistency_reason", sa.Text(), nullable=False),
+        sa.Column("freeze", sa.JSON(), nullable=True),
         sa.Column("fail_reason", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["project_id"], ["projects.id"], name=op.f("fk_backups_project_id_projects")

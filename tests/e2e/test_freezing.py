@@ -1,0 +1,278 @@
+"""Freezing a real guest: what goes wrong stops no program in it longer than was promised.
+
+A writer inside the guest writes durably to both disks all the time and keeps the longest that it
+had to wait, by its own clock.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csbs.domain.clock import monotonic, sleep
+from csbs.domain.errors import ToolFailed
+from csbs.testing.guest import GuestServer, GuestWriter
+from csbs.testing.libvirt_daemon import URI
+from demo.command import CsbsCommand
+from tests.e2e.conftest import PREFIX, RUN, csbs_for, stopped_guest
+
+_BOOT_TIMEOUT_S = 240.0
+_WAIT_S = 60.0
+#: The budget of a freeze, and what the watchdog in the guest may take beyond it.
+LONGEST_WAIT_MS = 3000 + 2000
+
+pytestmark = [pytest.mark.host, pytest.mark.guest, pytest.mark.timeout(900)]
+
+#: Runs csbs with something that happens when the disks are about to be opened, all frozen.
+SABOTAGED = """
+import os, signal, subprocess, sys
+from csbs.cli.main import main
+from csbs.compute.libvirt import live_job
+begin = live_job._begin
+def sabotaged(*arguments):
+{action}
+    return begin(*arguments)
+live_job._begin = sabotaged
+main()
+"""
+#: Does something in the guest as soon as its file systems are frozen, although the agent is deaf.
+WHEN_FROZEN = """
+cat > /run/when-frozen << 'END'
+until [ -e /run/qga.state.isfrozen ]; do sleep 0.02; done
+{action}
+END
+rm -f /run/qga.state.isfrozen.done
+systemd-run --quiet --collect --unit=csbs-when-frozen-$$ /bin/sh /run/when-frozen
+"""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A guest that runs, a writer in it, and the command."""
+
+    guest: GuestServer
+    writer: GuestWriter
+    csbs: CsbsCommand
+
+    def back_up(self) -> Any:
+        return self.csbs("backup", "create", self.guest.name)["consistency"]
+
+    def back_up_with(self, action: str) -> Any:
+        """A backup during which `action` (Python) happens while all is frozen."""
+        script = SABOTAGED.format(action=textwrap.indent(textwrap.dedent(action).strip(), "    "))
+        csbs = replace(self.csbs, program=(sys.executable, "-c", script))
+        return csbs("backup", "create", self.guest.name)["consistency"]
+
+    def soon(self, script: str) -> None:
+        """Runs in the guest, when the agent has answered this."""
+        self.guest.shell.run(f"systemd-run --quiet --collect /bin/sh -c 'sleep 1; {script}'")
+
+    def answers(self) -> bool:
+        """Whether the agent does; libvirt gives it 5 s for a sign of life."""
+        try:
+            virsh("qemu-agent-command", self.guest.name, '{"execute": "guest-ping"}')
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
+    def runs_programs(self) -> bool:
+        """Whether the agent runs programs."""
+        try:
+            self.guest.shell.run("true")
+        except ToolFailed:
+            return False
+        return True
+
+    @property
+    def debt(self) -> Path:
+        """Record of the thaw that is owed."""
+        domain_id = virsh("domuuid", self.guest.name)
+        return self.csbs.run_dir / domain_id / "thaw-debt"
+
+    def wait_until_paid(self) -> None:
+        """By the guard, which looks after the debt when csbs is gone."""
+        wait_until(lambda: not self.debt.exists(), "the thaw is paid")
+
+
+@pytest.fixture(scope="module")
+def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with stopped_guest() as guest:
+        csbs = csbs_for(guest, tmp_path_factory.mktemp("freezing") / "data")
+        csbs("server", "start", guest.name)
+        guest.shell.wait_until_ready(timeout_s=_BOOT_TIMEOUT_S)
+        writer = GuestWriter(shell=guest.shell)
+        writer.begin()
+        csbs("backup", "create", guest.name, "--consistency", "crash")
+        yield Lab(guest, writer, csbs)
+
+
+@pytest.fixture
+def lab(booted: Lab) -> Iterator[Lab]:
+    booted.writer.reset()
+    yield booted
+    wait_until(booted.runs_programs, "the agent works")
+    booted.wait_until_paid()
+    assert booted.writer.longest_wait_ms() <= LONGEST_WAIT_MS
+    assert booted.back_up()["reached"] == "filesystem"
+
+
+def wait_until(condition: Any, what: str) -> None:
+    end = monotonic() + _WAIT_S
+    while not condition():
+        assert monotonic() < end, f"not within {_WAIT_S:g} s: {what}"
+        sleep(0.1)
+
+
+def virsh(*arguments: str) -> str:
+    done = subprocess.run(
+        ["virsh", "-c", URI, *arguments], check=True, capture_output=True, text=True, timeout=60
+    )
+    return done.stdout.strip()
+
+
+def test_file_systems_are_frozen_for_the_instant_only(lab: Lab) -> None:
+    consistency = lab.back_up()
+
+    assert (consistency["asked"], consistency["reached"]) == ("filesystem", "filesystem")
+    assert consistency["freeze"]["file_systems"] == 2
+    assert 0 < consistency["freeze"]["frozen_in_guest_ms"] <= consistency["freeze"]["frozen_ms"]
+    assert not lab.debt.exists()
+
+
+def test_crash_consistency_freezes_nothing(lab: Lab) -> None:
+    made = lab.csbs("backup", "create", lab.guest.name, "--consistency", "crash")
+
+    assert made["consistency"] == {
+        "asked": "crash",
+        "reached": "crash",
+        "reason": "",
+        "freeze": None,
+    }
+
+
+def test_without_an_agent(lab: Lab) -> None:
+    lab.soon("systemctl stop qemu-guest-agent; sleep 8; systemctl start qemu-guest-agent")
+    wait_until(lambda: "disconnected" in virsh("dumpxml", lab.guest.name), "the agent is gone")
+
+    consistency = lab.back_up()
+
+    assert consistency["reached"] == "crash"
+    assert "agent is not connected" in consistency["reason"]
+
+
+def test_an_agent_that_hangs_before(lab: Lab) -> None:
+    lab.soon("pkill -STOP qemu-ga; sleep 15; pkill -CONT qemu-ga")
+    wait_until(lambda: not lab.answers(), "the agent hangs")
+
+    consistency = lab.back_up()
+
+    assert consistency["reached"] == "crash"
+    assert "agent" in consistency["reason"]
+
+
+def test_an_agent_that_hangs_while_frozen(lab: Lab) -> None:
+    action = "pkill -STOP qemu-ga; sleep 25; pkill -CONT qemu-ga"
+    lab.guest.shell.run(WHEN_FROZEN.format(action=action))
+
+    consistency = lab.back_up()
+
+    assert consistency["reached"] == "crash"
+    assert "still frozen at the end" in consistency["reason"]
+    assert lab.debt.exists()
+
+
+def test_an_agent_that_is_started_again_while_frozen(lab: Lab) -> None:
+    # systemd starts it again at once.  In the middle of its work libvirt would lose it for good.
+    lab.guest.shell.run(WHEN_FROZEN.format(action="sleep 0.7; pkill -KILL qemu-ga"))
+
+    consistency = lab.back_up_with("import time; time.sleep(1.5)")
+
+    assert consistency["reached"] in {"filesystem", "crash"}
+
+
+def test_an_agent_that_may_start_no_program(lab: Lab) -> None:
+    lab.soon(
+        "systemctl stop qemu-guest-agent; "
+        "timeout 10 /usr/sbin/qemu-ga --block-rpcs=guest-exec; systemctl start qemu-guest-agent"
+    )
+    wait_until(lambda: not lab.runs_programs(), "the agent is another one")
+    lab.guest.shell.wait_until_ready(timeout_s=_WAIT_S)
+
+    consistency = lab.back_up()
+
+    assert consistency["reached"] == "crash"
+    assert consistency["reason"] == "the guest agent does not allow guest-exec"
+
+
+def test_csbs_killed_while_frozen(lab: Lab) -> None:
+    with pytest.raises(ToolFailed, match="exit -9"):
+        lab.back_up_with("os.kill(os.getpid(), signal.SIGKILL)")
+
+    assert lab.debt.exists()
+    lab.wait_until_paid()
+
+
+def test_csbs_and_its_guard_killed_while_frozen(lab: Lab) -> None:
+    with pytest.raises(ToolFailed, match="exit -9"):
+        lab.back_up_with(
+            """
+            for child in open(f"/proc/self/task/{os.getpid()}/children").read().split():
+                os.kill(int(child), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
+            """
+        )
+
+    # The watchdog in the guest thaws; the next command for that server pays the debt.
+    lab.csbs("server", "show", lab.guest.name)
+    assert not lab.debt.exists()
+
+
+def test_libvirtd_stopped_while_frozen(lab: Lab) -> None:
+    record = RUN / f"{PREFIX}libvirt" / "libvirtd.pid"
+    if not record.exists():
+        pytest.fail("this test stops the libvirtd that it starts itself: end the host's own first")
+    pid = record.read_text(encoding="ascii").split()[0]
+
+    consistency = lab.back_up_with(
+        f"""
+        os.kill({pid}, signal.SIGSTOP)
+        subprocess.Popen(["setsid", "sh", "-c", "sleep 8; kill -CONT {pid}"])
+        """
+    )
+
+    assert consistency["reached"] == "crash"
+    assert "longer than the file systems may be frozen" in consistency["reason"]
+
+
+def test_disks_that_cannot_be_opened(lab: Lab) -> None:
+    with pytest.raises(ToolFailed, match="no such thing"):
+        lab.back_up_with(
+            """
+            from csbs.domain.errors import DriverFailed
+            raise DriverFailed("web", "vda", "the backup", "no such thing")
+            """
+        )
+
+    assert not lab.debt.exists()
+
+
+def test_a_server_that_is_undefined_while_a_thaw_is_owed(lab: Lab) -> None:
+    action = "pkill -STOP qemu-ga; sleep 12; pkill -CONT qemu-ga"
+    lab.guest.shell.run(WHEN_FROZEN.format(action=action))
+    definition = lab.guest.folder / "again.xml"
+    definition.write_text(virsh("dumpxml", "--inactive", lab.guest.name), encoding="utf-8")
+
+    lab.back_up()
+    assert lab.debt.exists()
+    virsh("undefine", lab.guest.name, "--checkpoints-metadata")
+    try:
+        lab.wait_until_paid()
+    finally:
+        virsh("define", str(definition))
