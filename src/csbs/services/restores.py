@@ -20,7 +20,7 @@ from csbs.services.backups import BackupService
 from csbs.services.disks import identify_disks
 from csbs.services.locks import Locks
 from csbs.services.repositories import RepositoryAccess
-from csbs.workflows.records import Records
+from csbs.workflows.records import Records, retire_owed
 from csbs.workflows.restore_server import RestoreTools, ServerRestore, restore_server
 from csbs.workflows.run import LocalRun, Watcher
 from csbs.workflows.settle import settle
@@ -72,6 +72,7 @@ class RestoreService:
                 settle(records, self.project_id, found.id)
             except (Unavailable, Denied) as error:  # a store that may only be read still restores
                 log.warning("what a dead process left stays for now", extra={"why": str(error)})
+            retire_owed(self.catalog, self.driver, self.project_id, found.id)
             with self.catalog.transaction() as transaction:
                 backup = backups.get(transaction, self.project_id, backup_id)
             _require_restorable(backup)
