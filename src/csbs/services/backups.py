@@ -20,6 +20,7 @@ from csbs.domain.errors import (
     BackupAmbiguous,
     BackupInUse,
     BackupNotFound,
+    DiskShared,
     InvalidName,
     ServerStateRefused,
     ServerWithoutDisks,
@@ -101,8 +102,8 @@ class BackupService:
         """Backs a server up and returns the backup, `available`.
 
         Raises what stands against it (`ServerNotFound`, `ServerBusy`, `ServerWithoutDisks`,
-        `RestoreUnfinished`, `StoreFull` ...); after a failure the backup is listed as `error`,
-        after a cancel it is gone.
+        `DiskShared`, `RestoreUnfinished`, `StoreFull` ...); after a failure the backup is listed as
+        `error`, after a cancel it is gone.
         """
         if request.name is not None and not _NAME.fullmatch(request.name):
             raise InvalidName(
@@ -279,6 +280,9 @@ def _ready(server: ServerDescription) -> ServerDescription:
         raise ServerStateRefused(server.name, server.state, "a backup")
     if not server.disks:
         raise ServerWithoutDisks(server.name)
+    for disk in server.disks:
+        if disk.shared:
+            raise DiskShared(disk.target, server.name)
     return server
 
 

@@ -420,8 +420,11 @@ def test_a_restore_that_was_killed_keeps_the_server_down_until_it_is_done(csbs: 
         assert "half written" in started.error["message"]
         assert "csbs restore" in backed_up.error["message"]
         assert not big.is_active()
-        csbs.ok("restore", "b", "--yes", "--no-start")
+        [disk_done] = (done := csbs.ok("restore", "b", "--yes", "--no-start"))["disks"]
         assert big.content("vda") == expected
+        assert done["resumed"]
+        assert disk_done["written_bytes"] + disk_done["unchanged_bytes"] == 512 * MIB
+        assert disk_done["unchanged_bytes"] >= 256 * MIB
         assert csbs.ok("server", "start", big.name)["state"] == "running"
 
 
