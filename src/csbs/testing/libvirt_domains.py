@@ -44,6 +44,8 @@ class DomainDisk:
     size_bytes: int
     format: str = "qcow2"
     shareable: bool = False
+    #: A network disk: an NBD server listens here, and there is no image.
+    nbd_socket: Path | None = None
 
 
 class DomainServer:
@@ -79,7 +81,7 @@ class DomainServer:
         """
         self._disks = dict(disks)
         for target, disk in disks.items():
-            if not self.path(target).exists():
+            if disk.nbd_socket is None and not self.path(target).exists():
                 create_image(
                     self.path(target), image_format=disk.format, size_bytes=disk.size_bytes
                 )
@@ -294,16 +296,23 @@ def _alias(xml: str, target: str) -> str:
 
 
 def _domain_xml(server: DomainServer, disks: Mapping[str, DomainDisk]) -> str:
-    devices = "".join(
-        f"<disk type='file' device='disk'><driver name='qemu' type='{disk.format}'/>"
-        f"<source file='{server.image(disk)}'/>"
-        f"<target dev='{target}' bus='virtio'/>{'<shareable/>' if disk.shareable else ''}</disk>"
-        for target, disk in disks.items()
-    )
+    devices = "".join(_disk_xml(server, target, disk) for target, disk in disks.items())
     return (
         f"<domain type='qemu'><name>{server.name}</name><uuid>{server.id}</uuid>"
         "<memory unit='MiB'>64</memory><vcpu>1</vcpu>"
         "<os><type arch='x86_64' machine='q35'>hvm</type></os><devices>"
         f"{devices}<disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>"
         "<controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"
+    )
+
+
+def _disk_xml(server: DomainServer, target: str, disk: DomainDisk) -> str:
+    source = f"<source file='{server.image(disk)}'/>"
+    if disk.nbd_socket is not None:
+        host = f"<host transport='unix' socket='{disk.nbd_socket}'/>"
+        source = f"<source protocol='nbd' name=''>{host}</source>"
+    return (
+        f"<disk type='{'file' if disk.nbd_socket is None else 'network'}' device='disk'>"
+        f"<driver name='qemu' type='{disk.format}'/>{source}<target dev='{target}' bus='virtio'/>"
+        f"{'<shareable/>' if disk.shareable else ''}</disk>"
     )

@@ -16,7 +16,14 @@ from csbs.blockio.processes import ProcessRecord, run_tool
 from csbs.domain.clock import new_id, sleep
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.testing.driver_contract import MIB
-from csbs.testing.libvirt_domains import DomainDisk, DomainServer, domain_server
+from csbs.testing.libvirt_domains import (
+    DomainDisk,
+    DomainServer,
+    domain_server,
+    read_export,
+    write_export,
+)
+from tests.integration.blockio.servers import nbdkit
 from tests.integration.libvirt.conftest import Host
 from tests.integration.libvirt.shell import Shell, contents
 
@@ -220,3 +227,33 @@ def test_a_shared_disk_is_refused_by_name(csbs: Shell, host: Host) -> None:
         assert "is shared" in result.error["message"]
         assert csbs.ok("backup", "list")["backups"] == []
         assert server.checkpoints() == []
+
+
+def test_a_network_disk_is_backed_up_and_kept_by_a_restore(csbs: Shell, host: Host) -> None:
+    del host  # libvirt runs
+    own = DomainDisk(target="vda", size_bytes=MIB)
+    with (
+        domain_server((own,), new_id=new_id, sleep=sleep) as server,
+        nbdkit(server.folder, "memory", "1M") as remote,
+    ):
+        socket = server.folder / "nbdkit.sock"
+        socket.chmod(0o666)  # QEMU is another user
+        network = DomainDisk(target="vdb", size_bytes=MIB, format="raw", nbd_socket=socket)
+        server.redefine({"vda": own, "vdb": network})
+        write_export(remote.uri, offset=0, size=BLOCK_SIZE, pattern=3)
+        server.start()
+        server.write("vda", offset=0, size=BLOCK_SIZE, pattern=1)
+        made = csbs.ok("backup", "create", server.name, "--name", "b")
+        server.write("vda", offset=0, size=BLOCK_SIZE, pattern=2)
+        write_export(remote.uri, offset=0, size=BLOCK_SIZE, pattern=4)
+        done = csbs.ok("restore", "b", "--yes", "--no-start")
+
+        assert [disk["changed_bytes"] for disk in made["disks"]] == [BLOCK_SIZE] * 2
+        assert server.content("vda")[:BLOCK_SIZE] == b"\x01" * BLOCK_SIZE
+        assert read_export(remote.uri, server.folder)[:BLOCK_SIZE] == b"\x04" * BLOCK_SIZE
+        _, kept, left_out = done["disks"]
+        assert [disk["target"] for disk in done["disks"]] == ["vda", "vdb", "vdb"]
+        assert [disk["action"] for disk in done["disks"]] == ["write", "keep", "leave_out"]
+        no_file = "its image is not a local file or device, so csbs cannot "
+        assert kept["note"].startswith(no_file + "write it")
+        assert left_out["note"].startswith(no_file + "bring it back; its data stays")
