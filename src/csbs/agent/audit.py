@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
-from csbs.agent.backup_disk import DiskCopy
+from csbs.agent.backup_disk import DiskCopy, source_blocks
 from csbs.blockio.nbd import BASE_ALLOCATION, NbdClient, NbdExport, NbdLimits
 from csbs.blockio.watch import Watch
 from csbs.domain.clock import Monotonic, monotonic
-from csbs.domain.extents import BLOCK_SIZE, Allocation, BlockExtent, block_count, by_block
+from csbs.domain.extents import BLOCK_SIZE, Allocation, BlockExtent, block_count
 from csbs.repository import ImageWriter
 
 #: How far the window moves from one turn to the next, and how much it reads at most: about 30 ms,
@@ -81,8 +81,8 @@ def audit_disk(
 def _clean_data(client: NbdClient, copy: DiskCopy, turn: int) -> Iterator[tuple[int, int]]:
     """Runs of clean blocks with data, as (first, count), from this turn's place on, once around."""
     start = turn * WINDOW_BLOCKS % max(block_count(copy.size_bytes), 1)
-    behind = by_block(client.extents(copy.dirty_context, start=start * BLOCK_SIZE))
-    before = (each for each in by_block(client.extents(copy.dirty_context)) if each.first < start)
+    behind = source_blocks(client, copy, start=start)
+    before = (each for each in source_blocks(client, copy) if each.first < start)
     for each in chain(behind, before):
         if each.dirty or each.allocation is not Allocation.DATA:
             continue

@@ -22,9 +22,17 @@ from csbs.blockio.connections import Connections, open_connections
 from csbs.blockio.nbd import BASE_ALLOCATION, NbdClient, NbdExport, NbdLimits
 from csbs.blockio.pipeline import map_bounded, run_ahead
 from csbs.blockio.watch import Watch
+from csbs.domain.block_set import NO_BLOCKS, BlockSet, marked
 from csbs.domain.clock import Monotonic, monotonic
 from csbs.domain.errors import DiskUnreadable, OperationCancelled
-from csbs.domain.extents import BLOCK_SIZE, Allocation, BlockRun, by_block, dirty_blocks
+from csbs.domain.extents import (
+    BLOCK_SIZE,
+    Allocation,
+    BlockExtent,
+    BlockRun,
+    by_block,
+    dirty_blocks,
+)
 from csbs.domain.task import Progress
 from csbs.repository import HOLE, ZERO, BlockEncoder, EncodedBlock, Image, ImageWriter
 
@@ -40,6 +48,8 @@ class DiskCopy:
     size_bytes: int
     #: Meta context of what changed since the parent; None: all of the disk is considered.
     dirty_context: str | None
+    #: Changed too, whatever the context says.
+    also_dirty: BlockSet = NO_BLOCKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +124,12 @@ def back_up_disk(
     return CopyResult(image=writer.finish(), read_bytes=meter.done_bytes)
 
 
+def source_blocks(client: NbdClient, copy: DiskCopy, *, start: int = 0) -> Iterator[BlockExtent]:
+    """The disk from block `start` on: what is dirty by all that is known, what is allocated."""
+    extents = client.extents(copy.dirty_context, start=start * BLOCK_SIZE)
+    return marked(by_block(extents), copy.also_dirty)
+
+
 def _check_size(copy: DiskCopy, size_bytes: int) -> None:
     if size_bytes != copy.size_bytes:
         raise DiskUnreadable(
@@ -126,7 +142,7 @@ def _check_size(copy: DiskCopy, size_bytes: int) -> None:
 def _planned(
     planner: NbdClient, copy: DiskCopy, differs: Differs, options: CopyOptions, meter: Meter
 ) -> Iterator[Piece]:
-    blocks = by_block(planner.extents(copy.dirty_context))
+    blocks = source_blocks(planner, copy)
     if copy.dirty_context is not None:
         blocks = checked(copy.disk, blocks, differs)
     for piece in pieces(

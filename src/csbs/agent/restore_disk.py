@@ -1,30 +1,32 @@
-"""Restoring one disk: every byte of it is written, as data or as zeroes.
+"""Restoring one disk: every byte of it is written, as data or as zeroes, or found equal.
 
     zero       ranges without data, joined; the server may free their space
     load       (threads) a range of a pack -> blocks, each checked by its digest
     write      (the same threads) neighbours joined into one request
     flush      at the end; only then is the disk restored
 
-Where the disk is larger than the image, the rest is zeroed too.
+A restore that goes on after an interrupted one compares first, piece by piece, and writes what
+differs.  Where the disk is larger than the image, the rest is zeroed too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain
 
+from csbs.agent.compare import differing, not_zero
 from csbs.agent.meter import Meter
 from csbs.agent.write_plan import Zeroes, in_parts, joined, zeroes
 from csbs.blockio.connections import Connections, open_connections
-from csbs.blockio.nbd import ZERO_SIZE_MAX, NbdClient, NbdExport, NbdLimits
+from csbs.blockio.nbd import BASE_ALLOCATION, ZERO_SIZE_MAX, NbdClient, NbdExport, NbdLimits
 from csbs.blockio.pipeline import map_bounded
 from csbs.blockio.watch import Watch
 from csbs.domain.clock import Monotonic, monotonic
 from csbs.domain.errors import DiskUnreadable, OperationCancelled
+from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.task import Progress
 from csbs.repository import Fetch, ImageReader
 
@@ -44,6 +46,8 @@ class DiskTarget:
     uri: str
     #: Size of the disk that was backed up; the target may be larger.
     image_size_bytes: int
+    #: Write only what the disk does not have already.
+    compare: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +65,12 @@ class RestoreOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreResult:
-    """What was written; together it is the size of the disk."""
+    """What was done; together it is the size of the disk."""
 
     written_bytes: int
     zeroed_bytes: int
+    #: Compared, and found to be as in the backup.
+    unchanged_bytes: int = 0
 
 
 def restore_disk(
@@ -78,16 +84,17 @@ def restore_disk(
     """Makes the disk equal to the image, and zero behind it; durable when it returns.
 
     The disk may be larger than the image.  May be repeated after any failure; until it has
-    succeeded the disk is neither old nor new.
+    succeeded the disk is neither old nor new.  Comparing asks the server for `base:allocation`.
 
     `progress` is called about ten times a second by the calling thread; `cancelled` is asked by
     several threads.  Raises `DiskUnreadable` if the disk is too small, read-only, fails, or is
     silent for too long; `OperationCancelled` within a second after `cancelled`; and what the
     reader raises for damaged backups.
     """
-    export = NbdExport(uri=target.uri, disk=target.disk)
+    contexts = (BASE_ALLOCATION,) if target.compare else ()
+    export = NbdExport(uri=target.uri, disk=target.disk, contexts=contexts)
     meter = Meter(f"writing {target.disk}", progress, monotonic=options.monotonic)
-    zeroed_bytes = 0
+    zeroed_bytes = written_bytes = 0
     with ExitStack() as opened:
         watch = opened.enter_context(Watch(cancelled=cancelled, monotonic=options.monotonic))
         with NbdClient(export, watch, options.limits) as client:
@@ -98,7 +105,7 @@ def restore_disk(
             open_connections(export, connection_count, watch, options.limits)
         )
         pool = opened.enter_context(ThreadPoolExecutor(options.writers, "write-disk"))
-        pieces = chain(
+        pieces: Iterator[Zeroes | Fetch] = chain(
             zeroes(
                 reader.runs(),
                 image_size_bytes=target.image_size_bytes,
@@ -107,20 +114,25 @@ def restore_disk(
             ),
             reader.fetches(fetch_size_max=options.fetch_size_max),
         )
-        write = partial(_write, connections, reader, size_bytes)
+        work = _Work(connections, reader, size_bytes, target.compare)
         results = opened.enter_context(
-            closing(map_bounded(pool, write, pieces, in_flight_max=options.in_flight_max))
+            closing(map_bounded(pool, work.do, pieces, in_flight_max=options.in_flight_max))
         )
         opened.callback(watch.interrupt)  # first at the end: nobody waits for calls of no use
-        for piece, piece_bytes in results:
+        for done in results:
             if cancelled():
                 raise OperationCancelled(f"the copy of disk {target.disk}")
-            zeroed_bytes += piece_bytes if isinstance(piece, Zeroes) else 0
-            meter.done(piece_bytes)
+            written_bytes += done.written_bytes
+            zeroed_bytes += done.zeroed_bytes
+            meter.done(done.size_bytes)
         connections.flush()
-    assert meter.done_bytes == size_bytes, f"{meter.done_bytes} of {size_bytes} bytes were written"
+    assert meter.done_bytes == size_bytes, f"{meter.done_bytes} of {size_bytes} bytes were done"
     meter.finish()
-    return RestoreResult(written_bytes=size_bytes - zeroed_bytes, zeroed_bytes=zeroed_bytes)
+    return RestoreResult(
+        written_bytes=written_bytes,
+        zeroed_bytes=zeroed_bytes,
+        unchanged_bytes=size_bytes - written_bytes - zeroed_bytes,
+    )
 
 
 def _checked_size(target: DiskTarget, client: NbdClient) -> int:
@@ -136,21 +148,63 @@ def _checked_size(target: DiskTarget, client: NbdClient) -> int:
     return size_bytes
 
 
-def _write(
-    connections: Connections, reader: ImageReader, size_bytes: int, piece: Zeroes | Fetch
-) -> tuple[Zeroes | Fetch, int]:
-    """Writes one piece; returns it with the number of bytes that were written."""
-    if isinstance(piece, Zeroes):
-        with connections.one() as client:
-            client.zero(piece.start, piece.end - piece.start)
-        return piece, piece.end - piece.start
-    written_bytes = 0
-    for part in in_parts(piece, part_size_max=_PART_SIZE_MAX):
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """One piece: how large it is, and what of it was written."""
+
+    size_bytes: int
+    written_bytes: int = 0
+    zeroed_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a thread does with a piece."""
+
+    connections: Connections
+    reader: ImageReader
+    disk_size_bytes: int
+    compare: bool
+
+    def do(self, piece: Zeroes | Fetch) -> _Done:
+        return self._zero(piece) if isinstance(piece, Zeroes) else self._write(piece)
+
+    def _zero(self, piece: Zeroes) -> _Done:
+        zeroed_bytes = 0
+        with self.connections.one() as client:
+            for each in not_zero(client, piece) if self.compare else (piece,):
+                client.zero(each.start, each.end - each.start)
+                zeroed_bytes += each.end - each.start
+        return _Done(piece.end - piece.start, zeroed_bytes=zeroed_bytes)
+
+    def _write(self, piece: Fetch) -> _Done:
+        written_bytes = 0
+        for part in in_parts(piece, part_size_max=_PART_SIZE_MAX):
+            wanted = part
+            if self.compare:
+                with self.connections.one() as client:
+                    wanted = differing(
+                        client, self.reader, part, disk_size_bytes=self.disk_size_bytes
+                    )
+            if wanted.blocks:
+                written_bytes += self._write_part(wanted)
+        return _Done(self._size_bytes(piece), written_bytes=written_bytes)
+
+    def _write_part(self, part: Fetch) -> int:
+        written_bytes = 0
         requests = joined(
-            reader.load(part), disk_size_bytes=size_bytes, request_size_max=_REQUEST_SIZE_MAX
+            self.reader.load(part),
+            disk_size_bytes=self.disk_size_bytes,
+            request_size_max=_REQUEST_SIZE_MAX,
         )
-        with connections.one() as client:
+        with self.connections.one() as client:
             for offset_bytes, data in requests:
                 client.write(offset_bytes, data)
                 written_bytes += len(data)
-    return piece, written_bytes
+        return written_bytes
+
+    def _size_bytes(self, piece: Fetch) -> int:
+        """Of the disk; its last block may be partial."""
+        return sum(
+            min(BLOCK_SIZE, self.disk_size_bytes - block * BLOCK_SIZE) for block, _ in piece.blocks
+        )

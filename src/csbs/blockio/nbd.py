@@ -146,15 +146,19 @@ class NbdClient:
             if self._nbd.can_flush():
                 self._nbd.flush()
 
-    def extents(self, dirty_context: str | None, *, start: int = 0) -> Iterator[Extent]:
-        """The disk from byte `start` on, without gaps; without a context all of it is dirty.
+    def extents(
+        self, dirty_context: str | None, *, start: int = 0, end: int | None = None
+    ) -> Iterator[Extent]:
+        """The disk from byte `start` to its end, or to `end`, without gaps.
+
+        Without a context all of it is dirty.
 
         Both `base:allocation` and the context must be among the export's contexts.
         """
-        offset, size_bytes = start, self.size_bytes
-        while offset < size_bytes:
-            end = min(offset + QUERY_SIZE_MAX, size_bytes)
-            for extent in self._extents_between(offset, end, dirty_context):
+        offset, last = start, self.size_bytes if end is None else end
+        while offset < last:
+            stop = min(offset + QUERY_SIZE_MAX, last)
+            for extent in self._extents_between(offset, stop, dirty_context):
                 yield extent
                 offset = extent.end
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, insert, select, update
+from sqlalchemy import Row, Select, delete, insert, select, update
 
 from csbs.catalog.catalog import Transaction
-from csbs.catalog.tables import disks, servers
+from csbs.catalog.tables import disks, servers, token_moves
 from csbs.domain.backup_plan import Token
 from csbs.domain.identity import KnownDisk, Match
 from csbs.domain.ids import BackupId, DiskId, ProjectId, ServerId, TrackingName
@@ -112,8 +112,17 @@ def remember_disks(
 def set_tokens(
     transaction: Transaction, project_id: ProjectId, new: Iterable[tuple[DiskId, Token | None]]
 ) -> None:
-    """Sets the newest token of each of these disks; None: it has none."""
+    """Sets the newest token of each of these disks; None: it has none.
+
+    What was known of moves of the token before is forgotten.
+    """
+    own = select(disks.c.id).where(disks.c.project_id == project_id)
     for disk_id, token in new:
+        transaction.execute(
+            delete(token_moves).where(
+                token_moves.c.disk_id == disk_id, token_moves.c.disk_id.in_(own)
+            )
+        )
         transaction.execute(
             update(disks)
             .where(disks.c.project_id == project_id, disks.c.id == disk_id)
@@ -124,6 +133,47 @@ def set_tokens(
                 tracking_image_identity=token.image_identity if token else None,
             )
         )
+
+
+def remember_deletion(
+    transaction: Transaction, project_id: ProjectId, disk_ids: Collection[DiskId]
+) -> None:
+    """Records that a backup of each of these disks was deleted."""
+    transaction.execute(
+        update(disks)
+        .where(disks.c.project_id == project_id, disks.c.id.in_(disk_ids))
+        .values(had_deletion=True)
+    )
+
+
+def with_deletions(
+    transaction: Transaction, project_id: ProjectId, server_id: ServerId
+) -> frozenset[DiskId]:
+    """Disks of the server of which a backup was deleted at some time."""
+    rows = transaction.execute(_disks_of(project_id, server_id)).all()
+    return frozenset(DiskId(row.id) for row in rows if row.had_deletion)
+
+
+def owe_retiring(
+    transaction: Transaction, project_id: ProjectId, server_id: ServerId, *, owed: bool
+) -> None:
+    """Records whether the host may still hold TrackingPoints that nobody needs."""
+    transaction.execute(
+        update(servers)
+        .where(servers.c.project_id == project_id, servers.c.id == server_id)
+        .values(retire_owed=owed)
+    )
+
+
+def is_retiring_owed(transaction: Transaction, project_id: ProjectId, server_id: ServerId) -> bool:
+    """Whether the host may still hold TrackingPoints that nobody needs."""
+    return bool(
+        transaction.scalar(
+            select(servers.c.retire_owed).where(
+                servers.c.project_id == project_id, servers.c.id == server_id
+            )
+        )
+    )
 
 
 def begin_restore(

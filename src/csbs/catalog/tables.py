@@ -15,6 +15,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -84,6 +85,8 @@ servers = Table(
     Column("restoring_backup_id", String(36)),
     #: What `autostart` was before that restore switched it off.
     Column("autostart", Boolean, nullable=False, default=False),
+    #: TrackingPoints that nobody needs may still be at the host.
+    Column("retire_owed", Boolean, nullable=False, default=False),
 )
 
 disks = Table(
@@ -102,6 +105,8 @@ disks = Table(
     Column("tracking_backup_id", String(36)),
     Column("tracking_size_bytes", BigInteger),
     Column("tracking_image_identity", Text),
+    #: A backup of it was deleted at some time: where it has none now, that is why.
+    Column("had_deletion", Boolean, nullable=False, default=False),
 )
 
 backups = Table(
@@ -143,6 +148,18 @@ disk_backups = Table(
     Column("changed_bytes", BigInteger),
     Column("nonzero_bytes", BigInteger),
     Column("storage_bytes", BigInteger),
+)
+
+#: What else a disk's token speaks for: since this backup, only what the token's TrackingPoint
+#: recorded and these blocks changed.
+token_moves = Table(
+    "token_moves",
+    metadata,
+    Column("disk_id", String(36), ForeignKey("disks.id"), primary_key=True),
+    Column("backup_id", String(36), ForeignKey("backups.id", ondelete="CASCADE"), primary_key=True),
+    Column("tracking_name", String(64), nullable=False),
+    #: See `csbs.domain.block_set`.
+    Column("blocks", LargeBinary, nullable=False),
 )
 
 tasks = Table(

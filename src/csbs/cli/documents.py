@@ -15,6 +15,7 @@ from csbs.domain.restore_plan import DiskRestore, RestorePlan
 from csbs.domain.server import DiskDescription, ServerDescription, TrackingReport
 from csbs.domain.task import Task
 from csbs.repository import CollectReport
+from csbs.services.restores import RestoreDone
 
 Document = dict[str, Any]
 
@@ -114,6 +115,20 @@ def restore_document(plan: RestorePlan) -> Document:
         "server": {"id": plan.backup.server_id, "name": plan.backup.server_name},
         "disks": [_disk_restore(disk) for disk in plan.disks],
     }
+
+
+def restored_document(done: RestoreDone, *, started: bool) -> Document:
+    """What a restore did to each disk."""
+    document = restore_document(done.plan)
+    for disk in document["disks"]:
+        result = done.results.get(disk["target"]) if disk["size_bytes"] else None
+        if result is not None:
+            disk |= {
+                "written_bytes": result.written_bytes,
+                "zeroed_bytes": result.zeroed_bytes,
+                "unchanged_bytes": result.unchanged_bytes,
+            }
+    return document | {"resumed": done.resumed, "started": started}
 
 
 def _disk_restore(disk: DiskRestore) -> Document:

@@ -11,6 +11,7 @@ from csbs.cli.output import Output, size, table
 
 if TYPE_CHECKING:
     from csbs.domain.restore_plan import RestorePlan
+    from csbs.services.restores import RestoreDone
 
 
 def restore(
@@ -30,9 +31,9 @@ def restore(
 
     The server is stopped, its disks are written, and it is started. What is on the disks
     now is lost. Ctrl-C stops it until the first write; a restore that was interrupted later is
-    finished by the same command.
+    finished by the same command, which compares the disks and writes what differs.
     """
-    from csbs.cli.documents import restore_document  # noqa: PLC0415  see cli.options
+    from csbs.cli.documents import restore_document, restored_document  # noqa: PLC0415  see cli.options
     from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
 
     output = Output(json)
@@ -45,11 +46,7 @@ def restore(
         _confirm(output, plan, power_on=not no_start, yes=yes)
         with watched(output) as watcher:
             done = app.restores.restore(plan, watcher, power_on=not no_start)
-    state = "stopped" if no_start else "started"
-    output.show(
-        restore_document(done) | {"started": not no_start},
-        f"restored {done.backup.server_name} from {done.backup.name}; it is {state}",
-    )
+    output.show(restored_document(done, started=not no_start), _done_text(done, no_start=no_start))
 
 
 def _confirm(output: Output, plan: RestorePlan, *, power_on: bool, yes: bool) -> None:
@@ -68,6 +65,22 @@ def _confirm(output: Output, plan: RestorePlan, *, power_on: bool, yes: bool) ->
             output.confirm_by_name(
                 f"Disk {disk.target} is known by its path only.", disk.target, operation
             )
+
+
+def _done_text(done: RestoreDone, *, no_start: bool) -> str:
+    backup, results = done.plan.backup, done.results.values()
+    state = "stopped" if no_start else "started"
+    written = size(sum(each.written_bytes for each in results))
+    zeroed = size(sum(each.zeroed_bytes for each in results))
+    unchanged = size(sum(each.unchanged_bytes for each in results))
+    text = f"restored {backup.server_name} from {backup.name}; it is {state}\n"
+    text += f"written {written}, zeroed {zeroed}"
+    if done.resumed:
+        text += (
+            f"; {unchanged} were as in the backup already: an interrupted restore came before, "
+            "so the disks were compared"
+        )
+    return text
 
 
 def _plan_text(plan: RestorePlan) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from csbs.domain.backup import Mode
+from csbs.domain.block_set import NO_BLOCKS, BlockSet
 from csbs.domain.identity import FoundBy, Match
 from csbs.domain.ids import BackupId, DiskId, TrackingName
 from csbs.domain.server import TrackingReport
@@ -41,6 +42,11 @@ class DiskHistory:
 
     parent: Parent | None = None
     token: Token | None = None
+    #: Where the token was moved to the parent: which blocks differ between the parent and the
+    #: backup that the token began at.
+    moved: BlockSet | None = None
+    #: Backups of it were deleted.
+    had_deletion: bool = False
     #: How many backups the disk has: each audits another part of it.
     backup_count: int = 0
 
@@ -55,6 +61,8 @@ class DiskPlan:
     reason: str
     parent_id: BackupId | None
     since: TrackingName | None
+    #: Changed since the parent, beside what was tracked since `since`.
+    also_dirty: BlockSet = NO_BLOCKS
     #: See `DiskHistory.backup_count`.
     audit_turn: int = 0
 
@@ -70,15 +78,20 @@ def plan_disk(
     """Mode and reason for one disk; `full` forces that all is read."""
     parent, token = history.parent, history.token
     since: TrackingName | None = None
+    also_dirty = NO_BLOCKS
     if parent is None:
-        mode, reason = Mode.FULL, "first backup of this disk"
+        mode = Mode.FULL
+        reason = (
+            "its last backup was deleted" if history.had_deletion else "first backup of this disk"
+        )
     elif full:
         mode, reason = Mode.FULL, "asked for"
     else:
-        reason = _why_not_tracked(match, parent, token, report)
+        reason = _why_not_tracked(match, parent, history, report)
         mode = Mode.RESCAN if reason else Mode.INCREMENTAL
         if token is not None and not reason:
             since, reason = token.name, "changes are tracked"
+            also_dirty = _also_dirty(parent, token, history) or NO_BLOCKS
     return DiskPlan(
         disk_id=disk_id,
         target=match.disk.target,
@@ -86,22 +99,23 @@ def plan_disk(
         reason=reason,
         parent_id=parent.backup_id if parent else None,
         since=since,
+        also_dirty=also_dirty,
         audit_turn=history.backup_count,
     )
 
 
 def _why_not_tracked(
-    match: Match, parent: Parent, token: Token | None, report: TrackingReport
+    match: Match, parent: Parent, history: DiskHistory, report: TrackingReport
 ) -> str:
     """Why the disk must be read whole; empty if its changes are known."""
-    disk = match.disk
+    disk, token = match.disk, history.token
     if not disk.trackable:
         return f"changes of {disk.format} images cannot be tracked"
     if match.found_by is FoundBy.MOVED:
         return f"its image moved to {disk.source}"
     if token is None:
         return "its changes were not tracked since the last backup"
-    if token.backup_id != parent.backup_id:
+    if _also_dirty(parent, token, history) is None:
         return "the backup at which tracking began was deleted"
     if not parent.size_bytes == token.size_bytes == disk.size_bytes:
         former = {parent.size_bytes, token.size_bytes} - {disk.size_bytes}
@@ -115,17 +129,24 @@ def _why_not_tracked(
     return ""
 
 
+def _also_dirty(parent: Parent, token: Token, history: DiskHistory) -> BlockSet | None:
+    """What changed between the parent and the token's begin; None: nobody knows."""
+    return NO_BLOCKS if token.backup_id == parent.backup_id else history.moved
+
+
 def untracked(plan: DiskPlan, why: str) -> DiskPlan:
     """The same disk without the use of tracking, since the hypervisor refused it."""
     if plan.since is None:
         return plan
-    return replace(plan, mode=Mode.RESCAN, reason=why, since=None)
+    return replace(plan, mode=Mode.RESCAN, reason=why, since=None, also_dirty=NO_BLOCKS)
 
 
 def without_parent(plan: DiskPlan) -> DiskPlan:
     """The same disk as if it had no parent, since the parent cannot be read."""
     why = "the former backup of this disk is damaged"
-    return replace(plan, mode=Mode.FULL, reason=why, parent_id=None, since=None)
+    return replace(
+        plan, mode=Mode.FULL, reason=why, parent_id=None, since=None, also_dirty=NO_BLOCKS
+    )
 
 
 def retirable(

@@ -43,7 +43,7 @@ class DeletionPlan:
 def neighbours(backup: Backup, of_server: Sequence[Backup]) -> list[Neighbours]:
     """For each disk of the backup that a later available backup has too: who is beside it."""
     counted = sorted(
-        (each for each in of_server if each.id != backup.id and _counts(each)),
+        (each for each in of_server if _stays(each, backup)),
         key=created_before,
     )
     found = []
@@ -57,13 +57,22 @@ def neighbours(backup: Backup, of_server: Sequence[Backup]) -> list[Neighbours]:
     return found
 
 
+def predecessor(backup: Backup, of_server: Sequence[Backup], disk_id: DiskId) -> Backup | None:
+    """The available backup of the disk that will be its newest; None where that is a later one."""
+    having = [each for each in of_server if _stays(each, backup) and each.disk(disk_id) is not None]
+    newest = max(having, key=created_before, default=None)
+    if newest is None or created_before(newest) > created_before(backup):
+        return None
+    return newest
+
+
 def plan_deletion(
     backup: Backup,
     of_server: Sequence[Backup],
     moved: Sequence[tuple[BackupId, DiskId, int]],
 ) -> DeletionPlan:
     """The plan, given what each neighbour behind adds once the backup is gone."""
-    counted = [each for each in of_server if _counts(each) or each.id == backup.id]
+    counted = [each for each in of_server if counts(each) or each.id == backup.id]
     storage_bytes = sum(each.storage_bytes for each in counted)
     after_bytes = storage_bytes - backup.storage_bytes
     by_id = {each.id: each for each in of_server}
@@ -79,5 +88,10 @@ def plan_deletion(
     )
 
 
-def _counts(backup: Backup) -> bool:
+def _stays(each: Backup, deleted: Backup) -> bool:
+    return each.id != deleted.id and counts(each)
+
+
+def counts(backup: Backup) -> bool:
+    """Whether it can be restored, and is billed."""
     return backup.state in {BackupState.AVAILABLE, BackupState.RESTORING}

@@ -120,6 +120,19 @@ class ServerWithoutDisks(Refused):
 
 
 @dataclass(eq=False)
+class DiskShared(Refused):
+    """Another server may write to the disk at the same time."""
+
+    disk: str
+    server: str
+
+    template = (
+        "disk {0.disk} of server {0.server} is shared (<shareable/>): what other servers write to "
+        "it cannot be kept out of a backup, nor be tracked"
+    )
+
+
+@dataclass(eq=False)
 class ServerBusy(Conflict):
     """Another operation of csbs works on the server."""
 
@@ -413,12 +426,15 @@ class DiskNotWritable(Refused):
 
 @dataclass(eq=False)
 class NothingToRestore(Refused):
-    """None of the backup's disks is at the server any more."""
+    """None of the backup's disks is at the server any more, or none can be written."""
 
     backup: str
     server: str
 
-    template = "no disk of backup {0.backup} is attached to server {0.server} any more"
+    template = (
+        "no disk of backup {0.backup} can be written at server {0.server}: they are not attached "
+        "any more, or not as local files or devices that it may write"
+    )
 
 
 @dataclass(eq=False)

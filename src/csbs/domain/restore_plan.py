@@ -1,4 +1,8 @@
-"""Which disks a restore writes, and what speaks against it.  Nothing is touched before this."""
+"""Which disks a restore writes, and what speaks against it.  Nothing is touched before this.
+
+Disks are paired by their ids, which `csbs.domain.identity` finds again: the target says nothing,
+so disks that changed places or names are each written with what was theirs.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ from csbs.domain.identity import FoundBy, Match
 from csbs.domain.ids import DiskId
 from csbs.domain.server import DiskDescription
 
+_NO_FILE = "its image is not a local file or device"
+
 
 class Action(StrEnum):
     """What becomes of a disk."""
@@ -20,9 +26,10 @@ class Action(StrEnum):
     WRITE = "write"
     #: Its image file is missing and is made anew at its path.
     CREATE = "create"
-    #: The backup has it not, or the server may only read it: it keeps its data.
+    #: The backup has it not, or it cannot be written: it keeps its data.
     KEEP = "keep"
-    #: The backup has it and the server has it no more: it is not brought back.
+    #: The backup has it and the server has it no more, or nothing tells which disk it is: it is not
+    #: brought back.
     LEAVE_OUT = "leave_out"
 
 
@@ -98,11 +105,18 @@ def _same_path(
 
 
 def _left_out(saved: DiskBackup) -> DiskRestore:
+    if saved.source is None:
+        note = f"{_NO_FILE}, so csbs cannot bring it back; its data stays in the backup"
+    else:
+        note = (
+            "removed from the server: it is not brought back, its data stays in the backup; to get "
+            f"it, attach a disk at {saved.source} again and repeat the restore"
+        )
     return DiskRestore(
         action=Action.LEAVE_OUT,
         disk_id=saved.disk_id,
         target=saved.target,
-        note="the server has this disk no more: it is not brought back",
+        note=note,
         disk=None,
         saved=saved,
     )
@@ -112,7 +126,9 @@ def _plan_disk(backup: Backup, match: Match, disk_id: DiskId) -> DiskRestore:
     disk = match.disk
     saved = backup.disk(disk_id)
     if saved is None:
-        note = "not in the backup: it keeps its data"
+        note = "added since the backup: it keeps its data"
+        if disk.source is None:
+            note = f"{_NO_FILE}, so csbs cannot write it: it keeps its data"
         action = Action.KEEP
     elif disk.read_only:
         note = "the server may only read it: it keeps its data"
@@ -137,7 +153,7 @@ def _plan_disk(backup: Backup, match: Match, disk_id: DiskId) -> DiskRestore:
 def _problem(backup: Backup, disk: DiskDescription, saved: DiskBackup) -> CsbsError | None:
     server = backup.server_name
     if disk.source is None:
-        return DiskNotWritable(disk.target, server, "its image is not a local file or device")
+        return DiskNotWritable(disk.target, server, _NO_FILE)
     if disk.shared:
         return DiskNotWritable(disk.target, server, "other servers may use it at the same time")
     if not disk.missing and disk.size_bytes < saved.size_bytes:
@@ -153,5 +169,10 @@ def _note(match: Match, saved: DiskBackup) -> str:
     if match.found_by is FoundBy.PATH:
         notes.append("matched by path only: csbs cannot tell whether it is the same disk")
     if disk.size_bytes > saved.size_bytes:
-        notes.append(f"larger than in the backup: from byte {saved.size_bytes} on it becomes zero")
+        notes.append(
+            f"larger than in the backup: it keeps its size, from byte {saved.size_bytes} on it "
+            "becomes zero"
+        )
+    if saved.target != disk.target:
+        notes.append(f"it was {saved.target} in the backup")
     return "; ".join(notes) or "overwritten"

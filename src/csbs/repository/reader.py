@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,6 +42,10 @@ class Fetch:
     offset_bytes: int
     size_bytes: int
     blocks: tuple[tuple[int, int], ...]
+
+    def without(self, blocks: AbstractSet[int]) -> Fetch:
+        """The same read for fewer blocks."""
+        return replace(self, blocks=tuple(each for each in self.blocks if each[0] not in blocks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,23 @@ class ImageReader:
         )
         by_slot = dict(zip(slots, plain, strict=True))
         return [(block, by_slot[slot]) for block, slot in fetch.blocks]
+
+    def same(self, fetch: Fetch, first_block: int, data: bytes | bytearray) -> list[int]:
+        """Which of the fetch's blocks are as in `data`, the bytes from `first_block` on.
+
+        Digests are compared, no block is read; a partial last block is padded with zeroes.
+        """
+        footer = self._packs.footer(fetch.pack_id)
+        found = []
+        for block, slot in fetch.blocks:
+            at = (block - first_block) * BLOCK_SIZE
+            if not 0 <= at < len(data):
+                continue
+            position = footer.position(slot)
+            plain = bytes(data[at : at + BLOCK_SIZE]).ljust(BLOCK_SIZE, b"\0")
+            if position is not None and footer.digest(position) == self._packs.digest(plain):
+                found.append(block)
+        return found
 
     def _raw_runs(self) -> Iterator[Run]:
         maps = MapReader(self._packs, PackTable())

@@ -148,6 +148,10 @@ class Repository:
         """Blocks stored in `after` whose address differs from `before`'s; all without `before`."""
         return differences.difference(self._packs, before, after)
 
+    def differing_runs(self, before: Image, after: Image) -> Iterator[tuple[int, int]]:
+        """Half-open runs of blocks, ascending, in which two images of one size may differ."""
+        return differences.differing_runs(self._packs, before, after)
+
     # --- upkeep ------------------------------------------------------------------------------
 
     def collect(

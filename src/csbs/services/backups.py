@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from csbs.agent.audit import AuditOptions
 from csbs.agent.backup_disk import CopyOptions
-from csbs.catalog import Catalog, backups, servers, tasks
+from csbs.catalog import Catalog, Transaction, backups, servers, tasks, token_moves
 from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState, DiskBackup, default_name
-from csbs.domain.backup_plan import DiskHistory, DiskPlan, Parent, plan_disk
+from csbs.domain.backup_plan import DiskHistory, DiskPlan, Parent, Token, plan_disk
+from csbs.domain.block_set import BlockSet
 from csbs.domain.clock import Clock, NewId
 from csbs.domain.consistency import Consistency
 from csbs.domain.deletion_plan import DeletionPlan
@@ -20,12 +21,13 @@ from csbs.domain.errors import (
     BackupAmbiguous,
     BackupInUse,
     BackupNotFound,
+    DiskShared,
     InvalidName,
     ServerStateRefused,
     ServerWithoutDisks,
 )
 from csbs.domain.identity import Match
-from csbs.domain.ids import BackupId, DiskId, ProjectId, TaskId, tracking_name
+from csbs.domain.ids import BackupId, DiskId, ProjectId, ServerId, TaskId, tracking_name
 from csbs.domain.lookup import matching
 from csbs.domain.server import ServerDescription, ServerRef, ServerState
 from csbs.domain.task import TaskKind, new_task
@@ -36,7 +38,7 @@ from csbs.services.repositories import RepositoryAccess
 from csbs.services.servers import ServerService, require_whole
 from csbs.workflows.back_up_server import BackupTools, LookOn, ServerBackup, back_up_server
 from csbs.workflows.delete_backup import delete_backup, measure_deletion
-from csbs.workflows.records import Records
+from csbs.workflows.records import Records, retire_owed
 from csbs.workflows.run import LocalRun, Watcher
 from csbs.workflows.settle import settle
 
@@ -102,8 +104,8 @@ class BackupService:
         """Backs a server up and returns the backup, `available`.
 
         Raises what stands against it (`ServerNotFound`, `ServerBusy`, `ServerWithoutDisks`,
-        `RestoreUnfinished`, `StoreFull` ...); after a failure the backup is listed as `error`,
-        after a cancel it is gone.
+        `DiskShared`, `RestoreUnfinished`, `StoreFull` ...); after a failure the backup is listed as
+        `error`, after a cancel it is gone.
         """
         if request.name is not None and not _NAME.fullmatch(request.name):
             raise InvalidName(
@@ -119,7 +121,7 @@ class BackupService:
             # First: cleaning up would let go of the images that a restore left half written.
             require_whole(self.catalog, self.project_id, found)
             self.driver.clean_up(found.id)
-            settle(self._records(repository), self.project_id, found.id)
+            self._settle(self._records(repository), found.id)
             server = _ready(self.driver.describe(found.id))
             return self._create(request, server, (repository, index), watcher)
 
@@ -143,7 +145,7 @@ class BackupService:
             records = self._records(repository)
             self._refuse_in_use(backup)
             plan = measure_deletion(records, backup, self._siblings(backup))
-            settle(records, self.project_id, backup.server_id)
+            self._settle(records, backup.server_id)
             try:
                 with self.catalog.transaction() as transaction:
                     backup = backups.get(transaction, self.project_id, backup_id)
@@ -156,7 +158,12 @@ class BackupService:
             run = LocalRun(task, catalog=self.catalog, clock=self.clock, watcher=watcher)
             with run.watched():
                 delete_backup(run, records, plan)
+            retire_owed(self.catalog, self.driver, self.project_id, backup.server_id)
             return plan
+
+    def _settle(self, records: Records, server_id: ServerId) -> None:
+        settle(records, self.project_id, server_id)
+        retire_owed(self.catalog, self.driver, self.project_id, server_id)
 
     def _create(
         self,
@@ -201,20 +208,33 @@ class BackupService:
         with self.catalog.transaction() as transaction:
             tokens = servers.tokens(transaction, self.project_id, server.id)
             former = backups.of_server(transaction, self.project_id, server.id)
-        return [
-            plan_disk(
-                disk_id,
-                match,
-                DiskHistory(
-                    parent=_parent(former, disk_id),
-                    token=tokens.get(disk_id),
+            deletions = servers.with_deletions(transaction, self.project_id, server.id)
+            histories = {
+                disk_id: DiskHistory(
+                    parent=(parent := _parent(former, disk_id)),
+                    token=(token := tokens.get(disk_id)),
+                    moved=self._moved(transaction, disk_id, parent, token),
+                    had_deletion=disk_id in deletions,
                     backup_count=sum(each.disk(disk_id) is not None for each in former),
-                ),
-                identified.tracking,
-                full=full,
-            )
+                )
+                for disk_id, _ in identified.disks
+            }
+        return [
+            plan_disk(disk_id, match, histories[disk_id], identified.tracking, full=full)
             for disk_id, match in identified.disks
         ]
+
+    def _moved(
+        self,
+        transaction: Transaction,
+        disk_id: DiskId,
+        parent: Parent | None,
+        token: Token | None,
+    ) -> BlockSet | None:
+        if parent is None or token is None:
+            return None
+        place = disk_id, parent.backup_id
+        return token_moves.find(transaction, self.project_id, place, token.name)
 
     def _new_backup(
         self,
@@ -263,6 +283,9 @@ def _ready(server: ServerDescription) -> ServerDescription:
         raise ServerStateRefused(server.name, server.state, "a backup")
     if not server.disks:
         raise ServerWithoutDisks(server.name)
+    for disk in server.disks:
+        if disk.shared:
+            raise DiskShared(disk.target, server.name)
     return server
 
 

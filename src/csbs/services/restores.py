@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from csbs.agent.restore_disk import RestoreOptions
+from csbs.agent.restore_disk import RestoreOptions, RestoreResult
 from csbs.catalog import Catalog, backups, servers, tasks
 from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState
@@ -20,12 +21,23 @@ from csbs.services.backups import BackupService
 from csbs.services.disks import identify_disks
 from csbs.services.locks import Locks
 from csbs.services.repositories import RepositoryAccess
-from csbs.workflows.records import Records
+from csbs.workflows.records import Records, retire_owed
 from csbs.workflows.restore_server import RestoreTools, ServerRestore, restore_server
 from csbs.workflows.run import LocalRun, Watcher
 from csbs.workflows.settle import settle
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreDone:
+    """What a restore did."""
+
+    plan: RestorePlan
+    #: An interrupted restore came before: the disks were compared, and only differences written.
+    resumed: bool
+    #: By target, for each disk that was written.
+    results: Mapping[str, RestoreResult]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +65,7 @@ class RestoreService:
         _require_restorable(backup)
         return self._plan(backup, self._server(backup))
 
-    def restore(self, agreed: RestorePlan, watcher: Watcher, *, power_on: bool) -> RestorePlan:
+    def restore(self, agreed: RestorePlan, watcher: Watcher, *, power_on: bool) -> RestoreDone:
         """Restores the server's disks in place, and returns what was done.
 
         Asks nobody: what is on the disks is lost.  Can be cancelled until the first write.  Raises
@@ -72,6 +84,7 @@ class RestoreService:
                 settle(records, self.project_id, found.id)
             except (Unavailable, Denied) as error:  # a store that may only be read still restores
                 log.warning("what a dead process left stays for now", extra={"why": str(error)})
+            retire_owed(self.catalog, self.driver, self.project_id, found.id)
             with self.catalog.transaction() as transaction:
                 backup = backups.get(transaction, self.project_id, backup_id)
             _require_restorable(backup)
@@ -89,7 +102,7 @@ class RestoreService:
         watcher: Watcher,
         *,
         power_on: bool,
-    ) -> RestorePlan:
+    ) -> RestoreDone:
         backup = plan.backup
         task = new_task(TaskId(self.new_id()), TaskKind.RESTORE, backup, at=self.clock())
         with self.catalog.transaction() as transaction:
@@ -111,7 +124,7 @@ class RestoreService:
         finally:
             with self.catalog.transaction() as transaction:
                 backups.set_state(transaction, self.project_id, backup.id, BackupState.AVAILABLE)
-        return plan
+        return RestoreDone(plan=plan, resumed=do.resumed, results=do.results)
 
     def _plan(self, backup: Backup, server: ServerDescription) -> RestorePlan:
         found = identify_disks(self.catalog, self.driver, self.project_id, server, self.new_id)

@@ -13,6 +13,7 @@ from csbs.domain.lookup import matching
 from csbs.domain.server import ServerDescription, ServerState, TrackingReport
 from csbs.domain.task import TaskKind
 from csbs.services.locks import Locks
+from csbs.workflows.records import retire_owed
 
 #: How long a start waits until a backup that it cancelled has let the server go.
 _CANCEL_WAIT_S = 30.0
@@ -71,6 +72,7 @@ class ServerService:
         server = self.find(wanted)
         with self.locks.server(server, "stop"):
             how = self.driver.stop(server.id, timeout_s=self.stop_timeout_s)
+            retire_owed(self.catalog, self.driver, self.project_id, server.id)
         return self.driver.describe(server.id), how
 
     def untrack(self, wanted: str) -> tuple[ServerDescription, list[TrackingName]]:
@@ -91,12 +93,14 @@ class ServerService:
                 servers.set_tokens(
                     transaction, self.project_id, [(disk.id, None) for disk in known]
                 )
+                servers.owe_retiring(transaction, self.project_id, server.id, owed=False)
         return server, sorted(names)
 
     def _start(self, server: ServerDescription, *, wait_s: float) -> None:
         with self.locks.server(server, "start", wait_s=wait_s):
             require_whole(self.catalog, self.project_id, server)
             self.driver.clean_up(server.id)
+            retire_owed(self.catalog, self.driver, self.project_id, server.id)
             self.driver.start(server.id)
 
     def _cancel_backups(self, server_id: ServerId) -> bool:

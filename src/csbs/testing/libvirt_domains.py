@@ -12,7 +12,7 @@ import select
 import shutil
 import signal
 import xml.etree.ElementTree as ET  # what is parsed comes from libvirtd
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,9 @@ class DomainDisk:
     target: str
     size_bytes: int
     format: str = "qcow2"
+    shareable: bool = False
+    #: A network disk: an NBD server listens here, and there is no image.
+    nbd_socket: Path | None = None
 
 
 class DomainServer:
@@ -65,7 +68,25 @@ class DomainServer:
 
     def path(self, target: str) -> Path:
         """The image of a disk."""
-        return self.folder / f"{target}.{self._disks[target].format}"
+        return self.image(self._disks[target])
+
+    def image(self, disk: DomainDisk) -> Path:
+        """The image that was made for this disk, wherever it is attached now."""
+        return self.folder / f"{disk.target}.{disk.format}"
+
+    def redefine(self, disks: Mapping[str, DomainDisk]) -> None:
+        """Attaches these disks, by their targets from now on, and no others; it must be stopped.
+
+        Images that are not there are made.
+        """
+        self._disks = dict(disks)
+        for target, disk in disks.items():
+            if disk.nbd_socket is None and not self.path(target).exists():
+                create_image(
+                    self.path(target), image_format=disk.format, size_bytes=disk.size_bytes
+                )
+        xml = _domain_xml(self, disks)
+        self._connection.call("defining", lambda opened: opened.defineXML(xml))
 
     def start(self) -> None:
         """Starts QEMU; its processors run an empty machine."""
@@ -219,12 +240,7 @@ def domain_server(
     )
     os.chown(server.folder, *qemu_owner(capabilities))
     try:
-        for disk in disks:
-            create_image(
-                server.path(disk.target), image_format=disk.format, size_bytes=disk.size_bytes
-            )
-        xml = _domain_xml(server, disks)
-        connection.call("defining", lambda opened: opened.defineXML(xml))
+        server.redefine({disk.target: disk for disk in disks})
         yield server
     finally:
         server.remove()
@@ -279,17 +295,24 @@ def _alias(xml: str, target: str) -> str:
     raise AssertionError(f"no disk {target}")
 
 
-def _domain_xml(server: DomainServer, disks: Sequence[DomainDisk]) -> str:
-    devices = "".join(
-        f"<disk type='file' device='disk'><driver name='qemu' type='{disk.format}'/>"
-        f"<source file='{server.path(disk.target)}'/>"
-        f"<target dev='{disk.target}' bus='virtio'/></disk>"
-        for disk in disks
-    )
+def _domain_xml(server: DomainServer, disks: Mapping[str, DomainDisk]) -> str:
+    devices = "".join(_disk_xml(server, target, disk) for target, disk in disks.items())
     return (
         f"<domain type='qemu'><name>{server.name}</name><uuid>{server.id}</uuid>"
         "<memory unit='MiB'>64</memory><vcpu>1</vcpu>"
         "<os><type arch='x86_64' machine='q35'>hvm</type></os><devices>"
         f"{devices}<disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>"
         "<controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"
+    )
+
+
+def _disk_xml(server: DomainServer, target: str, disk: DomainDisk) -> str:
+    source = f"<source file='{server.image(disk)}'/>"
+    if disk.nbd_socket is not None:
+        host = f"<host transport='unix' socket='{disk.nbd_socket}'/>"
+        source = f"<source protocol='nbd' name=''>{host}</source>"
+    return (
+        f"<disk type='{'file' if disk.nbd_socket is None else 'network'}' device='disk'>"
+        f"<driver name='qemu' type='{disk.format}'/>{source}<target dev='{target}' bus='virtio'/>"
+        f"{'<shareable/>' if disk.shareable else ''}</disk>"
     )

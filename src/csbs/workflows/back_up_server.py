@@ -168,10 +168,11 @@ class ServerBackup:
             uri=export.uri,
             size_bytes=export.size_bytes,
             dirty_context=export.dirty_context if plan.since else None,
+            also_dirty=plan.also_dirty,
         )
         if plan.since is not None and not self._audit(source, writer, plan, run):
             plan = untracked(plan, "a sample of what tracking calls unchanged has changed")
-            source = replace(source, dirty_context=None)
+            source = replace(source, dirty_context=None, also_dirty=plan.also_dirty)
         try:
             result = back_up_disk(
                 source, writer, self._tools.copying, progress=report, cancelled=run.cancelled

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from csbs.catalog import backups, servers
+from csbs.catalog import backups
 from csbs.domain.backup import Backup, BackupState
 from csbs.domain.deletion_plan import DeletionPlan, Neighbours, neighbours, plan_deletion
 from csbs.domain.errors import Corrupt, NotFound
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.repository import Image, Repository
+from csbs.workflows.move_tokens import give_up_tokens, move_tokens
 from csbs.workflows.records import Records
 from csbs.workflows.run import Run
 
@@ -30,9 +31,12 @@ def delete_backup(run: Run, records: Records, plan: DeletionPlan) -> None:
     """Deletes one backup; the tombstone is the point of no return.
 
     Each step may be repeated.  A crash before the tombstone leaves a backup `deleting` that can
-    be deleted again, a crash after it a row that `settle` removes.
+    be deleted again, a crash after it a row that `settle` removes.  Tokens move before the
+    tombstone, while the map can be read.  What is owed to the server then is up to the caller
+    (`records.retire_owed`): it may be out of reach, and a deletion must not fail for that.
     """
     run.step("mark", _mark, records, plan.backup)
+    run.step("move tokens", move_tokens, records, plan.backup)
     run.step("entomb", _entomb, records, plan.backup)
     run.step("record", _record, records, plan)
 
@@ -54,14 +58,9 @@ def _entomb(records: Records, backup: Backup) -> None:
 def _record(records: Records, plan: DeletionPlan) -> None:
     backup = plan.backup
     with records.catalog.transaction() as transaction:
-        tokens = servers.tokens(transaction, backup.project_id, backup.server_id)
-        servers.set_tokens(
-            transaction,
-            backup.project_id,
-            [(disk, None) for disk, token in tokens.items() if token.backup_id == backup.id],
-        )
         backups.set_storage(transaction, backup.project_id, plan.moved)
         backups.remove(transaction, backup.project_id, backup.id)
+        give_up_tokens(transaction, backup)
 
 
 def _storage_bytes(repository: Repository, backup: Backup, each: Neighbours) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -10,10 +11,12 @@ from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState
 from csbs.domain.backup_plan import retirable
 from csbs.domain.clock import Clock
-from csbs.domain.errors import OperationCancelled
+from csbs.domain.errors import CsbsError, OperationCancelled
 from csbs.domain.ids import ProjectId, ServerId
 from csbs.repository import Repository
 from csbs.workflows.facts import backup_of, tokens_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +55,34 @@ def forget_or_fail(records: Records, backup: Backup, error: Exception) -> None:
 def retire_unused(
     catalog: Catalog, driver: ComputeDriver, project_id: ProjectId, server_id: ServerId
 ) -> None:
-    """Deletes TrackingPoints at the server that no disk's newest token names."""
+    """Deletes TrackingPoints at the server that no disk's newest token names.
+
+    Raises what the driver raises.
+    """
     with catalog.transaction() as transaction:
         tokens = servers.tokens(transaction, project_id, server_id)
     report = driver.tracking(server_id)
     unused = retirable(report, {disk_id: token.name for disk_id, token in tokens.items()})
     if unused:
         driver.retire_tracking(server_id, unused)
+    with catalog.transaction() as transaction:
+        servers.owe_retiring(transaction, project_id, server_id, owed=False)
+
+
+def retire_owed(
+    catalog: Catalog, driver: ComputeDriver, project_id: ProjectId, server_id: ServerId
+) -> None:
+    """Deletes TrackingPoints that a deletion left without a use; the server's lock must be held.
+
+    What fails here stays owed: the next command for that server tries again.
+    """
+    with catalog.transaction() as transaction:
+        owed = servers.is_retiring_owed(transaction, project_id, server_id)
+    if not owed:
+        return
+    try:
+        retire_unused(catalog, driver, project_id, server_id)
+    except CsbsError as error:
+        log.warning(
+            "tracking that nobody needs stays at the server for now", extra={"why": str(error)}
+        )

@@ -2,7 +2,8 @@
 
 stop      the server is shut down
 mark      from here on the server must not start: its disks may be half old and half new
-write     every disk, through qemu-nbd, so that its change tracking goes on
+write     every disk, through qemu-nbd, so that its change tracking goes on; after an interrupted
+          restore only what differs
 unmark    the disks are whole
 start     unless the caller says no
 """
@@ -15,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from csbs.agent.restore_disk import DiskTarget, RestoreOptions, restore_disk
+from csbs.agent.restore_disk import DiskTarget, RestoreOptions, RestoreResult, restore_disk
 from csbs.catalog import Catalog, servers
 from csbs.catalog.servers import UnfinishedRestore
 from csbs.compute.base import ComputeDriver, DiskToWrite, never
@@ -44,7 +45,7 @@ class RestoreSteps(Protocol):
         """Opens the disks that are written; NBD URIs by target."""
 
     def write(self, disk: DiskRestore, uri: str, run: Run) -> None:
-        """Writes one disk whole."""
+        """Makes one disk as it was."""
 
     def unmark(self) -> None:
         """Records that the disks are whole again."""
@@ -102,11 +103,18 @@ class ServerRestore:
         self._plan = plan
         self._server = server
         self._tools = tools
-        self._written_bytes = 0
+        self._done_bytes = 0
+        #: By target.
+        self.results: dict[str, RestoreResult] = {}
         project_id = plan.backup.project_id
         with tools.catalog.transaction() as transaction:
             #: A restore that was interrupted: what it says of autostart is the truth.
             self._earlier = servers.unfinished_restore(transaction, project_id, server.id)
+
+    @property
+    def resumed(self) -> bool:
+        """An interrupted restore left the disks half written: they are compared, then written."""
+        return self._earlier is not None
 
     def check(self) -> None:
         """See `RestoreSteps.check`: every map node, and every pack with its footer."""
@@ -150,21 +158,23 @@ class ServerRestore:
 
         def report(progress: Progress) -> None:
             share = progress.done_bytes / progress.total_bytes if progress.total_bytes else 1.0
-            done_bytes = self._written_bytes + int(share * disk.size_bytes)
-            run.progress(Progress(f"writing {disk.target}", done_bytes, total_bytes))
+            done_bytes = self._done_bytes + int(share * disk.size_bytes)
+            doing = "comparing" if self.resumed else "writing"
+            run.progress(Progress(f"{doing} {disk.target}", done_bytes, total_bytes))
 
-        restore_disk(
+        self.results[disk.target] = restore_disk(
             DiskTarget(
                 disk=f"{disk.target} of server {backup.server_name}",
                 uri=uri,
                 image_size_bytes=image.size_bytes,
+                compare=self.resumed,
             ),
             self._tools.repository.reader(image),
             self._tools.writing,
             progress=report,
             cancelled=never,
         )
-        self._written_bytes += disk.size_bytes
+        self._done_bytes += disk.size_bytes
 
     def _image(self, disk: DiskRestore) -> Image:
         assert disk.disk_id is not None

@@ -54,10 +54,10 @@ class Engine:
         writer.commit(created_at=utc_now(), facts={})
         return result
 
-    def restore(self, image: Image, uri: str) -> RestoreResult:
+    def restore(self, image: Image, uri: str, *, compare: bool = False) -> RestoreResult:
         """Writes the image over the disk."""
         return restore_disk(
-            DiskTarget(disk=DISK, uri=uri, image_size_bytes=image.size_bytes),
+            DiskTarget(disk=DISK, uri=uri, image_size_bytes=image.size_bytes, compare=compare),
             self.reader(image),
             self.writing,
             progress=self._report,

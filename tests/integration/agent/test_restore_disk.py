@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from csbs.agent.restore_disk import RestoreOptions
+from csbs.agent.restore_disk import RestoreOptions, RestoreResult
 from csbs.blockio.nbd import NbdLimits
 from csbs.domain.clock import monotonic
 from csbs.domain.errors import Corrupt, DiskUnreadable, OperationCancelled
@@ -17,7 +17,7 @@ from csbs.domain.extents import BLOCK_SIZE
 from csbs.repository import Image
 from csbs.repository.objectstore import MemoryStore
 from tests.integration.agent.engine import DISK, Engine, leftovers, open_engine, serve
-from tests.integration.blockio.servers import content, make_image, nbdkit, tool
+from tests.integration.blockio.servers import content, make_image, nbdkit, tool, write_image
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
@@ -280,3 +280,47 @@ def test_a_restore_may_be_repeated(tmp_path: Path, engine: Engine) -> None:
         engine.restore(image, server.uri)
 
     assert content(disk, "raw") == expected
+
+
+@pytest.mark.parametrize("image_format", ["raw", "qcow2"])
+@pytest.mark.parametrize("more", [0, 512, MIB + 512], ids=["as large", "larger", "much larger"])
+def test_what_the_disk_has_already_is_compared_and_not_written(
+    tmp_path: Path, engine: Engine, image_format: str, more: int
+) -> None:
+    size = 8 * MIB - 512
+    last = f"write -P 3 {size - 512} 512"
+    image, expected = stored(engine, tmp_path, size, "write -P 1 0 3M", "write -P 2 5M 100k", last)
+    disk = tmp_path / "disk"
+    make_image(disk, image_format, size + more)
+    with serve(disk, image_format, read_only=False) as server:
+        engine.restore(image, server.uri)
+        nothing = engine.restore(image, server.uri, compare=True)
+    write_image(
+        disk,
+        image_format,
+        "write -P 9 64k 512",  # one stored block
+        "write -z 1M 128k",  # two
+        "write -P 9 4M 64k",  # one that is a hole in the backup
+        f"write -P 9 {size - 512} 512",  # the last one
+    )
+
+    with serve(disk, image_format, read_only=False) as server:
+        result = engine.restore(image, server.uri, compare=True)
+
+    assert nothing == RestoreResult(written_bytes=0, zeroed_bytes=0, unchanged_bytes=size + more)
+    assert content(disk, image_format) == expected + bytes(more)
+    assert result.written_bytes == 4 * BLOCK_SIZE - (512 if more == 0 else 0)
+    assert result.zeroed_bytes == BLOCK_SIZE
+    assert result.written_bytes + result.zeroed_bytes + result.unchanged_bytes == size + more
+
+
+def test_a_part_that_cannot_be_read_is_written(tmp_path: Path, engine: Engine) -> None:
+    image, expected = stored(engine, tmp_path, 4 * MIB, "write -P 1 0 1M")
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"\x09" * 4 * MIB)
+
+    with nbdkit(tmp_path, "--filter=error", "file", str(disk), "error-pread-rate=100%") as server:
+        result = engine.restore(image, server.uri, compare=True)
+
+    assert disk.read_bytes() == expected
+    assert result == RestoreResult(written_bytes=MIB, zeroed_bytes=3 * MIB)

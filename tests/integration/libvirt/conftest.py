@@ -14,6 +14,7 @@ from csbs.domain.clock import new_id, sleep
 from csbs.testing.driver_contract import MIB
 from csbs.testing.libvirt_daemon import libvirt_running
 from csbs.testing.libvirt_domains import PREFIX, DomainDisk, DomainServer, domain_server
+from tests.integration.libvirt.shell import Shell
 
 DISKS = (
     DomainDisk(target="vda", size_bytes=8 * MIB),
@@ -51,3 +52,28 @@ def driver(host: Host) -> LibvirtDriver:
 def offline_server(host: Host) -> Iterator[DomainServer]:
     with domain_server(DISKS, new_id=new_id, sleep=sleep) as server:
         yield server
+
+
+@pytest.fixture
+def csbs(
+    host: Host,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Shell:
+    monkeypatch.setenv("CSBS_LIBVIRT_URI", host.uri)
+    monkeypatch.setenv("CSBS_RUN_DIR", str(host.run_folder))
+    monkeypatch.setenv("CSBS_SCRATCH_DIR", str(host.scratch_folder))
+    # There is no guest system that could shut down.
+    monkeypatch.setenv("CSBS_STOP_TIMEOUT_S", "1")
+    return Shell(tmp_path / "data", capsys)
+
+
+@pytest.fixture
+def server(offline_server: DomainServer) -> DomainServer:
+    """A running server with three disks: vda and vdb are qcow2, vdc is raw."""
+    offline_server.start()
+    offline_server.write("vda", offset=0, size=MIB, pattern=1)
+    offline_server.write("vdb", offset=MIB, size=MIB, pattern=2)
+    offline_server.write("vdc", offset=0, size=65536, pattern=3)
+    return offline_server

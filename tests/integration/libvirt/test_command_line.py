@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sqlite3
@@ -11,90 +10,20 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from csbs.cli.main import run
 from csbs.domain.clock import new_id, sleep
 from csbs.repository import text_object
 from csbs.testing.driver_contract import MIB
 from csbs.testing.libvirt_domains import DomainDisk, DomainServer, domain_server
 from tests.integration.libvirt.conftest import Host
+from tests.integration.libvirt.shell import Shell, contents
 
 pytestmark = pytest.mark.host
 
 PROGRAM = str(Path(sys.executable).with_name("csbs"))
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def error(self) -> dict[str, str]:
-        found: dict[str, str] = json.loads(self.err)["error"]
-        return found
-
-
-@dataclass(frozen=True)
-class Shell:
-    """Types commands into `csbs`, on a data folder of its own."""
-
-    data_dir: Path
-    capture: pytest.CaptureFixture[str]
-
-    def __call__(self, *arguments: str) -> Result:
-        self.capture.readouterr()
-        code = run(["--data-dir", str(self.data_dir), *arguments])
-        printed = self.capture.readouterr()
-        return Result(code, printed.out, printed.err)
-
-    def ok(self, *arguments: str) -> Any:
-        """The document of a command that must succeed."""
-        result = self(*arguments, "--json")
-        assert result.code == 0, result.err
-        return result.document
-
-
-@pytest.fixture
-def csbs(
-    host: Host,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Shell:
-    monkeypatch.setenv("CSBS_LIBVIRT_URI", host.uri)
-    monkeypatch.setenv("CSBS_RUN_DIR", str(host.run_folder))
-    monkeypatch.setenv("CSBS_SCRATCH_DIR", str(host.scratch_folder))
-    # There is no guest system that could shut down.
-    monkeypatch.setenv("CSBS_STOP_TIMEOUT_S", "1")
-    return Shell(tmp_path / "data", capsys)
-
-
-@pytest.fixture
-def server(offline_server: DomainServer) -> DomainServer:
-    """A running server with three disks: vda and vdb are qcow2, vdc is raw."""
-    offline_server.start()
-    offline_server.write("vda", offset=0, size=MIB, pattern=1)
-    offline_server.write("vdb", offset=MIB, size=MIB, pattern=2)
-    offline_server.write("vdc", offset=0, size=65536, pattern=3)
-    return offline_server
-
-
-def contents(server: DomainServer) -> dict[str, bytes]:
-    """All bytes of a stopped server's disks."""
-    return {target: server.content(target) for target in ("vda", "vdb", "vdc")}
 
 
 def test_back_up_go_on_delete_wreck_restore(csbs: Shell, server: DomainServer) -> None:
@@ -491,8 +420,11 @@ def test_a_restore_that_was_killed_keeps_the_server_down_until_it_is_done(csbs: 
         assert "half written" in started.error["message"]
         assert "csbs restore" in backed_up.error["message"]
         assert not big.is_active()
-        csbs.ok("restore", "b", "--yes", "--no-start")
+        [disk_done] = (done := csbs.ok("restore", "b", "--yes", "--no-start"))["disks"]
         assert big.content("vda") == expected
+        assert done["resumed"]
+        assert disk_done["written_bytes"] + disk_done["unchanged_bytes"] == 512 * MIB
+        assert disk_done["unchanged_bytes"] >= 256 * MIB
         assert csbs.ok("server", "start", big.name)["state"] == "running"
 
 

@@ -13,13 +13,14 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from csbs.catalog import Catalog, Transaction, backups, servers, tasks
+from csbs.catalog import Catalog, Transaction, backups, servers, tasks, token_moves
 from csbs.catalog.database import HEAD, migrations_of, open_database
 from csbs.catalog.servers import UnfinishedRestore
 from csbs.catalog.tables import metadata
 from csbs.catalog.tasks import TaskOutcome
 from csbs.domain.backup import Backup, BackupState
 from csbs.domain.backup_plan import Token
+from csbs.domain.block_set import BlockSet
 from csbs.domain.errors import (
     BackupNotFound,
     CatalogFailed,
@@ -245,3 +246,49 @@ def test_a_cancel_reaches_the_runner_with_its_next_report(
         assert not report(transaction)
         tasks.request_cancel(transaction, project, task.id)
         assert report(transaction)
+
+
+MOVED = BlockSet(((1, 3), (700, 701)))
+NAME = TrackingName("csbs-b2")
+TOKEN = Token(name=NAME, backup_id=BackupId("b2"), size_bytes=10)
+PLACE = DiskId("d1"), BackupId("b1")
+
+
+def moved(catalog: Catalog, project: ProjectId) -> Backup:
+    """Two backups, of which the newer one's token was moved to the older one."""
+    first, second = entered(catalog, project, 1), entered(catalog, project, 2)
+    with catalog.transaction() as transaction:
+        servers.set_tokens(transaction, project, [(DiskId("d1"), TOKEN)])
+        for blocks in (BlockSet(((9, 10),)), MOVED):  # the last word counts
+            token_moves.add(transaction, project, PLACE, NAME, blocks)
+        backups.remove(transaction, project, second.id)
+    return first
+
+
+def test_a_move_is_found_for_its_token_and_project_only(
+    catalog: Catalog, project: ProjectId
+) -> None:
+    moved(catalog, project)
+    other = TrackingName("csbs-b1")
+
+    with catalog.transaction() as transaction:
+        assert token_moves.find(transaction, project, PLACE, NAME) == MOVED
+        assert token_moves.find(transaction, project, PLACE, other) is None
+        assert token_moves.find(transaction, ProjectId("other"), PLACE, NAME) is None
+        server_id = backups.get(transaction, project, BackupId("b1")).server_id
+        found = token_moves.of_server(transaction, project, server_id)
+        assert found == {DiskId("d1"): frozenset({BackupId("b1")})}
+
+
+@pytest.mark.parametrize("ended_by", ["a new token", "its backup"])
+def test_a_move_ends_with_the_token_and_with_the_backup(
+    catalog: Catalog, project: ProjectId, ended_by: str
+) -> None:
+    first = moved(catalog, project)
+
+    with catalog.transaction() as transaction:
+        if ended_by == "a new token":
+            servers.set_tokens(transaction, project, [(DiskId("d1"), TOKEN)])
+        else:
+            backups.remove(transaction, project, first.id)
+        assert token_moves.find(transaction, project, PLACE, NAME) is None

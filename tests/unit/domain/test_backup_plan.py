@@ -15,7 +15,9 @@ from csbs.domain.backup_plan import (
     plan_disk,
     retirable,
     untracked,
+    without_parent,
 )
+from csbs.domain.block_set import NO_BLOCKS, BlockSet
 from csbs.domain.identity import FoundBy, Match
 from csbs.domain.ids import BackupId, DiskId, TrackingName
 from csbs.domain.server import DiskDescription, TrackingReport
@@ -53,6 +55,28 @@ def test_the_first_backup_is_full() -> None:
 
     assert (made.mode, made.since, made.parent_id) == (Mode.FULL, None, None)
     assert made.reason == "first backup of this disk"
+
+
+def test_a_first_backup_after_deletions_says_so() -> None:
+    made = plan(history=DiskHistory(had_deletion=True))
+
+    assert (made.mode, made.reason) == (Mode.FULL, "its last backup was deleted")
+
+
+def test_a_moved_token_reads_what_changed_before_it_too() -> None:
+    older = replace(PARENT, backup_id=BackupId("b0"))
+    moved = BlockSet(((3, 9),))
+    made = plan(history=DiskHistory(parent=older, token=TOKEN, moved=moved))
+
+    assert (made.mode, made.since, made.parent_id) == (Mode.INCREMENTAL, NAME, "b0")
+    assert made.also_dirty == moved
+    assert untracked(made, "refused").also_dirty == without_parent(made).also_dirty == NO_BLOCKS
+
+
+def test_a_move_counts_for_its_backup_only() -> None:
+    made = plan(history=DiskHistory(parent=PARENT, token=TOKEN, moved=BlockSet(((3, 9),))))
+
+    assert made.also_dirty == NO_BLOCKS
 
 
 def test_a_forced_full_reads_all_and_keeps_the_history() -> None:

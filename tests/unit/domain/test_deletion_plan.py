@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csbs.domain.backup import BackupState
-from csbs.domain.deletion_plan import neighbours, plan_deletion
+from csbs.domain.deletion_plan import neighbours, plan_deletion, predecessor
+from csbs.domain.ids import DiskId
 from csbs.testing.values import make_backup
 
 
@@ -37,6 +38,20 @@ def test_failed_backups_are_no_neighbours() -> None:
     )
 
     assert neighbours(first, [first, failed]) == []
+
+
+def test_the_predecessor_is_the_newest_that_stays_and_has_the_disk() -> None:
+    first, second, failed, last = (
+        make_backup(1, {"a": 1, "b": 1}),
+        make_backup(2, {"a": 1}),
+        replace(make_backup(3, {"a": 1, "b": 1}), state=BackupState.ERROR),
+        make_backup(4, {"a": 1, "b": 1, "c": 1}),
+    )
+    all_of_them = [first, second, failed, last]
+    found = {each: predecessor(last, all_of_them, DiskId(each)) for each in "abc"}
+
+    assert found == {"a": second, "b": first, "c": None}
+    assert predecessor(second, all_of_them, DiskId("a")) is None  # a later one has the disk
 
 
 def test_the_last_backup_takes_its_own_part_along() -> None:

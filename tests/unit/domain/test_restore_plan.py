@@ -42,6 +42,54 @@ def test_added_disks_are_kept_and_removed_ones_left_out() -> None:
     assert [disk.disk_id for disk in made.written] == ["d1"]
 
 
+def note_of(made: RestorePlan, target: str) -> str:
+    [found] = [disk.note for disk in made.disks if disk.target == target]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        pytest.param("/new", "added since the backup: it keeps its data", id="added"),
+        pytest.param(None, "not a local file or device, so csbs cannot write it", id="network"),
+    ],
+)
+def test_a_disk_that_is_kept_says_why(source: str | None, words: str) -> None:
+    new = replace(DISK, target="vdc", source=source)
+
+    assert words in note_of(plan({"d1": DISK, "new": new}, saved("d1")), "vdc")
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        pytest.param("/was/here", "attach a disk at /was/here again", id="removed"),
+        pytest.param(None, "not a local file or device, so csbs cannot bring it", id="network"),
+    ],
+)
+def test_a_disk_that_is_left_out_says_where_its_data_is(source: str | None, words: str) -> None:
+    of = saved("d1", "gone")
+    of = replace(of, disks=(of.disks[0], replace(of.disks[1], source=source)))
+    made = plan({"d1": DISK}, of)
+
+    assert words in note_of(made, "gone")
+    assert "its data stays in the backup" in note_of(made, "gone")
+
+
+def test_disks_that_changed_places_are_each_written_with_what_was_theirs() -> None:
+    of = saved("d1", "d2", "d3")
+    named = zip(of.disks, ("vda", "vdb", "vdc"), strict=True)
+    of = replace(of, disks=tuple(replace(disk, target=target) for disk, target in named))
+    at = {"d1": "vda", "d2": "vdc", "d3": "vdb"}
+    made = plan({i: replace(DISK, target=target, source=f"/{i}") for i, target in at.items()}, of)
+
+    assert {disk.target: disk.disk_id for disk in made.written} == {
+        target: i for i, target in at.items()
+    }
+    assert note_of(made, "vda") == "overwritten"
+    assert note_of(made, "vdc") == "it was vdb in the backup"
+
+
 def test_a_missing_file_is_made_anew() -> None:
     made = plan({"d1": replace(DISK, missing=True, size_bytes=0)}, saved("d1"))
 
@@ -52,7 +100,7 @@ def test_a_missing_file_is_made_anew() -> None:
 def test_a_larger_disk_says_what_becomes_of_its_end() -> None:
     made = plan({"d1": replace(DISK, size_bytes=2 * SIZE)}, saved("d1"))
 
-    assert f"from byte {SIZE} on it becomes zero" in made.disks[0].note
+    assert f"it keeps its size, from byte {SIZE} on it becomes zero" in made.disks[0].note
 
 
 def test_a_disk_known_by_path_only_is_marked() -> None:

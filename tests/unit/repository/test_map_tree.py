@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from csbs.domain.extents import BLOCK_SIZE, block_count
@@ -264,3 +266,38 @@ def test_a_damaged_block_is_told_and_never_read_as_bytes(lab: Lab) -> None:
         reader.read(BLOCK_SIZE, 1)
     with pytest.raises(BlockDamaged):
         list(reader.fetches())
+
+
+def differing(lab: Lab, before: Image, after: Image) -> set[int]:
+    found = lab.repository.differing_runs(before, after)
+    return {block for first, end in found for block in range(first, end)}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        pytest.param({}, {}, set(), id="holes"),
+        pytest.param({0: 1}, {0: 1, 600: 1}, {600}, id="new"),
+        pytest.param({0: 1, 600: 1}, {0: 1}, {600}, id="gone"),
+        pytest.param({5: 1, 600: 2, 601: 3}, {5: 2, 600: 2, 601: 4}, {5, 601}, id="changed"),
+    ],
+)
+def test_blocks_that_differ_are_found(
+    lab: Lab, before: dict[int, int], after: dict[int, int], expected: set[int]
+) -> None:
+    size_bytes = 3 * LEAF * BLOCK_SIZE
+    first = image_of(lab, size_bytes, {n: noise(seed) for n, seed in before.items()})
+    second = image_of(lab, size_bytes, {n: noise(seed) for n, seed in after.items()})
+
+    assert differing(lab, first, second) == differing(lab, second, first) == expected
+
+
+def test_zero_and_hole_differ_however_large_the_disk(lab: Lab) -> None:
+    count = 64 * TIB // BLOCK_SIZE
+    first = filled(lab, 64 * TIB, [(0, count, ZERO)])
+    second = filled(lab, 64 * TIB, [(LEAF, count, HOLE)], first)
+
+    runs_found = list(lab.repository.differing_runs(first, second))
+    assert runs_found[0][0] == LEAF
+    assert all(one[1] == other[0] for one, other in pairwise(runs_found))
+    assert runs_found[-1][1] >= count

@@ -19,7 +19,7 @@ from csbs.repository.objectstore import FolderStore
 from csbs.services.backups import BackupService, CreateBackup
 from csbs.services.locks import Locks
 from csbs.services.repositories import RepositoryAccess
-from csbs.services.restores import RestoreService
+from csbs.services.restores import RestoreDone, RestoreService
 from csbs.services.servers import ServerService
 from csbs.testing.fake_driver import FakeDriver, FakeServer
 from csbs.testing.faults import Faults
@@ -133,8 +133,8 @@ class ServiceLab:
     def back_up(self, *, full: bool = False) -> Backup:
         return self.backups.create(CreateBackup(server="web", full=full), self.watcher)
 
-    def restore(self, backup: Backup, *, power_on: bool = False) -> None:
-        self.restores.restore(self.restores.plan(backup.id), self.watcher, power_on=power_on)
+    def restore(self, backup: Backup, *, power_on: bool = False) -> RestoreDone:
+        return self.restores.restore(self.restores.plan(backup.id), self.watcher, power_on=power_on)
 
     def delete(self, backup: Backup) -> None:
         self.backups.delete(backup.id, self.watcher)

@@ -167,18 +167,6 @@ def test_a_stopped_server_is_backed_up_incrementally(lab: ServiceLab) -> None:
     assert lab.saved(second) == lab.content()
 
 
-def test_the_newest_deleted_makes_a_rescan(lab: ServiceLab) -> None:
-    lab.write(1)
-    lab.back_up()
-    lab.write(2)
-    lab.delete(lab.back_up())
-    lab.write(3)
-    third = lab.back_up()
-
-    assert modes(lab) == [Mode.RESCAN, Mode.RESCAN]
-    assert lab.saved(third) == lab.content()
-
-
 @pytest.mark.parametrize("doomed", [0, 1, 2], ids=["first", "middle", "last"])
 def test_a_deletion_hurts_no_other_backup(lab: ServiceLab, doomed: int) -> None:
     made = []

@@ -183,6 +183,36 @@ def test_a_refused_backup_does_not_let_go_of_half_written_disks(lab: ServiceLab)
     lab.delete(backup)
 
 
+def test_a_resumed_restore_writes_only_what_differs(lab: ServiceLab) -> None:
+    lab.write(1)
+    backup, content = lab.back_up(), lab.content()
+    lab.write(2)
+    plain = lab.restore(backup)
+    lab.write(2)
+    crash_in_the_first_write(lab, backup)
+    resumed = lab.restore(backup)
+
+    assert (plain.resumed, resumed.resumed) == (False, True)
+    assert lab.content() == content
+    for target, disk in zip(("vda", "vdb"), plain.plan.written, strict=True):
+        assert plain.results[target].unchanged_bytes == 0
+        done = resumed.results[target]
+        assert done.written_bytes + done.zeroed_bytes < 5 * 65536
+        assert done.written_bytes + done.zeroed_bytes + done.unchanged_bytes == disk.size_bytes
+
+
+def test_another_backup_over_an_interrupted_restore_is_compared_too(lab: ServiceLab) -> None:
+    lab.write(1)
+    first = lab.back_up()
+    lab.write(2)
+    second, content = lab.back_up(), lab.content()
+    crash_in_the_first_write(lab, first)
+    done = lab.restore(second)
+
+    assert done.resumed
+    assert lab.content() == content
+
+
 def crash_in_the_first_write(lab: ServiceLab, backup: Backup) -> None:
     """Ends the process, so to say, when the first disk is about to be written."""
     plan = lab.restores.plan(backup.id)

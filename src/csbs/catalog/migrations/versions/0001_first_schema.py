@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("restoring_backup_id", sa.String(length=36), nullable=True),
         sa.Column("autostart", sa.Boolean(), nullable=False),
+        sa.Column("retire_owed", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["project_id"], ["projects.id"], name=op.f("fk_servers_project_id_projects")
         ),
@@ -83,6 +84,7 @@ def upgrade() -> None:
         sa.Column("tracking_backup_id", sa.String(length=36), nullable=True),
         sa.Column("tracking_size_bytes", sa.BigInteger(), nullable=True),
         sa.Column("tracking_image_identity", sa.Text(), nullable=True),
+        sa.Column("had_deletion", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["project_id"], ["projects.id"], name=op.f("fk_disks_project_id_projects")
         ),
@@ -147,6 +149,23 @@ def upgrade() -> None:
             ["disk_id"], ["disks.id"], name=op.f("fk_disk_backups_disk_id_disks")
         ),
         sa.PrimaryKeyConstraint("backup_id", "disk_id", name=op.f("pk_disk_backups")),
+    )
+    op.create_table(
+        "token_moves",
+        sa.Column("disk_id", sa.String(length=36), nullable=False),
+        sa.Column("backup_id", sa.String(length=36), nullable=False),
+        sa.Column("tracking_name", sa.String(length=64), nullable=False),
+        sa.Column("blocks", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["backup_id"],
+            ["backups.id"],
+            name=op.f("fk_token_moves_backup_id_backups"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["disk_id"], ["disks.id"], name=op.f("fk_token_moves_disk_id_disks")
+        ),
+        sa.PrimaryKeyConstraint("disk_id", "backup_id", name=op.f("pk_token_moves")),
     )
     op.create_table(
         "task_steps",
