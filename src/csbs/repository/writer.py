@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ import zstandard
 from csbs.domain.clock import NewId
 from csbs.domain.extents import BLOCK_SIZE, block_count
 from csbs.repository.content_index import ContentIndex
+from csbs.repository.difference import difference
 from csbs.repository.encoder import BlockEncoder, EncodedBlock, Outcome
 from csbs.repository.errors import BackupFenced, CorruptObject, MissingPack, ObjectExists
 from csbs.repository.manifest import Image, Manifest, ManifestKeys, encode_manifest
@@ -60,6 +61,8 @@ class BackupWriter:
         self._writer = PackWriter(parts.store, parts.index, parts.new_id, pack_size=parts.pack_size)
         self._older = _NamedPacks()
         self._images: dict[str, Image | None] = {}
+        #: Of images that were begun again: from where their changes count.
+        self._counted_from: dict[str, Image | None] = {}
         self._lock = threading.Lock()
         self._ended = False
 
@@ -83,13 +86,20 @@ class BackupWriter:
         with self._lock:
             assert self._images.get(image_id) is None, image_id
             self._images[image_id] = None
-        return ImageWriter(
-            _ImagePlan(image_id, size_bytes, parent),
-            self._parts,
-            self._writer,
-            self._older,
-            self._finished,
-        )
+            self._counted_from.pop(image_id, None)
+        return self._image_writer(_ImagePlan(image_id, size_bytes, parent))
+
+    def image_again(self, image: Image, *, parent: Image | None) -> ImageWriter:
+        """Begins a finished image again: what is not written stays as it was finished.
+
+        What changed still counts from `parent`.  Raises what putting a pack raised.
+        """
+        self._writer.flush()  # its map is read from the store
+        with self._lock:
+            assert self._images[image.id] == image, image.id
+            self._images[image.id] = None
+            self._counted_from[image.id] = parent
+        return self._image_writer(_ImagePlan(image.id, image.size_bytes, image))
 
     def commit(self, *, created_at: datetime, facts: Mapping[str, Any]) -> Manifest:
         """Makes the backup exist.  May be repeated with the same values.
@@ -104,6 +114,7 @@ class BackupWriter:
         with self._lock:
             images = tuple(image for image in self._images.values() if image is not None)
             assert len(images) == len(self._images), "each image must be finished"
+        images = tuple(self._counted(image) for image in images)
         manifest = Manifest(
             key=self._key,
             backup_id=self._backup_id,
@@ -135,9 +146,18 @@ class BackupWriter:
                 raise BackupFenced(self._backup_id) from None
             raise
 
+    def _image_writer(self, plan: _ImagePlan) -> ImageWriter:
+        return ImageWriter(plan, self._parts, self._writer, self._older, self._finished)
+
     def _finished(self, image: Image) -> None:
         with self._lock:
             self._images[image.id] = image
+
+    def _counted(self, image: Image) -> Image:
+        if image.id not in self._counted_from:
+            return image
+        parent = self._counted_from[image.id]
+        return replace(image, changed_blocks=difference(self._parts.packs, parent, image))
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,8 +83,7 @@ class DomainServer:
 
     def kill(self) -> None:
         """Kills QEMU, as a power cut does, and waits until libvirt has noticed."""
-        pid = int(Path(f"/run/libvirt/qemu/{self.name}.pid").read_text(encoding="ascii"))
-        descriptor = os.pidfd_open(pid)
+        descriptor = os.pidfd_open(self._pid())
         try:
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             poller = select.poll()
@@ -93,6 +92,10 @@ class DomainServer:
         finally:
             os.close(descriptor)
         self._wait_until(lambda: not self.is_active(), "libvirt has seen the end of QEMU")
+
+    def end_unannounced(self) -> None:
+        """QEMU ends in good order by itself; libvirt may notice later."""
+        os.kill(self._pid(), signal.SIGTERM)
 
     def is_active(self) -> bool:
         """Whether QEMU runs."""
@@ -180,6 +183,9 @@ class DomainServer:
             lambda domain: domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA),
         )
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _pid(self) -> int:
+        return int(Path(f"/run/libvirt/qemu/{self.name}.pid").read_text(encoding="ascii"))
 
     def _io(self, target: str, command: str) -> None:
         if self.is_active():

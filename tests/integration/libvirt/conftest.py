@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from csbs.domain.clock import new_id, sleep
 from csbs.testing.driver_contract import MIB
 from csbs.testing.libvirt_daemon import libvirt_running
 from csbs.testing.libvirt_domains import PREFIX, DomainDisk, DomainServer, domain_server
+from tests.integration.libvirt.shell import Shell
 
 DISKS = (
     DomainDisk(target="vda", size_bytes=8 * MIB),
@@ -51,3 +53,27 @@ def driver(host: Host) -> LibvirtDriver:
 def offline_server(host: Host) -> Iterator[DomainServer]:
     with domain_server(DISKS, new_id=new_id, sleep=sleep) as server:
         yield server
+
+
+@pytest.fixture
+def csbs(
+    host: Host,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Shell:
+    monkeypatch.setenv("CSBS_LIBVIRT_URI", host.uri)
+    monkeypatch.setenv("CSBS_RUN_DIR", str(host.run_folder))
+    monkeypatch.setenv("CSBS_SCRATCH_DIR", str(host.scratch_folder))
+    # There is no guest system that could shut down.
+    monkeypatch.setenv("CSBS_STOP_TIMEOUT_S", "1")
+    return Shell(tmp_path / "data", capsys)
+
+
+@pytest.fixture
+def wait_for() -> Callable[[Path], None]:
+    def wait(path: Path) -> None:
+        script = f"until [ -e {path} ]; do sleep 0.05; done"
+        subprocess.run(["sh", "-c", script], check=True, timeout=60)
+
+    return wait

@@ -2,84 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from csbs.cli.main import run
 from csbs.domain.clock import new_id, sleep
 from csbs.repository import text_object
 from csbs.testing.driver_contract import MIB
 from csbs.testing.libvirt_domains import DomainDisk, DomainServer, domain_server
 from tests.integration.libvirt.conftest import Host
+from tests.integration.libvirt.shell import PROGRAM, Shell, contents, typed
 
 pytestmark = pytest.mark.host
-
-PROGRAM = str(Path(sys.executable).with_name("csbs"))
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def error(self) -> dict[str, str]:
-        found: dict[str, str] = json.loads(self.err)["error"]
-        return found
-
-
-@dataclass(frozen=True)
-class Shell:
-    """Types commands into `csbs`, on a data folder of its own."""
-
-    data_dir: Path
-    capture: pytest.CaptureFixture[str]
-
-    def __call__(self, *arguments: str) -> Result:
-        self.capture.readouterr()
-        code = run(["--data-dir", str(self.data_dir), *arguments])
-        printed = self.capture.readouterr()
-        return Result(code, printed.out, printed.err)
-
-    def ok(self, *arguments: str) -> Any:
-        """The document of a command that must succeed."""
-        result = self(*arguments, "--json")
-        assert result.code == 0, result.err
-        return result.document
-
-
-@pytest.fixture
-def csbs(
-    host: Host,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Shell:
-    monkeypatch.setenv("CSBS_LIBVIRT_URI", host.uri)
-    monkeypatch.setenv("CSBS_RUN_DIR", str(host.run_folder))
-    monkeypatch.setenv("CSBS_SCRATCH_DIR", str(host.scratch_folder))
-    # There is no guest system that could shut down.
-    monkeypatch.setenv("CSBS_STOP_TIMEOUT_S", "1")
-    return Shell(tmp_path / "data", capsys)
 
 
 @pytest.fixture
@@ -90,11 +31,6 @@ def server(offline_server: DomainServer) -> DomainServer:
     offline_server.write("vdb", offset=MIB, size=MIB, pattern=2)
     offline_server.write("vdc", offset=0, size=65536, pattern=3)
     return offline_server
-
-
-def contents(server: DomainServer) -> dict[str, bytes]:
-    """All bytes of a stopped server's disks."""
-    return {target: server.content(target) for target in ("vda", "vdb", "vdc")}
 
 
 def test_back_up_go_on_delete_wreck_restore(csbs: Shell, server: DomainServer) -> None:
@@ -255,25 +191,6 @@ def test_a_user_without_rights_is_told_so(csbs: Shell, server: DomainServer) -> 
 
     assert done.returncode == 6, done.stderr
     assert str(csbs.data_dir) in done.stderr
-
-
-def typed(csbs: Shell, *arguments: str) -> subprocess.Popen[bytes]:
-    """The same command as a process of its own, to be interrupted."""
-    return subprocess.Popen(
-        [PROGRAM, "--data-dir", str(csbs.data_dir), *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-@pytest.fixture
-def wait_for() -> Callable[[Path], None]:
-    def wait(path: Path) -> None:
-        script = f"until [ -e {path} ]; do sleep 0.05; done"
-        subprocess.run(["sh", "-c", script], check=True, timeout=60)
-
-    return wait
 
 
 def test_ctrl_c_leaves_nothing_behind(

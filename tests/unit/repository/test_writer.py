@@ -316,6 +316,23 @@ def test_the_library_is_used_with_little_ceremony(lab: Lab) -> None:
     assert repository.reader(manifest.images[0]).read(0, len(DATA)) == DATA
 
 
+def test_an_image_that_is_begun_again_counts_from_its_parent(lab: Lab) -> None:
+    first = lab.back_up(DATA)
+    [parent] = first.images
+    writer = lab.begin()
+    image = writer.image(parent.id, len(DATA), parent=parent)
+    image.write(0, image.encoder().encode(0, noise(7, 2 * BLOCK_SIZE)))
+    again = writer.image_again(image.finish(), parent=parent)
+    again.write(1, again.encoder().encode(1, noise(8, 2 * BLOCK_SIZE)))
+    again.finish()
+    manifest = writer.commit(created_at=START, facts={})
+    [made] = manifest.images
+
+    expected = noise(7) + noise(8, 2 * BLOCK_SIZE) + DATA[3 * BLOCK_SIZE :]
+    assert lab.restored(manifest) == expected
+    assert (made.nonzero_blocks, made.changed_blocks) == (6, 3)
+
+
 def test_packs_that_are_full_are_put_before_the_end(lab: Lab, store: MemoryStore) -> None:
     writer = lab.begin()
     image = writer.image("disk", 40 * BLOCK_SIZE, parent=None)
