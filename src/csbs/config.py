@@ -62,6 +62,14 @@ class Settings(BaseSettings):
         float,
         Field(gt=0, le=3600, description="How long a server may take to shut down, then force."),
     ] = 120.0
+    store_timeout_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=3600,
+            description="How long one call to the store may take; then the operation fails.",
+        ),
+    ] = 120.0
     readers: Annotated[
         int, Field(ge=1, le=32, description="Threads that read or write one disk.")
     ] = 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import numpy as np
 import zstandard
 
 from csbs.domain.clock import NewId
+from csbs.domain.errors import Unavailable
 from csbs.domain.extents import BLOCK_SIZE, block_count
 from csbs.repository.content_index import ContentIndex
 from csbs.repository.difference import difference
@@ -27,6 +29,8 @@ from csbs.repository.pack import Codec, Frame, Kind, pack_key
 from csbs.repository.pack_reader import PackReader
 from csbs.repository.pack_writer import PACK_SIZE, PackWriter
 from csbs.repository.reader import ImageReader
+
+log = logging.getLogger(__name__)
 
 #: Nodes are few and read often: a little more effort than for blocks.
 _NODE_COMPRESSION_LEVEL = 3
@@ -65,6 +69,8 @@ class BackupWriter:
         self._counted_from: dict[str, Image | None] = {}
         self._lock = threading.Lock()
         self._ended = False
+        #: A put of the manifest may be under way, even after it failed.
+        self._committing = False
 
     @property
     def manifest_key(self) -> str:
@@ -125,6 +131,7 @@ class BackupWriter:
             facts=facts,
         )
         self._parts.require_owner()
+        self._committing = True
         self._put(encode_manifest(manifest, self._parts.keys))
         self._writer.close()
         return manifest
@@ -132,11 +139,18 @@ class BackupWriter:
     def abort(self) -> bool:
         """Gives the backup up; nothing is put afterwards.
 
-        True: it can never be committed.  False: it was committed before.  May be repeated.
+        True: it can never be committed.  False: it was committed before.  May be repeated.  A
+        store that does not answer is not needed unless the commit had begun.
         """
         self._ended = True
         self._writer.stop()
-        return self._parts.manifests.fence(self._key, self._backup_id)
+        try:
+            return self._parts.manifests.fence(self._key, self._backup_id)
+        except Unavailable as error:
+            if self._committing:
+                raise
+            log.warning("no void was put", extra={"key": self._key, "why": str(error)})
+            return True
 
     def _put(self, data: bytes) -> None:
         try:

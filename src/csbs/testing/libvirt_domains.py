@@ -97,6 +97,12 @@ class DomainServer:
         """QEMU ends in good order by itself; libvirt may notice later."""
         os.kill(self._pid(), signal.SIGTERM)
 
+    def state(self) -> str:
+        """``running``, ``paused`` or another number of libvirt's."""
+        number = self._on_domain("looking at the state", lambda domain: domain.state()[0])
+        names = {libvirt.VIR_DOMAIN_RUNNING: "running", libvirt.VIR_DOMAIN_PAUSED: "paused"}
+        return names.get(number, str(number))
+
     def is_active(self) -> bool:
         """Whether QEMU runs."""
         return self._on_domain("looking at the state", lambda domain: bool(domain.isActive()))

@@ -162,6 +162,24 @@ def test_a_commit_with_other_facts_is_another_object(lab: Lab) -> None:
         writer.commit(created_at=START, facts={"a": 2})
 
 
+@pytest.mark.parametrize("committing", [False, True], ids=["before", "after"])
+def test_a_store_that_does_not_answer_is_needed_only_once_a_commit_began(
+    lab: Lab, store: MemoryStore, *, committing: bool
+) -> None:
+    failure = StoreUnavailable("manifests", "no answer")
+    faults = Faults().on("put", failure, key_prefix="manifests/", times=2 if committing else 1)
+    writer = lab.begin(lab.opened(FaultyStore(store, faults)))
+    if committing:
+        with pytest.raises(StoreUnavailable):
+            writer.commit(created_at=START, facts={})
+        with pytest.raises(StoreUnavailable):
+            writer.abort()
+    else:
+        assert writer.abort()
+
+    faults.assert_all_fired()
+
+
 def test_a_void_fences_a_late_commit(lab: Lab) -> None:
     writer = lab.begin()
     image = write_image(writer, BLOCK_SIZE, {0: noise(1)})
