@@ -68,10 +68,11 @@ def make_driver(settings: Settings) -> ComputeDriver:
         run_folder=settings.run_dir,
         scratch_folder=settings.scratch_dir,
         options=DriverOptions(
+            call_timeout_s=settings.libvirt_timeout_s,
             scratch_limits=ScratchLimits(
                 max_bytes=settings.scratch_max_bytes,
                 reserve_bytes=settings.scratch_reserve_bytes,
-            )
+            ),
         ),
     )
 

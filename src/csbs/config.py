@@ -34,6 +34,10 @@ class Settings(BaseSettings):
     libvirt_uri: Annotated[str, Field(min_length=1, description="Where libvirt listens.")] = (
         "qemu:///system"
     )
+    libvirt_timeout_s: Annotated[
+        float,
+        Field(gt=0, le=3600, description="How long libvirt may take to answer one call."),
+    ] = 45.0
     store_url: Annotated[
         str,
         Field(

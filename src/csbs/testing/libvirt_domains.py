@@ -172,6 +172,11 @@ class DomainServer:
         """Removes libvirt's records of checkpoints; the bitmaps stay in the images."""
         self._on_domain("forgetting", _forget_checkpoints)
 
+    def define(self) -> None:
+        """Defines the domain, for the first time or after it was undefined."""
+        xml = _domain_xml(self, list(self._disks.values()))
+        self._connection.call("defining", lambda opened: opened.defineXML(xml))
+
     def can_be_undefined(self) -> bool:
         """Whether `virsh undefine` works; then the domain is gone."""
         try:
@@ -235,8 +240,7 @@ def domain_server(
             create_image(
                 server.path(disk.target), image_format=disk.format, size_bytes=disk.size_bytes
             )
-        xml = _domain_xml(server, disks)
-        connection.call("defining", lambda opened: opened.defineXML(xml))
+        server.define()
         yield server
     finally:
         server.remove()

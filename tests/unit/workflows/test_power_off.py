@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,15 @@ from csbs.domain.task import Progress
 from csbs.services.backups import CreateBackup
 from csbs.testing.fake_driver import FakeServer
 from csbs.workflows.run import Watcher
-from tests.unit.workflows.service_lab import MIB, ServiceLab
+from tests.unit.workflows.service_lab import MIB, Crash, ServiceLab
 
 #: When the server ends: as the first piece of a disk is stored, as all of it is, or at the look-on.
 MOMENTS = ["in vda", "end of vda", "in vdb", "end of vdb", "look on"]
 #: Small enough that most of a disk is unread when its first piece is stored.
 PIECES = CopyOptions(piece_size_bytes=2 * 65536, in_flight_max=2)
+
+#: A backup asks for the time less often than this.
+CLOCK_CALLS_MAX = 40
 
 End = Callable[[FakeServer], None]
 
@@ -174,3 +178,34 @@ def test_a_command_that_failed_with_the_power_off_is_run_again(lab: ServiceLab) 
     made = lab.backups.create(CreateBackup(server="web", look_on=look), lab.watcher)
 
     assert (made.state, len(looks)) == (BackupState.AVAILABLE, 2)
+
+
+def test_any_crash_after_the_power_off_is_settled_by_the_next_command(tmp_path: Path) -> None:
+    reached_end = False
+    for crash_at in range(1, CLOCK_CALLS_MAX):
+        lab = ServiceLab(tmp_path / str(crash_at))
+        lab.server.start()
+        fill(lab, 9)
+
+        def power_off(server: FakeServer, lab: ServiceLab = lab, crash_at: int = crash_at) -> None:
+            server.power_off()
+            lab.clock.crash_at = crash_at
+
+        with contextlib.suppress(Crash):
+            back_up(lab, "end of vda", power_off)
+            reached_end = True
+        lab.clock.crash_at = 0
+        content_2 = lab.content()
+        lab.write(3)
+        last = lab.back_up()
+
+        for backup in lab.listed():
+            if backup.id != last.id and backup.state is BackupState.AVAILABLE:
+                assert lab.saved(backup) == content_2
+        assert lab.saved(last) == lab.content()
+        assert lab.tracking() == (last.tracking,)
+        assert lab.driver.clean_up(lab.server.id) == []
+        lab.close()
+        if reached_end:
+            return
+    pytest.fail(f"a backup asks for the time more than {CLOCK_CALLS_MAX} times")
