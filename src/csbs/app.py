@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,13 @@ from csbs.config import Settings
 from csbs.domain.clock import monotonic, new_id, sleep, utc_now
 from csbs.domain.errors import DataFolderFull, folder_error
 from csbs.repository import ContentIndex, Repository, repository_lock
-from csbs.repository.objectstore import FolderStore, Reserve, default_min_free
+from csbs.repository.objectstore import (
+    FolderStore,
+    Reserve,
+    TimeLimit,
+    TimeLimitedStore,
+    default_min_free,
+)
 from csbs.services.backups import BackupService
 from csbs.services.locks import Locks, data_folder_in_use
 from csbs.services.repositories import RepositoryAccess
@@ -63,6 +69,7 @@ def make_driver(settings: Settings) -> ComputeDriver:
         scratch_folder=settings.scratch_dir,
         options=DriverOptions(
             freeze_budget_s=settings.freeze_budget_s,
+            call_timeout_s=settings.libvirt_timeout_s,
             scratch_limits=ScratchLimits(
                 max_bytes=settings.scratch_max_bytes,
                 reserve_bytes=settings.scratch_reserve_bytes,
@@ -147,16 +154,19 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
     """The project's repository, at `<store>/<project id>`: projects share nothing."""
     project_id = home.project_id
     folder = settings.store_folder / project_id
+    name = f"file://{folder}"
     index_path = settings.data_dir / "index" / f"{project_id}.sqlite"
 
-    def open_repository() -> Repository:
-        store = FolderStore(folder)
+    def open_repository(cancelled: Callable[[], bool]) -> Repository:
+        plain = FolderStore(folder)
+        limit = TimeLimit(timeout_s=settings.store_timeout_s, cancelled=cancelled)
+        store = TimeLimitedStore(plain, limit, name=name)
         with catalog.transaction() as transaction:
             begun = bool(backups.of_project(transaction, project_id))
         if not begun:  # else a store that is not there is not mounted: never make it anew
-            store.make()
+            store.call("make", "", plain.make)
         return Repository.open(
-            store, name=f"file://{folder}", catalog_id=home.catalog_id, clock=utc_now, new_id=new_id
+            store, name=name, catalog_id=home.catalog_id, clock=utc_now, new_id=new_id
         )
 
     def restorable_keys() -> list[str]:
@@ -168,9 +178,7 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         return ContentIndex(index_path)
 
     return RepositoryAccess(
-        lock=repository_lock(
-            settings.data_dir / f"repository-{project_id}.lock", f"file://{folder}"
-        ),
+        lock=repository_lock(settings.data_dir / f"repository-{project_id}.lock", name),
         open_repository=open_repository,
         open_index=open_index,
         restorable_keys=restorable_keys,

@@ -34,6 +34,10 @@ class Settings(BaseSettings):
     libvirt_uri: Annotated[str, Field(min_length=1, description="Where libvirt listens.")] = (
         "qemu:///system"
     )
+    libvirt_timeout_s: Annotated[
+        float,
+        Field(gt=0, le=3600, description="How long libvirt may take to answer one call."),
+    ] = 45.0
     store_url: Annotated[
         str,
         Field(
@@ -65,6 +69,14 @@ class Settings(BaseSettings):
     stop_timeout_s: Annotated[
         float,
         Field(gt=0, le=3600, description="How long a server may take to shut down, then force."),
+    ] = 120.0
+    store_timeout_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=3600,
+            description="How long one call to the store may take; then the operation fails.",
+        ),
     ] = 120.0
     readers: Annotated[
         int, Field(ge=1, le=32, description="Threads that read or write one disk.")

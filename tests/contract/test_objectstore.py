@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from csbs.repository.objectstore import FolderStore, MemoryStore
+from csbs.repository.objectstore import FolderStore, MemoryStore, TimeLimit, TimeLimitedStore
 from csbs.testing.faults import Faults, FaultyStore
 from csbs.testing.objectstore_contract import ObjectStoreContract
 
@@ -29,3 +29,10 @@ class TestFaultyStoreWithoutFaults(ObjectStoreContract):
     @pytest.fixture
     def store(self) -> FaultyStore:
         return FaultyStore(MemoryStore(), Faults())
+
+
+class TestTimeLimitedStore(ObjectStoreContract):
+    @pytest.fixture
+    def store(self) -> TimeLimitedStore:
+        limit = TimeLimit(timeout_s=60, cancelled=lambda: False)
+        return TimeLimitedStore(MemoryStore(), limit, name="memory")

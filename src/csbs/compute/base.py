@@ -71,8 +71,13 @@ class BackupJob(Protocol):
     def consistency(self) -> ReachedConsistency:
         """What the view of the disks is consistent with, and why not with what was asked for."""
 
-    def check(self) -> None:
-        """Raises `DriverFailed` if the job has ended by itself (power-off, error of a disk)."""
+    def check(self, *, after_failure: bool = False, cancelled: Callable[[], bool] = never) -> None:
+        """Raises an error if the job has ended by itself.
+
+        `ServerPoweredOff` if the server is stopped now, `ScratchFull`, else `DriverFailed`.  A
+        disk fails a moment before the host knows why: `after_failure` waits up to 30 s for that,
+        or until `cancelled`.
+        """
 
     def end(self) -> None:
         """Ends the job and waits until it has ended; its TrackingPoint stays.  May be repeated."""
@@ -132,6 +137,15 @@ class ComputeDriver(Protocol):
         which keep the server from starting until the job ends.  Raises `TrackingLost` if a
         `since` cannot be used, `ServerJobRunning` if a foreign job is there; then nothing of the
         attempt is left behind.
+        """
+
+    def go_on_stopped(self, request: JobRequest) -> BackupJob:
+        """Opens all disks of a server that was powered off during the live job of this request.
+
+        The TrackingPoint that began with that job stays and is this job's too, so `since` may be
+        its name: then what was written between its beginning and the power-off is reported.
+        Raises `ServerStateRefused` if the server is not stopped, `TrackingLost` if that
+        TrackingPoint or a `since` cannot be used; the TrackingPoint stays then.
         """
 
     def retire_tracking(self, server_id: ServerId, names: Collection[TrackingName]) -> None:

@@ -220,6 +220,26 @@ class GuestAgentFailed(Unavailable):
 
 
 @dataclass(eq=False)
+class ServerPoweredOff(Unavailable):
+    """The server was powered off in the middle of its backup; `why` it could not go on from there.
+
+    While `why` is empty the backup may still go on from the disks of the stopped server.
+    """
+
+    server: str
+    why: str = ""
+
+    @property
+    def _no_way_on(self) -> str:
+        return f" and its backup cannot go on ({self.why})" if self.why else ""
+
+    template = (
+        "server {0.server} was powered off in the middle of its backup{0._no_way_on}; "
+        "back it up again"
+    )
+
+
+@dataclass(eq=False)
 class ScratchFull(Unavailable):
     """What a server overwrites during its backup does not fit: the job was ended for its sake."""
 

@@ -53,6 +53,21 @@ class StoreUnavailable(Unavailable):
 
 
 @dataclass(eq=False)
+class StoreTimeout(Unavailable):
+    """A call to the store had no answer within its limit; it may still be carried out."""
+
+    store: str
+    call: str
+    key: str
+    timeout_s: float
+
+    template = (
+        "the store {0.store} did not answer within {0.timeout_s:g} s ({0.call} {0.key}): "
+        "does its file system or network hang?"
+    )
+
+
+@dataclass(eq=False)
 class StoreFull(Unavailable):
     """Writing would use space that is kept free, or there is none left."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 import zstandard
 
 from csbs.domain.clock import NewId
+from csbs.domain.errors import Unavailable
 from csbs.domain.extents import BLOCK_SIZE, block_count
 from csbs.repository.content_index import ContentIndex
+from csbs.repository.difference import difference
 from csbs.repository.encoder import BlockEncoder, EncodedBlock, Outcome
 from csbs.repository.errors import BackupFenced, CorruptObject, MissingPack, ObjectExists
 from csbs.repository.manifest import Image, Manifest, ManifestKeys, encode_manifest
@@ -26,6 +29,8 @@ from csbs.repository.pack import Codec, Frame, Kind, pack_key
 from csbs.repository.pack_reader import PackReader
 from csbs.repository.pack_writer import PACK_SIZE, PackWriter
 from csbs.repository.reader import ImageReader
+
+log = logging.getLogger(__name__)
 
 #: Nodes are few and read often: a little more effort than for blocks.
 _NODE_COMPRESSION_LEVEL = 3
@@ -60,8 +65,12 @@ class BackupWriter:
         self._writer = PackWriter(parts.store, parts.index, parts.new_id, pack_size=parts.pack_size)
         self._older = _NamedPacks()
         self._images: dict[str, Image | None] = {}
+        #: Of images that were begun again: from where their changes count.
+        self._counted_from: dict[str, Image | None] = {}
         self._lock = threading.Lock()
         self._ended = False
+        #: A put of the manifest may be under way, even after it failed.
+        self._committing = False
 
     @property
     def manifest_key(self) -> str:
@@ -83,13 +92,20 @@ class BackupWriter:
         with self._lock:
             assert self._images.get(image_id) is None, image_id
             self._images[image_id] = None
-        return ImageWriter(
-            _ImagePlan(image_id, size_bytes, parent),
-            self._parts,
-            self._writer,
-            self._older,
-            self._finished,
-        )
+            self._counted_from.pop(image_id, None)
+        return self._image_writer(_ImagePlan(image_id, size_bytes, parent))
+
+    def image_again(self, image: Image, *, parent: Image | None) -> ImageWriter:
+        """Begins a finished image again: what is not written stays as it was finished.
+
+        What changed still counts from `parent`.  Raises what putting a pack raised.
+        """
+        self._writer.flush()  # its map is read from the store
+        with self._lock:
+            assert self._images[image.id] == image, image.id
+            self._images[image.id] = None
+            self._counted_from[image.id] = parent
+        return self._image_writer(_ImagePlan(image.id, image.size_bytes, image))
 
     def commit(self, *, created_at: datetime, facts: Mapping[str, Any]) -> Manifest:
         """Makes the backup exist.  May be repeated with the same values.
@@ -104,6 +120,7 @@ class BackupWriter:
         with self._lock:
             images = tuple(image for image in self._images.values() if image is not None)
             assert len(images) == len(self._images), "each image must be finished"
+        images = tuple(self._counted(image) for image in images)
         manifest = Manifest(
             key=self._key,
             backup_id=self._backup_id,
@@ -114,6 +131,7 @@ class BackupWriter:
             facts=facts,
         )
         self._parts.require_owner()
+        self._committing = True
         self._put(encode_manifest(manifest, self._parts.keys))
         self._writer.close()
         return manifest
@@ -121,11 +139,18 @@ class BackupWriter:
     def abort(self) -> bool:
         """Gives the backup up; nothing is put afterwards.
 
-        True: it can never be committed.  False: it was committed before.  May be repeated.
+        True: it can never be committed.  False: it was committed before.  May be repeated.  A
+        store that does not answer is not needed unless the commit had begun.
         """
         self._ended = True
         self._writer.stop()
-        return self._parts.manifests.fence(self._key, self._backup_id)
+        try:
+            return self._parts.manifests.fence(self._key, self._backup_id)
+        except Unavailable as error:
+            if self._committing:
+                raise
+            log.warning("no void was put", extra={"key": self._key, "why": str(error)})
+            return True
 
     def _put(self, data: bytes) -> None:
         try:
@@ -135,9 +160,18 @@ class BackupWriter:
                 raise BackupFenced(self._backup_id) from None
             raise
 
+    def _image_writer(self, plan: _ImagePlan) -> ImageWriter:
+        return ImageWriter(plan, self._parts, self._writer, self._older, self._finished)
+
     def _finished(self, image: Image) -> None:
         with self._lock:
             self._images[image.id] = image
+
+    def _counted(self, image: Image) -> Image:
+        if image.id not in self._counted_from:
+            return image
+        parent = self._counted_from[image.id]
+        return replace(image, changed_blocks=difference(self._parts.packs, parent, image))
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,15 +115,16 @@ class BackupService:
         doing = f"backup of server {found.name}"
         with (
             self.locks.server(found, "backup"),
-            self.repositories.writing(doing) as (repository, index),
+            self.repositories.writing(doing, cancelled=watcher.cancel.is_set) as storage,
         ):
+            repository, _ = storage
             self.require_space()
             # First: cleaning up would let go of the images that a restore left half written.
             require_whole(self.catalog, self.project_id, found)
             self.driver.clean_up(found.id)
             self._settle(self._records(repository), found.id)
             server = _ready(self.driver.describe(found.id))
-            return self._create(request, server, (repository, index), watcher)
+            return self._create(request, server, storage, watcher)
 
     def measure_deletion(self, wanted: str) -> DeletionPlan:
         """What deleting the backup changes in its server's storage; changes nothing."""

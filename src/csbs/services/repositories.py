@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from csbs.compute.base import never
 from csbs.domain.errors import Corrupt
 from csbs.repository import (
     CollectProgress,
@@ -38,21 +39,24 @@ class RepositoryAccess:
     """Opens the repository (made at the first use) for writers and readers, or for collection."""
 
     lock: FileLock
-    open_repository: Callable[[], Repository]
+    #: Calls to its store end soon after the argument says that they are not wanted any more.
+    open_repository: Callable[[Callable[[], bool]], Repository]
     open_index: Callable[[Repository], ContentIndex]
     #: Manifest keys of all backups that can be restored, as the catalog has them.
     restorable_keys: Callable[[], Iterable[str]]
 
     @contextmanager
-    def shared(self, doing: str) -> Iterator[Repository]:
+    def shared(self, doing: str, *, cancelled: Callable[[], bool] = never) -> Iterator[Repository]:
         """For a writer or reader.  Raises `RepositoryLocked` while a collection runs."""
         with self.lock.shared(doing):
-            yield self.open_repository()
+            yield self.open_repository(cancelled)
 
     @contextmanager
-    def writing(self, doing: str) -> Iterator[tuple[Repository, ContentIndex]]:
+    def writing(
+        self, doing: str, *, cancelled: Callable[[], bool]
+    ) -> Iterator[tuple[Repository, ContentIndex]]:
         """Like `shared`, with the content index that speeds up writing."""
-        with self.shared(doing) as repository:
+        with self.shared(doing, cancelled=cancelled) as repository:
             index = self.open_index(repository)
             try:
                 yield repository, index
@@ -67,7 +71,7 @@ class RepositoryAccess:
         the store lacks a backup that the catalog has: it may not be there as a whole.
         """
         with self.lock.exclusive("collection"):
-            repository = self.open_repository()
+            repository = self.open_repository(never)
             self._require_all(repository)
             index = self.open_index(repository)
             try:

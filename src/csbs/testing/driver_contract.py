@@ -12,6 +12,7 @@ from csbs.compute.base import BackupJob, ComputeDriver, DiskToWrite, JobDisk, Jo
 from csbs.domain.errors import (
     DriverFailed,
     ServerNotFound,
+    ServerPoweredOff,
     ServerStartFailed,
     ServerStateRefused,
     TrackingLost,
@@ -41,6 +42,12 @@ class ContractServer(Protocol):
 
     def start(self) -> None:
         """Starts the server, past the driver."""
+
+    def power_off(self) -> None:
+        """The server ends in good order, past the driver."""
+
+    def kill(self) -> None:
+        """The server ends as by a power cut."""
 
     def write(self, target: str, *, offset: int, size: int, pattern: int) -> None:
         """The server writes one byte value over a range."""
@@ -72,6 +79,18 @@ def changed(job: BackupJob, target: str) -> list[tuple[int, int]]:
     assert export.dirty_context is not None
     ranges = dirty_ranges(export.uri, export.dirty_context)
     return [(offset // BLOCK_SIZE, size // BLOCK_SIZE) for offset, size in ranges]
+
+
+def _copied_and_not(server_id: ServerId) -> JobRequest:
+    """SECOND goes on: vda was copied already, vdb was not."""
+    return JobRequest(
+        server_id=server_id,
+        backup_id=SECOND,
+        disks=[
+            JobDisk(target="vda", since=tracking_name(SECOND)),
+            JobDisk(target="vdb", since=tracking_name(FIRST)),
+        ],
+    )
 
 
 class DriverContract:
@@ -234,6 +253,79 @@ class DriverContract:
 
         assert found == [(0, 1), (3, 1)]
         assert found_live == [(6, 1)]
+
+    def test_a_backup_goes_on_from_the_images_after_a_power_off(
+        self, driver: ComputeDriver, offline_server: ContractServer
+    ) -> None:
+        server = offline_server
+        server.start()
+        begin(driver, server.id, FIRST).end()
+        server.write("vda", offset=0, size=1, pattern=1)
+        server.write("vdb", offset=0, size=1, pattern=1)
+        job = begin(driver, server.id, SECOND, since=FIRST)
+        server.write("vda", offset=4 * BLOCK_SIZE, size=1, pattern=2)
+        server.write("vdb", offset=4 * BLOCK_SIZE, size=1, pattern=2)
+        server.power_off()
+        with pytest.raises(ServerPoweredOff):
+            job.check(after_failure=True)
+        job.end()
+
+        again = driver.go_on_stopped(_copied_and_not(server.id))
+        found = changed(again, "vda"), changed(again, "vdb")
+        with pytest.raises(ServerStartFailed):
+            driver.start(server.id)
+        again.check()
+        again.end()
+        next_one = begin(driver, server.id, THIRD, since=SECOND)
+        found_by_next = changed(next_one, "vda"), changed(next_one, "vdb")
+        next_one.end()
+
+        assert again.tracking == tracking_name(SECOND)
+        assert found == ([(4, 1)], [(0, 1), (4, 1)])
+        assert found_by_next == ([(4, 1)], [(4, 1)])
+
+    def test_a_backup_that_went_on_can_be_given_up(
+        self, driver: ComputeDriver, offline_server: ContractServer
+    ) -> None:
+        offline_server.start()
+        begin(driver, offline_server.id, FIRST).end()
+        begin(driver, offline_server.id, SECOND, since=FIRST)
+        offline_server.power_off()
+
+        driver.go_on_stopped(_copied_and_not(offline_server.id)).abandon()
+
+        assert driver.tracking(offline_server.id).checkpoints == (tracking_name(FIRST),)
+
+    def test_a_backup_does_not_go_on_if_the_server_runs_again(
+        self, driver: ComputeDriver, offline_server: ContractServer
+    ) -> None:
+        offline_server.start()
+        begin(driver, offline_server.id, FIRST).end()
+        job = begin(driver, offline_server.id, SECOND, since=FIRST)
+        offline_server.power_off()
+        offline_server.start()
+
+        with pytest.raises(DriverFailed, match="started again"):
+            job.check()
+        with pytest.raises(ServerStateRefused):
+            driver.go_on_stopped(_copied_and_not(offline_server.id))
+
+    def test_a_backup_does_not_go_on_after_a_power_cut(
+        self, driver: ComputeDriver, offline_server: ContractServer
+    ) -> None:
+        offline_server.start()
+        begin(driver, offline_server.id, FIRST).end()
+        job = begin(driver, offline_server.id, SECOND, since=FIRST)
+        offline_server.kill()
+
+        with pytest.raises(ServerPoweredOff):
+            job.check()
+        with pytest.raises(TrackingLost):
+            driver.go_on_stopped(_copied_and_not(offline_server.id))
+        job.abandon()
+
+        assert driver.tracking(offline_server.id).checkpoints == (tracking_name(FIRST),)
+        assert driver.clean_up(offline_server.id) == []
 
     def test_starting_and_stopping_say_what_happened(
         self, driver: ComputeDriver, offline_server: ContractServer

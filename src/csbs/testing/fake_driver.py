@@ -32,6 +32,7 @@ from csbs.domain.errors import (
     DriverFailed,
     OperationCancelled,
     ServerNotFound,
+    ServerPoweredOff,
     ServerStartFailed,
     ServerStateRefused,
     TrackingLost,
@@ -64,6 +65,8 @@ class FakeServer:
     has_agent: bool = False
     #: TrackingPoints whose bitmaps count as broken.
     broken: set[TrackingName] = field(default_factory=set)
+    #: Jobs that end with the running server.
+    live_jobs: list[FakeJob] = field(default_factory=list)
 
     def path(self, target: str) -> Path:
         """The image of a disk."""
@@ -76,12 +79,14 @@ class FakeServer:
     def power_off(self) -> None:
         """The server shuts itself down."""
         self.state = ServerState.STOPPED
+        while self.live_jobs:
+            self.live_jobs.pop().end()
 
     def kill(self) -> None:
         """A power cut: bitmaps that were open are broken."""
         if self.state is not ServerState.STOPPED:
             self.broken.update(self.checkpoints)
-        self.state = ServerState.STOPPED
+        self.power_off()
 
     def write(self, target: str, *, offset: int, size: int, pattern: int) -> None:
         """Writes one byte value over a range."""
@@ -90,6 +95,15 @@ class FakeServer:
     def zero(self, target: str, *, offset: int, size: int) -> None:
         """Writes zeroes without data, as a trim does."""
         self._io(target, f"write -z {offset} {size}")
+
+    def resize(self, target: str, *, size_bytes: int) -> None:
+        """Gives a disk another size, as an operator does."""
+        path = str(self.path(target))
+        run_tool(
+            ["qemu-img", "resize", "-q", "-f", "qcow2", path, str(size_bytes)],
+            doing=f"resizing {path}",
+            timeout_s=_TOOL_TIMEOUT_S,
+        )
 
     def write_unseen(self, target: str, *, offset: int, size: int, pattern: int) -> None:
         """A write that the bitmaps of the disk do not hear of."""
@@ -148,6 +162,8 @@ class FakeJob:
         self.consistency = ReachedConsistency(level=Consistency.CRASH)
         self.holds_images = server.state is ServerState.STOPPED
         self.ended = False
+        if not self.holds_images:
+            server.live_jobs.append(self)
 
     @property
     def exports(self) -> Mapping[str, DiskExport]:
@@ -159,10 +175,15 @@ class FakeJob:
         """See `BackupJob.tracking`."""
         return self._name
 
-    def check(self) -> None:
+    def check(self, *, after_failure: bool = False, cancelled: Callable[[], bool] = never) -> None:
         """See `BackupJob.check`."""
+        del after_failure, cancelled  # a made-up host knows at once
+        if self.ended and not self.holds_images and self._server.state is ServerState.STOPPED:
+            raise ServerPoweredOff(self._server.name)
         if self.ended:
-            raise DriverFailed(self._server.name, "", "the backup", "the job has ended")
+            raise DriverFailed(
+                self._server.name, "", "the backup", "the job ended, or the server started again"
+            )
 
     def end(self) -> None:
         """See `BackupJob.end`."""
@@ -241,33 +262,25 @@ class FakeDriver:
     def begin_backup(self, request: JobRequest) -> BackupJob:
         """See `ComputeDriver.begin_backup`."""
         server = self._called("begin_backup", request.server_id)
-        self._refuse_lost_tracking(server, request)
         name = tracking_name(request.backup_id)
-        with ExitStack() as undo:
-            served = {
-                disk.target: undo.enter_context(self._serve_copy(server, disk.target, disk.since))
-                for disk in request.disks
-            }
+        self._refuse_lost_tracking(server, request)
+        with self._served(server, request) as served:
             for disk in request.disks:
                 add_bitmap(server.path(disk.target), name)
-            undo.pop_all()
         server.checkpoints.append(name)
-        exports = {
-            disk.target: DiskExport(
-                target=disk.target,
-                uri=served[disk.target].uri,
-                size_bytes=_size_bytes(server, disk.target),
-                dirty_context=f"qemu:dirty-bitmap:{disk.since}" if disk.since else None,
-                tracked=True,
-            )
-            for disk in request.disks
-        }
-        for target in self.unreadable & served.keys():
-            served[target].stop()
-        job = FakeJob(server, name, served, exports, lambda: _retire(server, [name]))
-        job.consistency = _reached(server, request.consistency)
-        self._jobs.append((server.id, job))
-        return job
+        return self._job(server, request, served)
+
+    def go_on_stopped(self, request: JobRequest) -> BackupJob:
+        """See `ComputeDriver.go_on_stopped`."""
+        server = self._called("go_on_stopped", request.server_id)
+        if server.state is not ServerState.STOPPED:
+            raise ServerStateRefused(server.name, server.state, "going on with its backup")
+        name = tracking_name(request.backup_id)
+        self._refuse_lost_tracking(server, request)
+        for disk in request.disks:
+            self._require_tracking(server, disk.target, name)
+        with self._served(server, request) as served:
+            return self._job(server, request, served)
 
     def retire_tracking(self, server_id: ServerId, names: Collection[TrackingName]) -> None:
         """See `ComputeDriver.retire_tracking`."""
@@ -314,7 +327,7 @@ class FakeDriver:
             raise OperationCancelled("stopping the server")
         if server.state is ServerState.STOPPED:
             return "already stopped"
-        server.state = ServerState.STOPPED
+        server.power_off()
         return "acpi"
 
     def start(self, server_id: ServerId) -> None:
@@ -353,10 +366,45 @@ class FakeDriver:
         return [job for owner, job in self._jobs if owner == server.id and not job.ended]
 
     def _refuse_lost_tracking(self, server: FakeServer, request: JobRequest) -> None:
-        good = set(server.checkpoints) - server.broken
         for disk in request.disks:
-            if disk.since and disk.since not in _bitmaps(server, disk.target) & good:
-                raise TrackingLost(server.name, f"{disk.target} has no usable {disk.since}")
+            if disk.since:
+                self._require_tracking(server, disk.target, disk.since)
+
+    def _require_tracking(self, server: FakeServer, target: str, name: TrackingName) -> None:
+        good = set(server.checkpoints) - server.broken
+        if name not in _bitmaps(server, target) & good:
+            raise TrackingLost(server.name, f"{target} has no usable {name}")
+
+    @contextmanager
+    def _served(self, server: FakeServer, request: JobRequest) -> Iterator[dict[str, QemuNbd]]:
+        """Copies of the images, served; no longer if the body fails."""
+        with ExitStack() as undo:
+            yield {
+                disk.target: undo.enter_context(self._serve_copy(server, disk.target, disk.since))
+                for disk in request.disks
+            }
+            undo.pop_all()
+
+    def _job(
+        self, server: FakeServer, request: JobRequest, served: Mapping[str, QemuNbd]
+    ) -> FakeJob:
+        exports = {
+            disk.target: DiskExport(
+                target=disk.target,
+                uri=served[disk.target].uri,
+                size_bytes=_size_bytes(server, disk.target),
+                dirty_context=f"qemu:dirty-bitmap:{disk.since}" if disk.since else None,
+                tracked=True,
+            )
+            for disk in request.disks
+        }
+        for target in self.unreadable & served.keys():
+            served[target].stop()
+        name = tracking_name(request.backup_id)
+        job = FakeJob(server, name, served, exports, lambda: _retire(server, [name]))
+        job.consistency = _reached(server, request.consistency)
+        self._jobs.append((server.id, job))
+        return job
 
     def _serve_copy(self, server: FakeServer, target: str, since: TrackingName | None) -> QemuNbd:
         unique = self._new_id()[:8]

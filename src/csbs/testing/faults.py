@@ -149,6 +149,36 @@ class CrashingStore(_Around):
             raise Crash
 
 
+class BlockingStore(_Around):
+    """Hangs, as a dead NFS mount does, in calls of `method` (or "any") with such a key.
+
+    From `hold` on, until `release`.  `reached` is set when a call hangs.
+    """
+
+    def __init__(self, inner: ObjectStore, method: str, *, key_prefix: str = "") -> None:
+        super().__init__(inner)
+        self._method = method
+        self._key_prefix = key_prefix
+        self._free = threading.Event()
+        self._free.set()
+        self.reached = threading.Event()
+
+    def hold(self) -> None:
+        """From now on calls hang."""
+        self._free.clear()
+
+    def release(self) -> None:
+        """Lets go of all calls."""
+        self._free.set()
+
+    def _call(self, method: str, key: str, do: Callable[[], T]) -> T:
+        if self._method in {method, "any"} and key.startswith(self._key_prefix):
+            if not self._free.is_set():
+                self.reached.set()
+            self._free.wait()
+        return do()
+
+
 class RecordingStore(_Around):
     """Remembers the calls that succeeded: (method, key), in the order of their ends."""
 

@@ -15,7 +15,9 @@ from __future__ import annotations
 import grp
 import logging
 import os
+import socket
 import stat
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +49,17 @@ def answers() -> bool:
     except ToolFailed:
         return False
     return True
+
+
+def libvirtd_pid() -> int:
+    """The libvirtd that answers at `URI`: not any other that may run on the machine."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect("/run/libvirt/libvirt-sock")
+        peer = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid: int = struct.unpack("3i", peer)[0]
+    if pid == 1:  # systemd listens for it
+        return int(Path("/run/libvirtd.pid").read_text(encoding="ascii"))
+    return pid
 
 
 def ensure_libvirt(folder: Path) -> bool:

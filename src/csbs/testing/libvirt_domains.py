@@ -104,8 +104,7 @@ class DomainServer:
 
     def kill(self) -> None:
         """Kills QEMU, as a power cut does, and waits until libvirt has noticed."""
-        pid = int(Path(f"/run/libvirt/qemu/{self.name}.pid").read_text(encoding="ascii"))
-        descriptor = os.pidfd_open(pid)
+        descriptor = os.pidfd_open(self._pid())
         try:
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             poller = select.poll()
@@ -114,6 +113,16 @@ class DomainServer:
         finally:
             os.close(descriptor)
         self._wait_until(lambda: not self.is_active(), "libvirt has seen the end of QEMU")
+
+    def end_unannounced(self) -> None:
+        """QEMU ends in good order by itself; libvirt may notice later."""
+        os.kill(self._pid(), signal.SIGTERM)
+
+    def state(self) -> str:
+        """``running``, ``paused`` or another number of libvirt's."""
+        number = self._on_domain("looking at the state", lambda domain: domain.state()[0])
+        names = {libvirt.VIR_DOMAIN_RUNNING: "running", libvirt.VIR_DOMAIN_PAUSED: "paused"}
+        return names.get(number, str(number))
 
     def is_active(self) -> bool:
         """Whether QEMU runs."""
@@ -184,6 +193,10 @@ class DomainServer:
         """Removes libvirt's records of checkpoints; the bitmaps stay in the images."""
         self._on_domain("forgetting", _forget_checkpoints)
 
+    def define(self) -> None:
+        """Defines the domain, for the first time or after it was undefined."""
+        self.redefine(self._disks)
+
     def can_be_undefined(self) -> bool:
         """Whether `virsh undefine` works; then the domain is gone."""
         try:
@@ -201,6 +214,9 @@ class DomainServer:
             lambda domain: domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA),
         )
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _pid(self) -> int:
+        return int(Path(f"/run/libvirt/qemu/{self.name}.pid").read_text(encoding="ascii"))
 
     def _io(self, target: str, command: str) -> None:
         if self.is_active():
@@ -240,7 +256,7 @@ def domain_server(
     )
     os.chown(server.folder, *qemu_owner(capabilities))
     try:
-        server.redefine({disk.target: disk for disk in disks})
+        server.define()
         yield server
     finally:
         server.remove()

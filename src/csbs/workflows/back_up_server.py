@@ -7,12 +7,16 @@ end job    the server is let go; its new TrackingPoint stays
 commit     the manifest: from here on the backup exists, whatever else is lost
 record     the catalog follows
 retire     TrackingPoints that no disk needs any more
+
+A server that is powered off meanwhile takes its job with it.  Then the backup goes on from the
+images, and its instant becomes the power-off: a disk that was copied is read again where the new
+TrackingPoint says that it was written since, one that was not is read as if nothing had been.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -23,7 +27,15 @@ from csbs.catalog import backups
 from csbs.compute.base import BackupJob, ComputeDriver, DiskExport, JobDisk, JobRequest
 from csbs.domain.backup import Backup, DiskBackup
 from csbs.domain.backup_plan import DiskPlan, untracked, without_parent
-from csbs.domain.errors import Corrupt, CsbsError, DiskUnreadable, TrackingLost
+from csbs.domain.errors import (
+    CommandFailed,
+    Corrupt,
+    CsbsError,
+    DiskUnreadable,
+    ServerPoweredOff,
+    TrackingLost,
+)
+from csbs.domain.ids import TrackingName
 from csbs.domain.server import ServerDescription
 from csbs.domain.task import Progress
 from csbs.repository import BackupWriter, ContentIndex, Image, ImageWriter
@@ -49,7 +61,10 @@ class BackupSteps(Protocol):
         """Stores what changed on one disk."""
 
     def look_on(self) -> None:
-        """Lets the caller's command read the disks."""
+        """Lets the caller's command read the disks, unless it did so already."""
+
+    def go_on_stopped(self) -> None:
+        """Opens the disks of a server that was powered off; each must be copied (again)."""
 
     def end_job(self) -> None:
         """Lets the server go; the new TrackingPoint stays."""
@@ -71,15 +86,27 @@ def back_up_server(run: Run, do: BackupSteps) -> None:
     `protecting` that `settle` clears; a crash after it leaves a backup that `settle` records.
     The old TrackingPoint is given up last, so a retry misses no write.
     """
-    for target in run.step("begin", do.begin):
-        check_cancelled(run, "the backup")
-        run.step(f"copy {target}", do.copy, target, run)
-    run.step("look on", do.look_on)
-    check_cancelled(run, "the backup")
+    targets = run.step("begin", do.begin)
+    try:
+        _copy_all(run, do, targets)
+    except ServerPoweredOff as error:
+        if error.why:
+            raise
+        log.warning("the backup goes on from the disks of the server, which was powered off")
+        run.step("go on stopped", do.go_on_stopped)
+        _copy_all(run, do, targets)
     run.step("end job", do.end_job)
     run.step("commit", do.commit)
     run.step("record", do.record)
     run.step("retire tracking", do.retire_tracking)
+
+
+def _copy_all(run: Run, do: BackupSteps, targets: Sequence[str]) -> None:
+    for target in targets:
+        check_cancelled(run, "the backup")
+        run.step(f"copy {target}", do.copy, target, run)
+    run.step("look on", do.look_on)
+    check_cancelled(run, "the backup")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +136,8 @@ class ServerBackup:
         self._plans = {plan.target: plan for plan in plans}
         self._tools = tools
         self._look_on = look_on
+        #: Images of the disks that were copied.
+        self._copied: dict[str, Image] = {}
         self._job: BackupJob | None = None
         self._writer: BackupWriter | None = None
 
@@ -128,14 +157,8 @@ class ServerBackup:
             }
             instant = tools.records.clock()
             self._job = self._open_job()
-        self._backup = replace(
-            backup,
-            created_at=instant,
-            consistency_reached=self._job.consistency.level,
-            consistency_reason=self._job.consistency.reason,
-            freeze=self._job.consistency.freeze,
-            disks=tuple(self._as_opened(disk) for disk in backup.disks),
-        )
+        opened = tuple(self._as_opened(disk) for disk in backup.disks)
+        self._backup = _reached(self._job, replace(backup, created_at=instant, disks=opened))
         return [disk.target for disk in backup.disks]
 
     def copy(self, target: str, run: Run) -> None:
@@ -150,6 +173,7 @@ class ServerBackup:
                 extra={"disk": target, "why": str(error)},
             )
             self._plans[target] = without_parent(self._plans[target])
+            self._copied.pop(target, None)
             self._copy(target, run)
 
     def _copy(self, target: str, run: Run) -> None:
@@ -162,30 +186,44 @@ class ServerBackup:
         def report(progress: Progress) -> None:
             run.progress(replace(progress, doing=f"reading {target}"))
 
-        writer = self._writer.image(disk.disk_id, export.size_bytes, parent=self._parent(plan))
+        writer, tracked = self._begin_image(disk, export)
         source = DiskCopy(
             disk=f"{target} of server {backup.server_name}",
             uri=export.uri,
             size_bytes=export.size_bytes,
-            dirty_context=export.dirty_context if plan.since else None,
+            dirty_context=export.dirty_context if tracked else None,
             also_dirty=plan.also_dirty,
         )
-        if plan.since is not None and not self._audit(source, writer, plan, run):
-            plan = untracked(plan, "a sample of what tracking calls unchanged has changed")
-            source = replace(source, dirty_context=None, also_dirty=plan.also_dirty)
         try:
+            if tracked and not self._audit(source, writer, plan, run):
+                plan = untracked(plan, "a sample of what tracking calls unchanged has changed")
+                source = replace(source, dirty_context=None)
             result = back_up_disk(
                 source, writer, self._tools.copying, progress=report, cancelled=run.cancelled
             )
-        except DiskUnreadable:
-            self._job.check()  # whoever ended the job knows a better reason
+        except DiskUnreadable:  # whoever ended the job knows a better reason
+            self._job.check(after_failure=True, cancelled=run.cancelled)
             raise
-        self._job.check()
-        copied = replace(disk, mode=plan.mode, reason=plan.reason, read_bytes=result.read_bytes)
+        read_bytes = result.read_bytes + (disk.read_bytes or 0)
+        copied = replace(disk, mode=plan.mode, reason=plan.reason, read_bytes=read_bytes)
+        self._copied[target] = result.image
         self._backup = replace(
             backup,
             disks=tuple(copied if each is disk else each for each in backup.disks),
         )
+        self._job.check()
+
+    def _begin_image(self, disk: DiskBackup, export: DiskExport) -> tuple[ImageWriter, bool]:
+        """Where the disk goes, and whether what it changed since what lies there is known."""
+        assert self._writer is not None
+        plan = self._plans[disk.target]
+        parent = self._parent(plan)
+        copied = self._copied.get(disk.target)
+        if copied is not None:
+            again = self._writer.image_again(copied, parent=parent)
+            return again, export.dirty_context is not None
+        writer = self._writer.image(disk.disk_id, export.size_bytes, parent=parent)
+        return writer, plan.since is not None
 
     def _audit(self, source: DiskCopy, writer: ImageWriter, plan: DiskPlan, run: Run) -> bool:
         """Whether the sample of this turn is as in the parent."""
@@ -201,9 +239,39 @@ class ServerBackup:
 
     def look_on(self) -> None:
         """See `BackupSteps.look_on`."""
-        if self._look_on is not None and self._job is not None:
+        assert self._job is not None
+        if self._look_on is None:
+            return
+        try:
             self._look_on(list(self._job.exports.values()), self._job.check)
+        except CommandFailed:
             self._job.check()
+            raise
+        self._look_on = None
+        self._job.check()
+
+    def go_on_stopped(self) -> None:
+        """See `BackupSteps.go_on_stopped`; where that cannot be done, the backup fails."""
+        assert self._job is not None
+        ended, backup = self._job, self._backup
+        instant = self._tools.records.clock()
+        try:
+            ended.end()
+            self._job = self._tools.driver.go_on_stopped(
+                self._request(
+                    {
+                        target: ended.tracking if export.tracked else None
+                        for target, export in ended.exports.items()
+                        if target in self._copied
+                    }
+                )
+            )
+        except CsbsError as error:
+            raise ServerPoweredOff(backup.server_name, str(error)) from error
+        for target, export in self._job.exports.items():
+            if export.size_bytes != ended.exports[target].size_bytes:
+                raise ServerPoweredOff(backup.server_name, f"disk {target} has another size now")
+        self._backup = _reached(self._job, replace(backup, created_at=instant))
 
     def end_job(self) -> None:
         """See `BackupSteps.end_job`."""
@@ -261,15 +329,18 @@ class ServerBackup:
         record_commit(records, self._backup, finished_at=records.clock())
 
     def _open_job(self) -> BackupJob:
-        return self._tools.driver.begin_backup(
-            JobRequest(
-                server_id=self._backup.server_id,
-                backup_id=self._backup.id,
-                consistency=self._backup.consistency_asked,
-                disks=[
-                    JobDisk(target=plan.target, since=plan.since) for plan in self._plans.values()
-                ],
-            )
+        return self._tools.driver.begin_backup(self._request({}))
+
+    def _request(self, copied: Mapping[str, TrackingName | None]) -> JobRequest:
+        """All disks as they are planned; those that were copied since the given TrackingPoint."""
+        return JobRequest(
+            server_id=self._backup.server_id,
+            backup_id=self._backup.id,
+            consistency=self._backup.consistency_asked,
+            disks=[
+                JobDisk(target=target, since=copied.get(target, plan.since))
+                for target, plan in self._plans.items()
+            ],
         )
 
     def _as_opened(self, disk: DiskBackup) -> DiskBackup:
@@ -288,6 +359,17 @@ class ServerBackup:
         with self._tools.records.catalog.transaction() as transaction:
             parent = backups.get(transaction, self._backup.project_id, plan.parent_id)
         return self._tools.records.repository.manifest(parent.manifest_key).image(plan.disk_id)
+
+
+def _reached(job: BackupJob, backup: Backup) -> Backup:
+    """The backup with the consistency of the job's view."""
+    reached = job.consistency
+    return replace(
+        backup,
+        consistency_reached=reached.level,
+        consistency_reason="" if reached.level is backup.consistency_asked else reached.reason,
+        freeze=reached.freeze,
+    )
 
 
 @contextmanager

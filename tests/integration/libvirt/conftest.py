@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,3 +78,12 @@ def server(offline_server: DomainServer) -> DomainServer:
     offline_server.write("vdb", offset=MIB, size=MIB, pattern=2)
     offline_server.write("vdc", offset=0, size=65536, pattern=3)
     return offline_server
+
+
+@pytest.fixture
+def wait_for() -> Callable[[Path], None]:
+    def wait(path: Path) -> None:
+        script = f"until [ -e {path} ]; do sleep 0.05; done"
+        subprocess.run(["sh", "-c", script], check=True, timeout=60)
+
+    return wait

@@ -1,8 +1,10 @@
-"""Typing commands into `csbs` on real servers, and looking at what they did."""
+"""Typing commands into `csbs`, in this process or in one of its own, on real servers."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ import pytest
 
 from csbs.cli.main import run
 from csbs.testing.libvirt_domains import DomainServer
+
+PROGRAM = str(Path(sys.executable).with_name("csbs"))
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,16 @@ class Shell:
         result = self(*arguments, "--json")
         assert result.code == 0, result.err
         return result.document
+
+
+def typed(csbs: Shell, *arguments: str) -> subprocess.Popen[bytes]:
+    """The same command as a process of its own, to be interrupted."""
+    return subprocess.Popen(
+        [PROGRAM, "--data-dir", str(csbs.data_dir), *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def contents(server: DomainServer) -> dict[str, bytes]:

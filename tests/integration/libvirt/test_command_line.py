@@ -6,7 +6,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,11 +18,9 @@ from csbs.repository import text_object
 from csbs.testing.driver_contract import MIB
 from csbs.testing.libvirt_domains import DomainDisk, DomainServer, domain_server
 from tests.integration.libvirt.conftest import Host
-from tests.integration.libvirt.shell import Shell, contents
+from tests.integration.libvirt.shell import PROGRAM, Shell, contents, typed
 
 pytestmark = pytest.mark.host
-
-PROGRAM = str(Path(sys.executable).with_name("csbs"))
 
 
 def test_back_up_go_on_delete_wreck_restore(csbs: Shell, server: DomainServer) -> None:
@@ -184,25 +181,6 @@ def test_a_user_without_rights_is_told_so(csbs: Shell, server: DomainServer) -> 
 
     assert done.returncode == 6, done.stderr
     assert str(csbs.data_dir) in done.stderr
-
-
-def typed(csbs: Shell, *arguments: str) -> subprocess.Popen[bytes]:
-    """The same command as a process of its own, to be interrupted."""
-    return subprocess.Popen(
-        [PROGRAM, "--data-dir", str(csbs.data_dir), *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-@pytest.fixture
-def wait_for() -> Callable[[Path], None]:
-    def wait(path: Path) -> None:
-        script = f"until [ -e {path} ]; do sleep 0.05; done"
-        subprocess.run(["sh", "-c", script], check=True, timeout=60)
-
-    return wait
 
 
 def test_ctrl_c_leaves_nothing_behind(

@@ -15,6 +15,7 @@ from csbs.compute.libvirt import LibvirtDriver
 from csbs.domain.errors import (
     DriverFailed,
     ServerJobRunning,
+    ServerPoweredOff,
     ServerStartFailed,
     TrackingLost,
 )
@@ -130,7 +131,7 @@ def test_a_power_off_in_the_middle_is_noticed_and_cleared(
 
     server.power_off()
 
-    with pytest.raises(DriverFailed, match="ended the job by itself"):
+    with pytest.raises(ServerPoweredOff, match=server.name):
         job.check()
     job.abandon()
     job.abandon()

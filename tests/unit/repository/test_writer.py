@@ -162,6 +162,24 @@ def test_a_commit_with_other_facts_is_another_object(lab: Lab) -> None:
         writer.commit(created_at=START, facts={"a": 2})
 
 
+@pytest.mark.parametrize("committing", [False, True], ids=["before", "after"])
+def test_a_store_that_does_not_answer_is_needed_only_once_a_commit_began(
+    lab: Lab, store: MemoryStore, *, committing: bool
+) -> None:
+    failure = StoreUnavailable("manifests", "no answer")
+    faults = Faults().on("put", failure, key_prefix="manifests/", times=2 if committing else 1)
+    writer = lab.begin(lab.opened(FaultyStore(store, faults)))
+    if committing:
+        with pytest.raises(StoreUnavailable):
+            writer.commit(created_at=START, facts={})
+        with pytest.raises(StoreUnavailable):
+            writer.abort()
+    else:
+        assert writer.abort()
+
+    faults.assert_all_fired()
+
+
 def test_a_void_fences_a_late_commit(lab: Lab) -> None:
     writer = lab.begin()
     image = write_image(writer, BLOCK_SIZE, {0: noise(1)})
@@ -314,6 +332,23 @@ def test_the_library_is_used_with_little_ceremony(lab: Lab) -> None:
     manifest = writer.commit(created_at=START, facts={})
 
     assert repository.reader(manifest.images[0]).read(0, len(DATA)) == DATA
+
+
+def test_an_image_that_is_begun_again_counts_from_its_parent(lab: Lab) -> None:
+    first = lab.back_up(DATA)
+    [parent] = first.images
+    writer = lab.begin()
+    image = writer.image(parent.id, len(DATA), parent=parent)
+    image.write(0, image.encoder().encode(0, noise(7, 2 * BLOCK_SIZE)))
+    again = writer.image_again(image.finish(), parent=parent)
+    again.write(1, again.encoder().encode(1, noise(8, 2 * BLOCK_SIZE)))
+    again.finish()
+    manifest = writer.commit(created_at=START, facts={})
+    [made] = manifest.images
+
+    expected = noise(7) + noise(8, 2 * BLOCK_SIZE) + DATA[3 * BLOCK_SIZE :]
+    assert lab.restored(manifest) == expected
+    assert (made.nonzero_blocks, made.changed_blocks) == (6, 3)
 
 
 def test_packs_that_are_full_are_put_before_the_end(lab: Lab, store: MemoryStore) -> None:

@@ -79,7 +79,7 @@ class ServiceLab:
         self.open_repository = partial(_open_repository, store, home.catalog_id, self.clock)
         self.repositories = RepositoryAccess(
             lock=repository_lock(folder / "repository.lock", "the test's repository"),
-            open_repository=self.open_repository,
+            open_repository=lambda _: self.open_repository(),
             open_index=lambda _: ContentIndex(folder / "index.sqlite"),
             restorable_keys=self.restorable_keys,
         )

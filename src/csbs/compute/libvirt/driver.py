@@ -113,6 +113,20 @@ class LibvirtDriver:
             files=self._folders.run_of(request.server_id) / self._unique(),
         )
 
+    def go_on_stopped(self, request: JobRequest) -> BackupJob:
+        """See `ComputeDriver.go_on_stopped`."""
+        facts = describing.facts_of(self._connection, request.server_id)
+        if facts.active:
+            raise ServerStateRefused(facts.now.name, facts.state, "going on with its backup")
+        self._folders.prepare(request.server_id, self._qemu_user())
+        return stopped_job.go_on_stopped(
+            self._tracking,
+            facts.server,
+            [_stopped_disk(facts, each.target, each.since) for each in request.disks],
+            name=tracking_name(request.backup_id),
+            files=self._folders.run_of(request.server_id) / self._unique(),
+        )
+
     def retire_tracking(self, server_id: ServerId, names: Collection[TrackingName]) -> None:
         """See `ComputeDriver.retire_tracking`."""
         self._tracking.retire(server_id, names)

@@ -7,13 +7,13 @@ overwrites something, QEMU saves it to scratch files.  The new checkpoint begins
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from csbs.blockio.qemu_nbd import nbd_uri
-from csbs.compute.base import DiskExport, JobRequest
+from csbs.compute.base import DiskExport, JobRequest, never
 from csbs.compute.libvirt.binding import libvirt
 from csbs.compute.libvirt.connection import Connection, message_of
 from csbs.compute.libvirt.domain_xml import (
@@ -43,6 +43,7 @@ from csbs.domain.errors import (
     ScratchFull,
     ServerJobRunning,
     ServerNotFound,
+    ServerPoweredOff,
     TrackingLost,
 )
 from csbs.domain.ids import ServerId, TrackingName, tracking_name
@@ -68,6 +69,9 @@ _END_TIMEOUT_S = 60.0
 _POLL_INTERVAL_S = 0.02
 #: So much later than this process, the guard thaws too.
 _THAW_MARGIN_S = 0.5
+#: QEMU closes its NBD server first and then writes its caches; libvirt notices the end of it.
+_NOTICE_TIMEOUT_S = 30.0
+_NOTICE_INTERVAL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,20 +143,15 @@ class LiveJob:
         """See `BackupJob.consistency`."""
         return self._consistency
 
-    def check(self) -> None:
+    def check(self, *, after_failure: bool = False, cancelled: Callable[[], bool] = never) -> None:
         """See `BackupJob.check`."""
-        if not self._is_there():
-            why = reason_of(self._plan.report)
-            if why is not None:
-                scratch = str(self._plan.disks[0].scratch.parent)
-                raise ScratchFull(self._plan.server_name, scratch, why)
-            raise DriverFailed(
-                self._plan.server_name,
-                "",
-                "the backup",
-                "the hypervisor ended the job by itself: the server was powered off, or a disk "
-                "failed; back it up again",
-            )
+        looks = int(_NOTICE_TIMEOUT_S / _NOTICE_INTERVAL_S) if after_failure else 0
+        while self._is_there():
+            if looks == 0 or cancelled():
+                return
+            looks -= 1
+            self._parts.sleep(_NOTICE_INTERVAL_S)
+        raise self._why_ended()
 
     def end(self) -> None:
         """See `BackupJob.end`."""
@@ -200,6 +199,27 @@ class LiveJob:
                 dirty_context=context,
                 tracked=disk.tracked,
             )
+
+    def _why_ended(self) -> CsbsError:
+        name = self._plan.server_name
+        why = reason_of(self._plan.report)
+        if why is not None:
+            return ScratchFull(name, str(self._plan.disks[0].scratch.parent), why)
+        try:
+            active = self._parts.connection.on_domain(
+                self._server_id, "looking at the state", lambda domain: domain.isActive()
+            )
+        except ServerNotFound:
+            return ServerPoweredOff(name, "its definition is gone")
+        if not active:
+            return ServerPoweredOff(name)
+        return DriverFailed(
+            name,
+            "",
+            "the backup",
+            "the hypervisor ended the job by itself: the server was powered off and started "
+            "again, a disk failed, or somebody ended the job; back it up again",
+        )
 
     def _is_there(self) -> bool:
         return running_job_socket(self._parts.connection, self._server_id) == str(self._plan.socket)

@@ -8,7 +8,7 @@ the backup and in the next one's changes, which costs a little and loses nothing
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 from csbs.blockio.image_lock import nobody_writes
 from csbs.blockio.qemu_img import image_info
 from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
-from csbs.compute.base import DiskExport
+from csbs.compute.base import DiskExport, never
 from csbs.compute.libvirt.domain_xml import DiskXml
 from csbs.compute.libvirt.tracking import Tracking
 from csbs.domain.consistency import ReachedConsistency, crash_only
@@ -71,8 +71,9 @@ class StoppedJob:
         """See `BackupJob.consistency`."""
         return crash_only("the server is stopped: its disks are as it left them")
 
-    def check(self) -> None:
+    def check(self, *, after_failure: bool = False, cancelled: Callable[[], bool] = never) -> None:
         """See `BackupJob.check`."""
+        del after_failure, cancelled  # the end of qemu-nbd is seen at once
         for target, nbd in self._opened.nbd.items():
             if not nbd.is_running():
                 raise DriverFailed(
@@ -106,32 +107,52 @@ def begin_stopped(
     `name` is for the new TrackingPoint, if any disk can have one.  The names of sockets and
     records of processes begin with `files`.
     """
-    _require_tracking(tracking, server, disks)
+    _require_tracking(
+        tracking, server, [(each.disk.target, each.since) for each in disks if each.since]
+    )
     tracked = [each.disk for each in disks if each.trackable]
     with ExitStack() as undo:
         if tracked:
             tracking.begin_stopped(server.id, name, tracked)
             undo.callback(tracking.retire, server.id, [name])
+        opened = _open(server, disks, files)
+        undo.pop_all()
+    return StoppedJob(tracking, server, name if tracked else None, opened)
+
+
+def go_on_stopped(
+    tracking: Tracking,
+    server: ServerRef,
+    disks: Sequence[StoppedDisk],
+    *,
+    name: TrackingName,
+    files: Path,
+) -> StoppedJob:
+    """The same with a TrackingPoint that is there; see `ComputeDriver.go_on_stopped`."""
+    tracked = [each.disk.target for each in disks if each.trackable]
+    asked = [(each.disk.target, each.since) for each in disks if each.since]
+    _require_tracking(tracking, server, [*asked, *((target, name) for target in tracked)])
+    return StoppedJob(tracking, server, name if tracked else None, _open(server, disks, files))
+
+
+def _require_tracking(
+    tracking: Tracking, server: ServerRef, asked: Sequence[tuple[str, TrackingName]]
+) -> None:
+    usable = tracking.report(server.id).usable if asked else {}
+    for target, name in asked:
+        if name not in usable.get(target, frozenset()):
+            raise TrackingLost(server.name, f"{target} has no usable bitmap {name}")
+
+
+def _open(server: ServerRef, disks: Sequence[StoppedDisk], files: Path) -> _Opened:
+    with ExitStack() as undo:
         locks = undo.enter_context(ExitStack())
         for each in disks:
             _lock(locks, each, server)
         nbd = {each.disk.target: undo.enter_context(_serve(each, server, files)) for each in disks}
         exports = {each.disk.target: _export(each, server, nbd[each.disk.target]) for each in disks}
         undo.pop_all()
-    return StoppedJob(
-        tracking,
-        server,
-        name if tracked else None,
-        _Opened(nbd=nbd, exports=exports, locks=locks),
-    )
-
-
-def _require_tracking(tracking: Tracking, server: ServerRef, disks: Sequence[StoppedDisk]) -> None:
-    asked = [each for each in disks if each.since is not None]
-    usable = tracking.report(server.id).usable if asked else {}
-    for each in asked:
-        if each.since not in usable.get(each.disk.target, frozenset()):
-            raise TrackingLost(server.name, f"{each.disk.target} has no usable bitmap {each.since}")
+    return _Opened(nbd=nbd, exports=exports, locks=locks)
 
 
 def _lock(locks: ExitStack, each: StoppedDisk, server: ServerRef) -> None:
