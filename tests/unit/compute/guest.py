@@ -62,19 +62,19 @@ class FakeGuest:
 
     # --- libvirt's names -----------------------------------------------------------------------
 
-    def ID(self) -> int:  # noqa: N802
+    def ID(self) -> int:  # noqa: N802  libvirt's name
         return self.run_id
 
-    def XMLDesc(self, _flags: int) -> str:  # noqa: N802
+    def XMLDesc(self, _flags: int) -> str:  # noqa: N802  libvirt's name
         return self.xml
 
-    def isActive(self) -> bool:  # noqa: N802
+    def isActive(self) -> bool:  # noqa: N802  libvirt's name
         return self.run_id != -1
 
     def state(self) -> list[int]:
         return self.state_and_reason
 
-    def backupGetXMLDesc(self) -> str:  # noqa: N802
+    def backupGetXMLDesc(self) -> str:  # noqa: N802  libvirt's name
         self.on_look()
         if self.job_xml is None:
             error = libvirt.libvirtError("no job")
@@ -83,10 +83,10 @@ class FakeGuest:
             raise error
         return self.job_xml
 
-    def jobStats(self) -> dict[str, int]:  # noqa: N802
+    def jobStats(self) -> dict[str, int]:  # noqa: N802  libvirt's name
         return {"disk_temp_used": self.used_bytes}
 
-    def abortJob(self) -> None:  # noqa: N802
+    def abortJob(self) -> None:  # noqa: N802  libvirt's name
         self.asked.append("abort")
         self.job_xml = None
 
