@@ -36,6 +36,7 @@ from csbs.domain.server import (
     ServerDescription,
     ServerRef,
     ServerState,
+    TrackingFault,
     TrackingReport,
 )
 from csbs.testing.faults import Faults
@@ -226,7 +227,10 @@ class FakeDriver:
         return TrackingReport(
             checkpoints=tuple(server.checkpoints),
             usable={target: frozenset(names & good) for target, names in held.items()},
-            broken={target: frozenset(names - good) for target, names in held.items()},
+            broken={
+                target: dict.fromkeys(names - good, TrackingFault.NOT_CLOSED)
+                for target, names in held.items()
+            },
         )
 
     def begin_backup(self, request: JobRequest) -> BackupJob:

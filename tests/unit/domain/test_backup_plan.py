@@ -18,7 +18,7 @@ from csbs.domain.backup_plan import (
 )
 from csbs.domain.identity import FoundBy, Match
 from csbs.domain.ids import BackupId, DiskId, TrackingName
-from csbs.domain.server import DiskDescription, TrackingReport
+from csbs.domain.server import DiskDescription, TrackingFault, TrackingReport
 
 SIZE = 1024**3
 DISK = DiskDescription(target="vda", source="/a", format="qcow2", size_bytes=SIZE, trackable=True)
@@ -97,9 +97,34 @@ def test_a_forced_full_reads_all_and_keeps_the_history() -> None:
         pytest.param(
             MATCH,
             DiskHistory(parent=PARENT, token=TOKEN),
-            TrackingReport(checkpoints=(NAME,), usable={}, broken={"vda": frozenset({NAME})}),
-            "not shut down cleanly",
+            TrackingReport(
+                checkpoints=(NAME,),
+                usable={},
+                broken={"vda": {NAME: TrackingFault.SWITCHED_OFF}},
+            ),
+            "damaged: somebody switched its bitmap off",
             id="broken bitmap",
+        ),
+        pytest.param(
+            MATCH,
+            DiskHistory(parent=PARENT, token=TOKEN),
+            TrackingReport(checkpoints=(NAME,), usable={}, broken={}),
+            "its bitmap is gone",
+            id="checkpoint without bitmap",
+        ),
+        pytest.param(
+            Match(replace(DISK, source=None, trackable=False), None, FoundBy.SERIAL),
+            DiskHistory(parent=PARENT, token=TOKEN),
+            NOTHING,
+            "no local file",
+            id="image on the network",
+        ),
+        pytest.param(
+            Match(replace(DISK, trackable=False), None, FoundBy.PATH),
+            DiskHistory(parent=PARENT, token=TOKEN),
+            NOTHING,
+            "takes no bitmap",
+            id="old or read-only qcow2",
         ),
         pytest.param(
             MATCH, DiskHistory(parent=PARENT, token=TOKEN), NOTHING, "is gone", id="no bitmap"
@@ -132,7 +157,7 @@ def test_only_tracking_that_no_disk_needs_is_retired() -> None:
     report = TrackingReport(
         checkpoints=(old, kept),
         usable={"vda": frozenset({old, kept})},
-        broken={"vdb": frozenset({broken})},
+        broken={"vdb": {broken: TrackingFault.NOT_CLOSED}},
     )
 
     assert retirable(report, {DiskId("d1"): kept}) == {old, broken}
