@@ -114,7 +114,7 @@ def _why_not_tracked(
     if token.name in report.usable.get(disk.target, frozenset()):
         return ""
     if token.name in report.checkpoints:
-        return "its bitmap is gone: the server was not shut down cleanly, or somebody changed its image"
+        return "its bitmap is gone: an unclean shutdown, or somebody changed its image"
     return "its tracking is gone"
 
 
