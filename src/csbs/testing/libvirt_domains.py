@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from csbs.blockio.processes import run_tool
-from csbs.blockio.qemu_img import create_image
 from csbs.compute.libvirt.binding import libvirt, libvirt_qemu
 from csbs.compute.libvirt.connection import Connection
 from csbs.compute.libvirt.domain_xml import qemu_owner
@@ -34,6 +33,10 @@ PREFIX = "csbs-test-"
 _TOOL_TIMEOUT_S = 60.0
 _STOP_WAIT_S = 30.0
 _POLL_INTERVAL_S = 0.05
+#: Where disks are plugged in while the server runs.
+_PORTS = "<controller type='pci' model='pcie-root'/>" + 8 * (
+    "<controller type='pci' model='pcie-root-port'/>"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,10 @@ class DomainDisk:
     target: str
     size_bytes: int
     format: str = "qcow2"
+    #: Of a qcow2 image; csbs and QEMU's bitmaps count in 64 KiB.
+    cluster_size_bytes: int = 64 * 1024
+    #: Where somebody else serves the image over NBD; None: the server opens the file itself.
+    socket: Path | None = None
 
 
 class DomainServer:
@@ -60,12 +67,15 @@ class DomainServer:
         self.name = PREFIX + server_id[:8]
         self.folder = Path("/var/lib") / self.name
         self._connection = connection
-        self._disks = {disk.target: disk for disk in disks}
+        #: By target.  Whoever adds a disk to the definition, or takes one away, does so here too.
+        self.disks = {disk.target: disk for disk in disks}
+        #: Images that lie elsewhere than at first, by target.
+        self.moved: dict[str, Path] = {}
         self._sleep = sleep
 
     def path(self, target: str) -> Path:
         """The image of a disk."""
-        return self.folder / f"{target}.{self._disks[target].format}"
+        return self.moved.get(target, self.folder / f"{target}.{self.disks[target].format}")
 
     def start(self) -> None:
         """Starts QEMU; its processors run an empty machine."""
@@ -100,11 +110,19 @@ class DomainServer:
 
     def write(self, target: str, *, offset: int, size: int, pattern: int) -> None:
         """Writes one byte value over a range, as the server itself would."""
-        self._io(target, f"write -P {pattern} {offset} {size}")
+        self.io(target, f"write -P {pattern} {offset} {size}")
 
     def zero(self, target: str, *, offset: int, size: int) -> None:
         """Writes zeroes without data, as a guest does that trims."""
-        self._io(target, f"write -z {offset} {size}")
+        self.io(target, f"write -z {offset} {size}")
+
+    def discard(self, target: str, *, offset: int, size: int) -> None:
+        """Gives a range back: it takes no space any more.  In whole clusters it reads as zero."""
+        self.io(target, f"discard {offset} {size}")
+
+    def flush(self, target: str) -> None:
+        """Writes out all that QEMU keeps of the disk: a kill loses nothing of it."""
+        self.io(target, "flush")
 
     def content(self, target: str) -> bytes:
         """All bytes of a disk of a stopped server, read by `qemu-img`."""
@@ -115,7 +133,7 @@ class DomainServer:
                 "qemu-img",
                 "convert",
                 "-f",
-                self._disks[target].format,
+                self.disks[target].format,
                 "-O",
                 "raw",
                 source,
@@ -131,7 +149,7 @@ class DomainServer:
     def begin_job(self) -> None:
         """Begins a backup job that is not of csbs."""
         scratch = self.folder / "foreign.scratch"
-        first, *others = self._disks
+        first, *others = self.disks
         rest = "".join(f"<disk name='{target}' backup='no'/>" for target in others)
         xml = (
             f"<domainbackup mode='pull'><server transport='unix' socket='{self.folder}/f.sock'/>"
@@ -181,13 +199,28 @@ class DomainServer:
         )
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _io(self, target: str, command: str) -> None:
-        if self.is_active():
-            self._on_domain(command, lambda domain: _monitor_io(domain, target, command))
+    def virsh(self, verb: str, *arguments: str) -> str:
+        """Runs `virsh VERB <this server> ARGUMENTS`, as an administrator does by hand."""
+        return run_tool(
+            ["virsh", "-c", URI, "-q", verb, self.name, *arguments],
+            doing=f"virsh {verb}",
+            timeout_s=_TOOL_TIMEOUT_S,
+        )
+
+    def io(self, target: str, *commands: str) -> None:
+        """Carries out commands of `qemu-io` on a disk: by QEMU itself while it runs."""
+        if not commands:
             return
+        if self.is_active():
+            self._on_domain("writing", lambda domain: _monitor_io(domain, target, commands))
+            return
+        arguments = [each for command in commands for each in ("-c", command)]
         run_tool(
-            ["qemu-io", "-f", self._disks[target].format, "-c", command, str(self.path(target))],
-            doing=command,
+            [
+                *("qemu-io", "-f", self.disks[target].format, "-d", "unmap", *arguments),
+                str(self.path(target)),
+            ],
+            doing=f"writing to {target}",
             timeout_s=_TOOL_TIMEOUT_S,
         )
 
@@ -220,14 +253,37 @@ def domain_server(
     os.chown(server.folder, *qemu_owner(capabilities))
     try:
         for disk in disks:
-            create_image(
-                server.path(disk.target), image_format=disk.format, size_bytes=disk.size_bytes
-            )
+            make_image(server.path(disk.target), disk)
         xml = _domain_xml(server, disks)
         connection.call("defining", lambda opened: opened.defineXML(xml))
         yield server
     finally:
         server.remove()
+
+
+def make_image(path: Path, disk: DomainDisk) -> None:
+    """Makes the empty image of a disk."""
+    clusters = f"cluster_size={disk.cluster_size_bytes}"
+    options = ["-o", clusters] if disk.format == "qcow2" else []
+    run_tool(
+        ["qemu-img", "create", "-q", "-f", disk.format, *options, str(path), str(disk.size_bytes)],
+        doing=f"making {path}",
+        timeout_s=_TOOL_TIMEOUT_S,
+    )
+
+
+def disk_xml(disk: DomainDisk, image: Path) -> str:
+    """The `<disk>` of a definition; its discards reach the image."""
+    driver = f"<driver name='qemu' type='{disk.format}' discard='unmap'/>"
+    target = f"<target dev='{disk.target}' bus='virtio'/>"
+    if disk.socket is None:
+        return f"<disk type='file' device='disk'>{driver}<source file='{image}'/>{target}</disk>"
+    # Without a path of its own csbs tells it from others by its serial number.
+    source = (
+        f"<source protocol='nbd'><host transport='unix' socket='{disk.socket}'/></source>"
+        f"{target}<serial>{disk.target}-over-nbd</serial>"
+    )
+    return f"<disk type='network' device='disk'>{driver}{source}</disk>"
 
 
 def read_export(uri: str, folder: Path) -> bytes:
@@ -249,8 +305,14 @@ def dirty_ranges(uri: str, context: str) -> list[tuple[int, int]]:
 
 def write_export(uri: str, *, offset: int, size: int, pattern: int) -> None:
     """Writes one byte value over a range of an NBD export, and flushes it."""
+    export_io(uri, f"write -P {pattern} {offset} {size}", "flush")
+
+
+def export_io(uri: str, *commands: str) -> None:
+    """Carries out commands of `qemu-io` on an NBD export."""
+    arguments = [each for command in commands for each in ("-c", command)]
     run_tool(
-        ["qemu-io", "-f", "raw", "-c", f"write -P {pattern} {offset} {size}", "-c", "flush", uri],
+        ["qemu-io", "-f", "raw", "-d", "unmap", *arguments, uri],
         doing=f"writing to {uri}",
         timeout_s=_TOOL_TIMEOUT_S,
     )
@@ -261,13 +323,14 @@ def _forget_checkpoints(domain: libvirt.virDomain) -> None:
         checkpoint.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
 
 
-def _monitor_io(domain: libvirt.virDomain, target: str, command: str) -> None:
+def _monitor_io(domain: libvirt.virDomain, target: str, commands: Sequence[str]) -> None:
     alias = _alias(domain.XMLDesc(0), target)
-    text = f'qemu-io -d /machine/peripheral/{alias}/virtio-backend "{command}"'
-    answer = libvirt_qemu.qemuMonitorCommand(
-        domain, text, libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
-    )
-    assert "error" not in answer.lower(), answer
+    for command in commands:
+        text = f'qemu-io -d /machine/peripheral/{alias}/virtio-backend "{command}"'
+        answer = libvirt_qemu.qemuMonitorCommand(
+            domain, text, libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+        )
+        assert "error" not in answer.lower(), answer
 
 
 def _alias(xml: str, target: str) -> str:
@@ -280,16 +343,12 @@ def _alias(xml: str, target: str) -> str:
 
 
 def _domain_xml(server: DomainServer, disks: Sequence[DomainDisk]) -> str:
-    devices = "".join(
-        f"<disk type='file' device='disk'><driver name='qemu' type='{disk.format}'/>"
-        f"<source file='{server.path(disk.target)}'/>"
-        f"<target dev='{disk.target}' bus='virtio'/></disk>"
-        for disk in disks
-    )
+    devices = "".join(disk_xml(disk, server.path(disk.target)) for disk in disks)
     return (
         f"<domain type='qemu'><name>{server.name}</name><uuid>{server.id}</uuid>"
         "<memory unit='MiB'>64</memory><vcpu>1</vcpu>"
         "<os><type arch='x86_64' machine='q35'>hvm</type></os><devices>"
         f"{devices}<disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>"
+        f"{_PORTS}"
         "<controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"
     )
