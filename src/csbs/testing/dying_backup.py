@@ -11,17 +11,43 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from dataclasses import replace
 from datetime import datetime
 
 from csbs.app import open_app
-from csbs.config import load_settings
+from csbs.config import Settings, load_settings
 from csbs.domain.clock import utc_now
+from csbs.domain.ids import ServerId
 from csbs.domain.task import Progress
 from csbs.services.backups import CreateBackup
 from csbs.workflows.run import Watcher
+
+
+_TIMEOUT_S = 120.0
+
+
+def backup_dies(settings: Settings, server_id: ServerId, number: int) -> bool:
+    """Lets another process back the server up; whether it killed itself at `number`.
+
+    If not, the backup succeeded.
+    """
+    environment = {
+        "CSBS_DATA_DIR": str(settings.data_dir),
+        "CSBS_LIBVIRT_URI": settings.libvirt_uri,
+        "CSBS_RUN_DIR": str(settings.run_dir),
+        "CSBS_SCRATCH_DIR": str(settings.scratch_dir),
+    }
+    result = subprocess.run(
+        [sys.executable, "-m", "csbs.testing.dying_backup", server_id, str(number)],
+        env=environment | {"PATH": os.defpath},
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+    assert result.returncode in {0, -signal.SIGKILL}, f"exit code {result.returncode}"
+    return result.returncode != 0
 
 
 class _DeadlyClock:
