@@ -25,7 +25,6 @@ from csbs.domain.task import Progress
 from csbs.services.backups import CreateBackup
 from csbs.workflows.run import Watcher
 
-
 _TIMEOUT_S = 120.0
 
 
