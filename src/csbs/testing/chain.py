@@ -147,6 +147,11 @@ class Chain:
             if backup.state is BackupState.AVAILABLE and backup.id not in known:
                 self.kept.insert(-1, Kept(backup, content))
 
+    def delete(self, kept: Kept) -> None:
+        """Deletes a backup."""
+        self.backups.delete(kept.backup.id, _once(None))
+        self.kept.remove(kept)
+
     def saved(self, backup: Backup) -> dict[str, bytes]:
         """What the repository has for a backup, by target."""
         found = {}

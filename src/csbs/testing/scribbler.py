@@ -78,9 +78,12 @@ class Scribbler:
         if kind is Kind.DISCARD:
             size, grain = self.random.randint(1, 4) * _DISCARD_UNIT, _DISCARD_UNIT
         offset = self.random.randrange(0, disk_size, grain)
+        size = min(size, disk_size - offset)
+        if kind is Kind.DISCARD and size % _DISCARD_UNIT:  # the disk's end is less than a cluster
+            kind = Kind.ZERO
         return Write(
             kind=kind,
             offset=offset,
-            size=min(size, disk_size - offset),
+            size=size,
             pattern=self.random.randint(1, 255) if kind is Kind.DATA else 0,
         )
