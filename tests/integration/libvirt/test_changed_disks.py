@@ -6,9 +6,12 @@ Each backup is held against the disks byte for byte, in the end once more (`csbs
 from __future__ import annotations
 
 import shutil
+from logging import WARNING
+from pathlib import Path
 
 import pytest
 
+from csbs.config import Settings
 from csbs.testing import by_hand
 from csbs.testing.chain import told
 from csbs.testing.libvirt_domains import DomainDisk, export_io, make_image
@@ -23,6 +26,7 @@ from tests.integration.libvirt.chains import (
     TRACKED,
     go_on,
     moved,
+    new_chain,
     next_backup,
     resized,
 )
@@ -150,6 +154,19 @@ def test_the_guest_discards_all_that_it_had(begin_chain: BeginChain) -> None:
     assert told(chain.back_up()) == ALL_TRACKED
     assert [disk.nonzero_bytes for disk in chain.kept[-1].backup.disks] == [0, 0, 0]
     go_on(chain)
+
+
+def test_a_write_into_a_hole_during_a_backup_raises_no_alarm(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with new_chain(settings, seed=28, tmp=tmp_path) as chain:
+        chain.server.start()
+        chain.back_up()
+        # vda is copied first: of vdb is asked afterwards what is allocated.
+        backup = chain.back_up(during=lambda: chain.write("vdb", offset=MIB, size=MIB))
+        assert told(backup) == ALL_TRACKED
+        assert next_backup(chain) == ALL_TRACKED
+    assert [record.message for record in caplog.records if record.levelno >= WARNING] == []
 
 
 def test_a_snapshot_is_taken_and_committed(begin_chain: BeginChain) -> None:
