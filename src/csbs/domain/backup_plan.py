@@ -71,7 +71,7 @@ def plan_disk(
     parent, token = history.parent, history.token
     since: TrackingName | None = None
     if parent is None:
-        mode, reason = Mode.FULL, "first backup of this disk"
+        mode, reason = Mode.FULL, _why_first(match)
     elif full:
         mode, reason = Mode.FULL, "asked for"
     else:
@@ -116,6 +116,12 @@ def _why_not_tracked(
     if token.name in report.checkpoints:
         return "its bitmap is gone: an unclean shutdown, or somebody changed its image"
     return "its tracking is gone"
+
+
+def _why_first(match: Match) -> str:
+    if match.found_by is FoundBy.NEW_SIZE:
+        return "taken for a new disk: the one at its path had another size"
+    return "first backup of this disk"
 
 
 def _why_untrackable(disk: DiskDescription) -> str:

@@ -24,6 +24,7 @@ DISKS = (
 )
 
 FIRST = "full: first backup of this disk"
+NEW_SIZE = "full: taken for a new disk: the one at its path had another size"
 TRACKED = "incremental: changes are tracked"
 RAW = "rescan: changes of raw images cannot be tracked"
 NETWORK = "rescan: changes of images that are no local file or device cannot be tracked"

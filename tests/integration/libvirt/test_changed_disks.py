@@ -20,6 +20,7 @@ from tests.integration.libvirt.chains import (
     FIRST,
     KIB,
     MIB,
+    NEW_SIZE,
     NO_BITMAP,
     RAW,
     REPLACED,
@@ -83,7 +84,7 @@ def test_disks_are_grown_shrunk_and_grown_again(begin_chain: BeginChain, *, runn
 def test_a_raw_disk_of_another_size_is_another_disk(begin_chain: BeginChain) -> None:
     chain = begin_chain(23)
     chain.resize("vdc", 2 * MIB)
-    assert next_backup(chain) == {**ALL_TRACKED, "vdc": FIRST}
+    assert next_backup(chain) == {**ALL_TRACKED, "vdc": NEW_SIZE}
     go_on(chain)
 
 

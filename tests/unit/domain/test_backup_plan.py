@@ -140,6 +140,13 @@ def test_what_is_not_known_is_rescanned_with_a_reason(
     assert words in made.reason
 
 
+def test_a_disk_of_another_size_at_a_known_path_is_read_as_a_new_one() -> None:
+    made = plan(Match(DISK, None, FoundBy.NEW_SIZE), DiskHistory())
+
+    assert made.mode is Mode.FULL
+    assert made.reason == "taken for a new disk: the one at its path had another size"
+
+
 def test_refused_tracking_becomes_a_rescan() -> None:
     made = untracked(plan(), "the bitmap is broken")
 
