@@ -12,9 +12,11 @@ from typing import Any
 from csbs.blockio.processes import ProcessRecord, end_process, run_tool
 from csbs.blockio.qemu_img import remove_bitmap
 from csbs.blockio.qemu_nbd import NbdImage, start_qemu_nbd
+from csbs.domain.clock import sleep
 from csbs.testing.libvirt_domains import DomainDisk, DomainServer, disk_xml, make_image
 
 _TOOL_TIMEOUT_S = 60.0
+_POLL_INTERVAL_S = 0.02
 
 
 def resize(server: DomainServer, target: str, size_bytes: int) -> None:
@@ -128,13 +130,22 @@ def failing_image(image: Path, socket: Path) -> Iterator[Path]:
         doing=f"serving {image}",
         timeout_s=_TOOL_TIMEOUT_S,
     )
-    socket.chmod(0o666)  # QEMU is another user
-    record = ProcessRecord.of(int(pid_file.read_text(encoding="ascii")))
+    record = ProcessRecord.of(_pid_in(pid_file))
     assert record is not None, "nbdkit has ended"
+    socket.chmod(0o666)  # QEMU is another user
     try:
         yield trigger
     finally:
         end_process(record, timeout_s=_TOOL_TIMEOUT_S)
+
+
+def _pid_in(pid_file: Path) -> int:
+    """Nbdkit writes it as soon as it can be connected to, behind our back."""
+    for _ in range(int(_TOOL_TIMEOUT_S / _POLL_INTERVAL_S)):
+        if pid_file.exists() and pid_file.stat().st_size:
+            return int(pid_file.read_text(encoding="ascii"))
+        sleep(_POLL_INTERVAL_S)
+    raise AssertionError(f"no {pid_file} within {_TOOL_TIMEOUT_S:g} s")
 
 
 def _on_bitmap(server: DomainServer, command: str, target: str, name: str) -> None:

@@ -132,7 +132,10 @@ def resize(this: Round) -> None:
     former = len(this.chain.content[target])
     size = this.random.randint(1, 12) * 512 * KIB
     if this.random.random() < 0.5:
-        size -= this.random.randint(1, 127) * 4 * KIB
+        # In whole clusters: what is behind a cut may come back in the rest of one.
+        moved = target in this.server.moved
+        cluster = CLUSTER if moved else this.server.disks[target].cluster_size_bytes
+        size -= this.random.randint(1, 512 * KIB // cluster - 1) * cluster
     this.chain.resize(target, size)
     if this.random.random() < 0.5:
         this.chain.resize(target, former)
