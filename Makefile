@@ -56,6 +56,10 @@ lock: $(STAMP) ## Pins the newest dependencies that pyproject.toml allows.
 test: lint ## Runs every gate and every test (as root: it needs QEMU, libvirt and a guest).
 	@$(PYTHON) -m pytest -q --complete
 
+.PHONY: soak
+soak: $(STAMP) ## Backs up servers through random events for SOAK_MINUTES (10); SEED repeats a chain.
+	@$(PYTHON) -m tests.integration.libvirt.soak --minutes $(or $(SOAK_MINUTES),10) $(if $(SEED),--seed $(SEED))
+
 .PHONY: check
 check: lint ## Runs the gates and the tests that need no host part; for use while writing code.
 	@$(PYTHON) -m pytest -q -m 'not host and not guest'

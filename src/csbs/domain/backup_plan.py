@@ -14,7 +14,7 @@ from csbs.domain.backup import Mode
 from csbs.domain.block_set import NO_BLOCKS, BlockSet
 from csbs.domain.identity import FoundBy, Match
 from csbs.domain.ids import BackupId, DiskId, TrackingName
-from csbs.domain.server import TrackingReport
+from csbs.domain.server import DiskDescription, TrackingReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +81,7 @@ def plan_disk(
     also_dirty = NO_BLOCKS
     if parent is None:
         mode = Mode.FULL
-        reason = (
-            "its last backup was deleted" if history.had_deletion else "first backup of this disk"
-        )
+        reason = "its last backup was deleted" if history.had_deletion else _why_first(match)
     elif full:
         mode, reason = Mode.FULL, "asked for"
     else:
@@ -110,7 +108,7 @@ def _why_not_tracked(
     """Why the disk must be read whole; empty if its changes are known."""
     disk, token = match.disk, history.token
     if not disk.trackable:
-        return f"changes of {disk.format} images cannot be tracked"
+        return _why_untrackable(disk)
     if match.found_by is FoundBy.MOVED:
         return f"its image moved to {disk.source}"
     if token is None:
@@ -122,11 +120,28 @@ def _why_not_tracked(
         return f"its size changed from {min(former)} to {disk.size_bytes} bytes"
     if token.image_identity != disk.image_identity:
         return "its image file was replaced, or got another backing file"
-    if token.name in report.broken.get(disk.target, frozenset()):
-        return "its tracking is damaged: the server was not shut down cleanly"
-    if token.name not in report.usable.get(disk.target, frozenset()):
-        return "its tracking is gone"
-    return ""
+    fault = report.broken.get(disk.target, {}).get(token.name)
+    if fault is not None:
+        return f"its tracking is damaged: {fault}"
+    if token.name in report.usable.get(disk.target, frozenset()):
+        return ""
+    if token.name in report.checkpoints:
+        return "its bitmap is gone: an unclean shutdown, or somebody changed its image"
+    return "its tracking is gone"
+
+
+def _why_first(match: Match) -> str:
+    if match.found_by is FoundBy.NEW_SIZE:
+        return "taken for a new disk: the one at its path had another size"
+    return "first backup of this disk"
+
+
+def _why_untrackable(disk: DiskDescription) -> str:
+    if disk.source is None:
+        return "changes of images that are no local file or device cannot be tracked"
+    if disk.format != "qcow2":
+        return f"changes of {disk.format} images cannot be tracked"
+    return "its image takes no bitmap: it is read-only, or qcow2 of version 2"
 
 
 def _also_dirty(parent: Parent, token: Token, history: DiskHistory) -> BlockSet | None:

@@ -7,6 +7,10 @@ a block is *dirty* if any byte of it is, and must be read unless all of it reads
     block      |        0        |        1        |        2       |
     result     |  dirty, data    |  dirty, hole    |  dirty, hole   |
 
+A block that is not alike throughout is dirty too.  An image of small clusters that was shrunk and
+grown again has lost a part of a block, and no bitmap knows of that; what was kept of the block's
+allocation cannot tell either, since it is of the whole block.
+
 Pure, and streaming: a disk of 16 TiB may have more extents than fit into memory.
 """
 
@@ -109,7 +113,7 @@ def block_count(size_bytes: int) -> int:
 
 
 def by_block(extents: Iterable[Extent]) -> Iterator[BlockExtent]:
-    """The same in whole blocks; one that several extents share is mixed from them.
+    """The same in whole blocks; one that is mixed of several kinds is dirty.
 
     The extents must follow one another without gaps, from the beginning of a block on.
     """
@@ -120,7 +124,7 @@ def by_block(extents: Iterable[Extent]) -> Iterator[BlockExtent]:
         assert extent.start == expected, f"a gap between {expected} and {extent.start}"
         start, end = extent.start, extent.end
         if shared is not None:
-            shared = (_mixed(shared[0], extent.allocation), shared[1] or extent.dirty)
+            shared = _mixed(shared, extent)
             block = start // BLOCK_SIZE
             start = (block + 1) * BLOCK_SIZE
             if end < start:
@@ -138,7 +142,9 @@ def by_block(extents: Iterable[Extent]) -> Iterator[BlockExtent]:
         yield BlockExtent(block, block + 1, *shared)
 
 
-def _mixed(one: Allocation, other: Allocation) -> Allocation:
-    if one is other:
-        return one
-    return Allocation.DATA if Allocation.DATA in {one, other} else Allocation.ZERO
+def _mixed(shared: tuple[Allocation, bool], extent: Extent) -> tuple[Allocation, bool]:
+    allocation, dirty = shared
+    if allocation is extent.allocation:
+        return allocation, dirty or extent.dirty
+    kinds = {allocation, extent.allocation}
+    return (Allocation.DATA if Allocation.DATA in kinds else Allocation.ZERO), True

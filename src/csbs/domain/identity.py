@@ -32,6 +32,8 @@ class FoundBy(StrEnum):
     PATH = "path"
     #: Not known before.
     NEW = "new"
+    #: Not known before: the disk that was at its path had another size, and nothing else tells.
+    NEW_SIZE = "new size"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,12 @@ def match_disks(
             rivals = [each for each in open_disks if candidates and same(candidates[0], each)]
             if len(candidates) == 1 and len(rivals) == 1:
                 found[disk.target] = Match(disk, left.pop(candidates[0].id), found_by)
-    return [found.get(disk.target, Match(disk, None, FoundBy.NEW)) for disk in disks]
+    return [found.get(disk.target) or _new(disk, left.values()) for disk in disks]
+
+
+def _new(disk: DiskDescription, left: Iterable[KnownDisk]) -> Match:
+    other = any(_same_path(each, disk) and not _same_size(each, disk) for each in left)
+    return Match(disk, None, FoundBy.NEW_SIZE if other else FoundBy.NEW)
 
 
 def _same_serial(known: KnownDisk, disk: DiskDescription) -> bool:

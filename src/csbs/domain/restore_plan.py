@@ -97,7 +97,7 @@ def _same_path(
     Its size has changed and its bitmap is gone, so a backup takes it for a new disk; a restore
     that kept it for that reason would leave the server half restored, and say nothing.
     """
-    if match.found_by is FoundBy.NEW and match.disk.source is not None:
+    if match.known is None and match.disk.source is not None:
         for saved in backup.disks:
             if saved.source == match.disk.source and saved.disk_id not in taken:
                 return replace(match, found_by=FoundBy.PATH), saved.disk_id

@@ -72,6 +72,15 @@ class ServerDescription:
         return next((disk for disk in self.disks if disk.target == target), None)
 
 
+class TrackingFault(StrEnum):
+    """Why a bitmap that is there cannot be used, in words for people."""
+
+    NOT_CLOSED = "the server was not shut down cleanly"
+    SWITCHED_OFF = "somebody switched its bitmap off"
+    NOT_KEPT = "its bitmap is not kept when the server stops"
+    NO_CHECKPOINT = "somebody deleted its checkpoint"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackingReport:
     """Which of our TrackingPoints the host still holds for a server."""
@@ -80,5 +89,5 @@ class TrackingReport:
     checkpoints: tuple[TrackingName, ...]
     #: By target: names of our bitmaps that are there, recording and consistent.
     usable: dict[str, frozenset[TrackingName]]
-    #: By target: names of our bitmaps that are there, and broken or left in use by a crash.
-    broken: dict[str, frozenset[TrackingName]]
+    #: By target: names of our bitmaps that are there and cannot be used, and why.
+    broken: dict[str, dict[TrackingName, TrackingFault]]

@@ -44,6 +44,6 @@ def _bitmaps(report: TrackingReport) -> dict[str, frozenset[TrackingName]]:
     none: frozenset[TrackingName] = frozenset()
     targets = report.usable.keys() | report.broken.keys()
     return {
-        target: report.usable.get(target, none) | report.broken.get(target, none)
+        target: report.usable.get(target, none).union(report.broken.get(target, ()))
         for target in targets
     }

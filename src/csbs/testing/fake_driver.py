@@ -43,6 +43,7 @@ from csbs.domain.server import (
     ServerDescription,
     ServerRef,
     ServerState,
+    TrackingFault,
     TrackingReport,
 )
 from csbs.testing.faults import Faults
@@ -256,7 +257,10 @@ class FakeDriver:
         return TrackingReport(
             checkpoints=tuple(server.checkpoints),
             usable={target: frozenset(names & good) for target, names in held.items()},
-            broken={target: frozenset(names - good) for target, names in held.items()},
+            broken={
+                target: dict.fromkeys(names - good, TrackingFault.NOT_CLOSED)
+                for target, names in held.items()
+            },
         )
 
     def begin_backup(self, request: JobRequest) -> BackupJob:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import grp
 import logging
 import os
+import signal
 import socket
 import stat
 import struct
@@ -100,6 +101,54 @@ def stop_libvirt(folder: Path) -> list[str]:
         path.unlink(missing_ok=True)
     _close_kvm(folder)
     return ended
+
+
+def restart_libvirtd(folder: Path) -> None:
+    """Ends libvirtd and starts it again, as an update of its package does; servers go on.
+
+    Raises `ToolFailed` if it was not started by `ensure_libvirt` with this folder.
+    """
+    record = _own_libvirtd(folder)
+    if (folder / _BY_SYSTEMD).exists():
+        _systemctl("restart")
+    else:
+        end_process(record, timeout_s=_STOP_TIMEOUT_S)
+        _start("libvirtd", folder)
+    if not answers():
+        raise ToolFailed("libvirtd", "restarting", f"it runs, and does not answer at {URI}")
+
+
+@contextmanager
+def libvirtd_hanging(folder: Path) -> Iterator[None]:
+    """Libvirtd answers nobody during the body.  Raises as `restart_libvirtd` does."""
+    descriptor = os.pidfd_open(_own_libvirtd(folder).pid)
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGSTOP)
+        yield
+    finally:
+        signal.pidfd_send_signal(descriptor, signal.SIGCONT)
+        os.close(descriptor)
+
+
+def _own_libvirtd(folder: Path) -> ProcessRecord:
+    record: ProcessRecord | None
+    if (folder / _BY_SYSTEMD).exists():
+        shown = run_tool(
+            ["systemctl", "show", "--property=MainPID", "--value", "libvirtd"],
+            doing="asking for libvirtd's process",
+            timeout_s=_ANSWER_TIMEOUT_S,
+        )
+        record = ProcessRecord.of(int(shown))
+    else:
+        record = ProcessRecord.read(_record_path(folder, "libvirtd"), program="libvirtd")
+    if record is None or not record.is_alive():
+        raise ToolFailed(
+            "libvirtd",
+            "restarting",
+            "this one was not started here, and others may need it: stop libvirtd and its sockets "
+            "(systemctl stop libvirtd.socket libvirtd), then a libvirtd is started for this alone",
+        )
+    return record
 
 
 @contextmanager

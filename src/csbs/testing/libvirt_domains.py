@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from csbs.blockio.processes import run_tool
-from csbs.blockio.qemu_img import create_image
 from csbs.compute.libvirt.binding import libvirt, libvirt_qemu
 from csbs.compute.libvirt.connection import Connection
 from csbs.compute.libvirt.domain_xml import qemu_owner
@@ -34,6 +33,10 @@ PREFIX = "csbs-test-"
 _TOOL_TIMEOUT_S = 60.0
 _STOP_WAIT_S = 30.0
 _POLL_INTERVAL_S = 0.05
+#: Where disks are plugged in while the server runs.
+_PORTS = "<controller type='pci' model='pcie-root'/>" + 8 * (
+    "<controller type='pci' model='pcie-root-port'/>"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +46,11 @@ class DomainDisk:
     target: str
     size_bytes: int
     format: str = "qcow2"
+    #: Of a qcow2 image; csbs and QEMU's bitmaps count in 64 KiB.
+    cluster_size_bytes: int = 64 * 1024
     shareable: bool = False
-    #: A network disk: an NBD server listens here, and there is no image.
+    serial: str | None = None
+    #: Where somebody else serves it over NBD; None: the server opens the image file itself.
     nbd_socket: Path | None = None
 
 
@@ -63,12 +69,15 @@ class DomainServer:
         self.name = PREFIX + server_id[:8]
         self.folder = Path("/var/lib") / self.name
         self._connection = connection
-        self._disks = {disk.target: disk for disk in disks}
+        #: By target.  Whoever adds a disk to the definition, or takes one away, does so here too.
+        self.disks = {disk.target: disk for disk in disks}
+        #: Images that lie elsewhere than at first, by target.
+        self.moved: dict[str, Path] = {}
         self._sleep = sleep
 
     def path(self, target: str) -> Path:
         """The image of a disk."""
-        return self.image(self._disks[target])
+        return self.moved.get(target) or self.image(self.disks[target])
 
     def image(self, disk: DomainDisk) -> Path:
         """The image that was made for this disk, wherever it is attached now."""
@@ -79,13 +88,11 @@ class DomainServer:
 
         Images that are not there are made.
         """
-        self._disks = dict(disks)
+        self.disks = dict(disks)
         for target, disk in disks.items():
             if disk.nbd_socket is None and not self.path(target).exists():
-                create_image(
-                    self.path(target), image_format=disk.format, size_bytes=disk.size_bytes
-                )
-        xml = _domain_xml(self, disks)
+                make_image(self.path(target), disk)
+        xml = _domain_xml(self)
         self._connection.call("defining", lambda opened: opened.defineXML(xml))
 
     def start(self) -> None:
@@ -130,11 +137,19 @@ class DomainServer:
 
     def write(self, target: str, *, offset: int, size: int, pattern: int) -> None:
         """Writes one byte value over a range, as the server itself would."""
-        self._io(target, f"write -P {pattern} {offset} {size}")
+        self.io(target, f"write -P {pattern} {offset} {size}")
 
     def zero(self, target: str, *, offset: int, size: int) -> None:
         """Writes zeroes without data, as a guest does that trims."""
-        self._io(target, f"write -z {offset} {size}")
+        self.io(target, f"write -z {offset} {size}")
+
+    def discard(self, target: str, *, offset: int, size: int) -> None:
+        """Gives a range back: it takes no space any more.  In whole clusters it reads as zero."""
+        self.io(target, f"discard {offset} {size}")
+
+    def flush(self, target: str) -> None:
+        """Writes out all that QEMU keeps of the disk: a kill loses nothing of it."""
+        self.io(target, "flush")
 
     def content(self, target: str) -> bytes:
         """All bytes of a disk of a stopped server, read by `qemu-img`."""
@@ -145,7 +160,7 @@ class DomainServer:
                 "qemu-img",
                 "convert",
                 "-f",
-                self._disks[target].format,
+                self.disks[target].format,
                 "-O",
                 "raw",
                 source,
@@ -161,7 +176,7 @@ class DomainServer:
     def begin_job(self) -> None:
         """Begins a backup job that is not of csbs."""
         scratch = self.folder / "foreign.scratch"
-        first, *others = self._disks
+        first, *others = self.disks
         rest = "".join(f"<disk name='{target}' backup='no'/>" for target in others)
         xml = (
             f"<domainbackup mode='pull'><server transport='unix' socket='{self.folder}/f.sock'/>"
@@ -195,7 +210,7 @@ class DomainServer:
 
     def define(self) -> None:
         """Defines the domain, for the first time or after it was undefined."""
-        self.redefine(self._disks)
+        self.redefine(self.disks)
 
     def can_be_undefined(self) -> bool:
         """Whether `virsh undefine` works; then the domain is gone."""
@@ -215,18 +230,33 @@ class DomainServer:
         )
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _pid(self) -> int:
-        return int(Path(f"/run/libvirt/qemu/{self.name}.pid").read_text(encoding="ascii"))
-
-    def _io(self, target: str, command: str) -> None:
-        if self.is_active():
-            self._on_domain(command, lambda domain: _monitor_io(domain, target, command))
-            return
-        run_tool(
-            ["qemu-io", "-f", self._disks[target].format, "-c", command, str(self.path(target))],
-            doing=command,
+    def virsh(self, verb: str, *arguments: str) -> str:
+        """Runs `virsh VERB <this server> ARGUMENTS`, as an administrator does by hand."""
+        return run_tool(
+            ["virsh", "-c", URI, "-q", verb, self.name, *arguments],
+            doing=f"virsh {verb}",
             timeout_s=_TOOL_TIMEOUT_S,
         )
+
+    def io(self, target: str, *commands: str) -> None:
+        """Carries out commands of `qemu-io` on a disk: by QEMU itself while it runs."""
+        if not commands:
+            return
+        if self.is_active():
+            self._on_domain("writing", lambda domain: _monitor_io(domain, target, commands))
+            return
+        arguments = [each for command in commands for each in ("-c", command)]
+        run_tool(
+            [
+                *("qemu-io", "-f", self.disks[target].format, "-d", "unmap", *arguments),
+                str(self.path(target)),
+            ],
+            doing=f"writing to {target}",
+            timeout_s=_TOOL_TIMEOUT_S,
+        )
+
+    def _pid(self) -> int:
+        return int(Path(f"/run/libvirt/qemu/{self.name}.pid").read_text(encoding="ascii"))
 
     def _ignore_missing(self, doing: str, function: Callable[[libvirt.virDomain], object]) -> None:
         with suppress(ServerNotFound):
@@ -262,6 +292,32 @@ def domain_server(
         server.remove()
 
 
+def make_image(path: Path, disk: DomainDisk) -> None:
+    """Makes the empty image of a disk."""
+    clusters = f"cluster_size={disk.cluster_size_bytes}"
+    options = ["-o", clusters] if disk.format == "qcow2" else []
+    run_tool(
+        ["qemu-img", "create", "-q", "-f", disk.format, *options, str(path), str(disk.size_bytes)],
+        doing=f"making {path}",
+        timeout_s=_TOOL_TIMEOUT_S,
+    )
+
+
+def disk_xml(target: str, disk: DomainDisk, image: Path) -> str:
+    """The `<disk>` of a definition; its discards reach the image."""
+    kind, source = "file", f"<source file='{image}'/>"
+    if disk.nbd_socket is not None:
+        host = f"<host transport='unix' socket='{disk.nbd_socket}'/>"
+        kind, source = "network", f"<source protocol='nbd' name=''>{host}</source>"
+    return (
+        f"<disk type='{kind}' device='disk'>"
+        f"<driver name='qemu' type='{disk.format}' discard='unmap'/>{source}"
+        f"<target dev='{target}' bus='virtio'/>"
+        f"{f'<serial>{disk.serial}</serial>' if disk.serial else ''}"
+        f"{'<shareable/>' if disk.shareable else ''}</disk>"
+    )
+
+
 def read_export(uri: str, folder: Path) -> bytes:
     """All bytes of an NBD export, read by `nbdcopy`."""
     copy = folder / "export.raw"
@@ -281,8 +337,14 @@ def dirty_ranges(uri: str, context: str) -> list[tuple[int, int]]:
 
 def write_export(uri: str, *, offset: int, size: int, pattern: int) -> None:
     """Writes one byte value over a range of an NBD export, and flushes it."""
+    export_io(uri, f"write -P {pattern} {offset} {size}", "flush")
+
+
+def export_io(uri: str, *commands: str) -> None:
+    """Carries out commands of `qemu-io` on an NBD export."""
+    arguments = [each for command in commands for each in ("-c", command)]
     run_tool(
-        ["qemu-io", "-f", "raw", "-c", f"write -P {pattern} {offset} {size}", "-c", "flush", uri],
+        ["qemu-io", "-f", "raw", "-d", "unmap", *arguments, uri],
         doing=f"writing to {uri}",
         timeout_s=_TOOL_TIMEOUT_S,
     )
@@ -293,13 +355,14 @@ def _forget_checkpoints(domain: libvirt.virDomain) -> None:
         checkpoint.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
 
 
-def _monitor_io(domain: libvirt.virDomain, target: str, command: str) -> None:
+def _monitor_io(domain: libvirt.virDomain, target: str, commands: Sequence[str]) -> None:
     alias = _alias(domain.XMLDesc(0), target)
-    text = f'qemu-io -d /machine/peripheral/{alias}/virtio-backend "{command}"'
-    answer = libvirt_qemu.qemuMonitorCommand(
-        domain, text, libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
-    )
-    assert "error" not in answer.lower(), answer
+    for command in commands:
+        text = f'qemu-io -d /machine/peripheral/{alias}/virtio-backend "{command}"'
+        answer = libvirt_qemu.qemuMonitorCommand(
+            domain, text, libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+        )
+        assert "error" not in answer.lower(), answer
 
 
 def _alias(xml: str, target: str) -> str:
@@ -311,24 +374,15 @@ def _alias(xml: str, target: str) -> str:
     raise AssertionError(f"no disk {target}")
 
 
-def _domain_xml(server: DomainServer, disks: Mapping[str, DomainDisk]) -> str:
-    devices = "".join(_disk_xml(server, target, disk) for target, disk in disks.items())
+def _domain_xml(server: DomainServer) -> str:
+    devices = "".join(
+        disk_xml(target, disk, server.path(target)) for target, disk in server.disks.items()
+    )
     return (
         f"<domain type='qemu'><name>{server.name}</name><uuid>{server.id}</uuid>"
         "<memory unit='MiB'>64</memory><vcpu>1</vcpu>"
         "<os><type arch='x86_64' machine='q35'>hvm</type></os><devices>"
         f"{devices}<disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>"
+        f"{_PORTS}"
         "<controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"
-    )
-
-
-def _disk_xml(server: DomainServer, target: str, disk: DomainDisk) -> str:
-    source = f"<source file='{server.image(disk)}'/>"
-    if disk.nbd_socket is not None:
-        host = f"<host transport='unix' socket='{disk.nbd_socket}'/>"
-        source = f"<source protocol='nbd' name=''>{host}</source>"
-    return (
-        f"<disk type='{'file' if disk.nbd_socket is None else 'network'}' device='disk'>"
-        f"<driver name='qemu' type='{disk.format}'/>{source}<target dev='{target}' bus='virtio'/>"
-        f"{'<shareable/>' if disk.shareable else ''}</disk>"
     )

@@ -5,16 +5,20 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from csbs.compute.libvirt import LibvirtDriver
+from csbs.config import Settings
 from csbs.domain.clock import new_id, sleep
+from csbs.testing.chain import Chain
 from csbs.testing.driver_contract import MIB
 from csbs.testing.libvirt_daemon import libvirt_running
 from csbs.testing.libvirt_domains import PREFIX, DomainDisk, DomainServer, domain_server
+from tests.integration.libvirt.chains import begin_running, new_chain
 from tests.integration.libvirt.shell import Shell
 
 DISKS = (
@@ -24,6 +28,9 @@ DISKS = (
 )
 
 
+BeginChain = Callable[[int], Chain]
+
+
 @dataclass(frozen=True)
 class Host:
     """Where the driver under test works."""
@@ -31,6 +38,8 @@ class Host:
     uri: str
     run_folder: Path
     scratch_folder: Path
+    #: Where `csbs.testing.libvirt_daemon` keeps what it started.
+    daemon_folder: Path = Path(f"/run/{PREFIX}libvirt")
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +47,7 @@ def host() -> Iterator[Host]:
     # Not in pytest's folders: QEMU, which is another user, must be able to enter them.
     name = f"{PREFIX}{new_id()[:8]}"
     folders = Path("/run") / name, Path("/var/lib") / name
-    with libvirt_running(Path(f"/run/{PREFIX}libvirt")) as uri:
+    with libvirt_running(Host.daemon_folder) as uri:
         yield Host(uri, *folders)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
@@ -47,6 +56,30 @@ def host() -> Iterator[Host]:
 @pytest.fixture
 def driver(host: Host) -> LibvirtDriver:
     return LibvirtDriver(host.uri, run_folder=host.run_folder, scratch_folder=host.scratch_folder)
+
+
+@pytest.fixture
+def settings(host: Host, tmp_path: Path) -> Settings:
+    return Settings(
+        data_dir=tmp_path / "data",
+        libvirt_uri=host.uri,
+        run_dir=host.run_folder,
+        scratch_dir=host.scratch_folder,
+        stop_timeout_s=1,  # there is no guest system that could shut down
+    )
+
+
+@pytest.fixture
+def begin_chain(settings: Settings, tmp_path: Path) -> Iterator[BeginChain]:
+    """Begins a chain with this seed: a running server with two backups, both checked."""
+    with ExitStack() as stack:
+
+        def begin(seed: int) -> Chain:
+            chain = stack.enter_context(new_chain(settings, seed=seed, tmp=tmp_path))
+            begin_running(chain)
+            return chain
+
+        yield begin
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from csbs.domain.errors import (
     TrackingLost,
 )
 from csbs.domain.ids import tracking_name
-from csbs.domain.server import ServerState
+from csbs.domain.server import ServerState, TrackingFault
 from csbs.testing.driver_contract import FIRST, SECOND, THIRD, begin, changed
 from csbs.testing.libvirt_domains import DomainServer, write_export
 from tests.integration.libvirt.conftest import Host
@@ -92,7 +92,7 @@ def test_a_killed_qemu_loses_tracking_and_the_next_backup_goes_on(
     found = changed(job, "vda")
     job.end()
 
-    broken = frozenset({tracking_name(FIRST)})
+    broken = {tracking_name(FIRST): TrackingFault.NOT_CLOSED}
     assert while_stopped.broken == while_running.broken == {"vda": broken, "vdb": broken}
     assert while_stopped.usable == while_running.usable == {}
     assert driver.tracking(server.id).checkpoints == (tracking_name(SECOND), tracking_name(THIRD))

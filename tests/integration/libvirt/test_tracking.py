@@ -7,6 +7,7 @@ import pytest
 from csbs.compute.libvirt import LibvirtDriver
 from csbs.domain.errors import TrackingLost
 from csbs.domain.ids import tracking_name
+from csbs.domain.server import TrackingFault
 from csbs.testing.driver_contract import FIRST, SECOND, begin
 from csbs.testing.libvirt_domains import DomainServer
 
@@ -28,7 +29,7 @@ def test_bitmaps_that_lost_their_checkpoint_are_refused_and_can_be_retired(
         begin(driver, server.id, SECOND, since=FIRST)
     driver.retire_tracking(server.id, [tracking_name(FIRST)])
 
-    orphan = frozenset({tracking_name(FIRST)})
+    orphan = {tracking_name(FIRST): TrackingFault.NO_CHECKPOINT}
     assert (report.checkpoints, report.usable) == ((), {})
     assert report.broken == {"vda": orphan, "vdb": orphan}
     assert driver.tracking(server.id).broken == {}

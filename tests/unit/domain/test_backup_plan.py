@@ -20,7 +20,7 @@ from csbs.domain.backup_plan import (
 from csbs.domain.block_set import NO_BLOCKS, BlockSet
 from csbs.domain.identity import FoundBy, Match
 from csbs.domain.ids import BackupId, DiskId, TrackingName
-from csbs.domain.server import DiskDescription, TrackingReport
+from csbs.domain.server import DiskDescription, TrackingFault, TrackingReport
 
 SIZE = 1024**3
 DISK = DiskDescription(target="vda", source="/a", format="qcow2", size_bytes=SIZE, trackable=True)
@@ -121,9 +121,34 @@ def test_a_forced_full_reads_all_and_keeps_the_history() -> None:
         pytest.param(
             MATCH,
             DiskHistory(parent=PARENT, token=TOKEN),
-            TrackingReport(checkpoints=(NAME,), usable={}, broken={"vda": frozenset({NAME})}),
-            "not shut down cleanly",
+            TrackingReport(
+                checkpoints=(NAME,),
+                usable={},
+                broken={"vda": {NAME: TrackingFault.SWITCHED_OFF}},
+            ),
+            "damaged: somebody switched its bitmap off",
             id="broken bitmap",
+        ),
+        pytest.param(
+            MATCH,
+            DiskHistory(parent=PARENT, token=TOKEN),
+            TrackingReport(checkpoints=(NAME,), usable={}, broken={}),
+            "its bitmap is gone",
+            id="checkpoint without bitmap",
+        ),
+        pytest.param(
+            Match(replace(DISK, source=None, trackable=False), None, FoundBy.SERIAL),
+            DiskHistory(parent=PARENT, token=TOKEN),
+            NOTHING,
+            "no local file",
+            id="image on the network",
+        ),
+        pytest.param(
+            Match(replace(DISK, trackable=False), None, FoundBy.PATH),
+            DiskHistory(parent=PARENT, token=TOKEN),
+            NOTHING,
+            "takes no bitmap",
+            id="old or read-only qcow2",
         ),
         pytest.param(
             MATCH, DiskHistory(parent=PARENT, token=TOKEN), NOTHING, "is gone", id="no bitmap"
@@ -137,6 +162,13 @@ def test_what_is_not_known_is_rescanned_with_a_reason(
 
     assert (made.mode, made.since) == (Mode.RESCAN, None)
     assert words in made.reason
+
+
+def test_a_disk_of_another_size_at_a_known_path_is_read_as_a_new_one() -> None:
+    made = plan(Match(DISK, None, FoundBy.NEW_SIZE), DiskHistory())
+
+    assert made.mode is Mode.FULL
+    assert made.reason == "taken for a new disk: the one at its path had another size"
 
 
 def test_refused_tracking_becomes_a_rescan() -> None:
@@ -156,7 +188,7 @@ def test_only_tracking_that_no_disk_needs_is_retired() -> None:
     report = TrackingReport(
         checkpoints=(old, kept),
         usable={"vda": frozenset({old, kept})},
-        broken={"vdb": frozenset({broken})},
+        broken={"vdb": {broken: TrackingFault.NOT_CLOSED}},
     )
 
     assert retirable(report, {DiskId("d1"): kept}) == {old, broken}

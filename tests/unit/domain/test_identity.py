@@ -65,7 +65,7 @@ def test_path_and_size_without_the_bitmap_are_found_by_path() -> None:
 def test_the_same_path_with_another_size_and_no_bitmap_is_another_disk() -> None:
     found = result([known("d1", "/a")], [seen("vda", "/a", size_gib=2)], {})
 
-    assert found == [(None, FoundBy.NEW)]
+    assert found == [(None, FoundBy.NEW_SIZE)]
 
 
 def test_the_target_name_alone_never_counts() -> None:

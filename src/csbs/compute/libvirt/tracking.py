@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from csbs.blockio.qemu_img import add_bitmap, image_info, remove_bitmap
+from csbs.blockio.qemu_img import ImageBitmap, add_bitmap, image_info, remove_bitmap
 from csbs.compute.libvirt.binding import is_installed, libvirt, libvirt_qemu
 from csbs.compute.libvirt.connection import Connection, message_of
 from csbs.compute.libvirt.domain_xml import (
@@ -33,7 +33,7 @@ from csbs.compute.libvirt.domain_xml import (
 from csbs.domain.clock import Clock
 from csbs.domain.errors import DriverFailed, ToolFailed, TrackingLost
 from csbs.domain.ids import TRACKING_PREFIX, ServerId, TrackingName
-from csbs.domain.server import TrackingReport
+from csbs.domain.server import TrackingFault, TrackingReport
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ class _Bitmap:
     #: The block node of a running server.
     node: str
     name: TrackingName
-    #: It is recording and consistent, and it will be kept when the server stops.
-    sound: bool
+    #: None: it is recording and consistent, and it will be kept when the server stops.
+    fault: TrackingFault | None
     #: A job works with it.
     busy: bool
 
@@ -75,15 +75,21 @@ class Tracking:
         """
         checkpoints = self.checkpoints(server_id)
         usable: dict[str, set[TrackingName]] = {}
-        broken: dict[str, set[TrackingName]] = {}
+        broken: dict[str, dict[TrackingName, TrackingFault]] = {}
         for bitmap in self._bitmaps(server_id):
-            good = bitmap.sound and bitmap.name in checkpoints
-            if not bitmap.busy:
-                (usable if good else broken).setdefault(bitmap.target, set()).add(bitmap.name)
+            fault = bitmap.fault
+            if fault is None and bitmap.name not in checkpoints:
+                fault = TrackingFault.NO_CHECKPOINT
+            if bitmap.busy:
+                continue
+            if fault is None:
+                usable.setdefault(bitmap.target, set()).add(bitmap.name)
+            else:
+                broken.setdefault(bitmap.target, {})[bitmap.name] = fault
         return TrackingReport(
             checkpoints=checkpoints,
             usable={target: frozenset(names) for target, names in usable.items()},
-            broken={target: frozenset(names) for target, names in broken.items()},
+            broken=broken,
         )
 
     def checkpoints(self, server_id: ServerId) -> tuple[TrackingName, ...]:
@@ -277,9 +283,7 @@ def _bitmaps_in_nodes(disk: DiskXml, nodes: Sequence[dict[str, Any]]) -> Iterato
                     target=disk.target,
                     node=node["node-name"],
                     name=TrackingName(name),
-                    sound=bitmap["recording"]
-                    and bitmap["persistent"]
-                    and not bitmap.get("inconsistent", False),
+                    fault=_fault_in_node(bitmap),
                     busy=bitmap["busy"],
                 )
 
@@ -299,6 +303,20 @@ def _bitmaps_in_file(disk: DiskXml) -> Iterator[_Bitmap]:
                 target=disk.target,
                 node="",
                 name=TrackingName(bitmap.name),
-                sound=bitmap.recording and not bitmap.in_use,
+                fault=_fault_in_file(bitmap),
                 busy=False,
             )
+
+
+def _fault_in_node(bitmap: dict[str, Any]) -> TrackingFault | None:
+    if bitmap.get("inconsistent", False):
+        return TrackingFault.NOT_CLOSED
+    if not bitmap["recording"]:
+        return TrackingFault.SWITCHED_OFF
+    return None if bitmap["persistent"] else TrackingFault.NOT_KEPT
+
+
+def _fault_in_file(bitmap: ImageBitmap) -> TrackingFault | None:
+    if bitmap.in_use:
+        return TrackingFault.NOT_CLOSED
+    return None if bitmap.recording else TrackingFault.SWITCHED_OFF
