@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ PREFIX = "csbs-test-"
 #: QEMU, which is another user, must be able to come here: not in pytest's folders.
 HOME = Path("/var/lib")
 RUN = Path("/run")
+BOOT_TIMEOUT_S = 240.0
 
 
 @contextmanager
@@ -45,6 +47,25 @@ def csbs_for(guest: GuestServer, data_dir: Path) -> CsbsCommand:
 def guest() -> Iterator[GuestServer]:
     with stopped_guest() as server:
         yield server
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that runs, with its first backup, and the command."""
+
+    guest: GuestServer
+    csbs: CsbsCommand
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """For tests that leave it running, and unharmed."""
+    with stopped_guest() as guest:
+        csbs = csbs_for(guest, tmp_path_factory.mktemp("running") / "data")
+        csbs("server", "start", guest.name)
+        guest.shell.wait_until_ready(timeout_s=BOOT_TIMEOUT_S)
+        csbs("backup", "create", guest.name, "--consistency", "crash")
+        yield Running(guest, csbs)
 
 
 @pytest.fixture

@@ -21,9 +21,8 @@ from csbs.domain.errors import ToolFailed
 from csbs.testing.guest import GuestServer, GuestWriter
 from csbs.testing.libvirt_daemon import URI
 from demo.command import CsbsCommand
-from tests.e2e.conftest import PREFIX, RUN, csbs_for, stopped_guest
+from tests.e2e.conftest import PREFIX, RUN, Running
 
-_BOOT_TIMEOUT_S = 240.0
 _WAIT_S = 60.0
 #: The budget of a freeze, and what the watchdog in the guest may take beyond it.
 LONGEST_WAIT_MS = 3000 + 2000
@@ -102,15 +101,11 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with stopped_guest() as guest:
-        csbs = csbs_for(guest, tmp_path_factory.mktemp("freezing") / "data")
-        csbs("server", "start", guest.name)
-        guest.shell.wait_until_ready(timeout_s=_BOOT_TIMEOUT_S)
-        writer = GuestWriter(shell=guest.shell)
-        writer.begin()
-        csbs("backup", "create", guest.name, "--consistency", "crash")
-        yield Lab(guest, writer, csbs)
+def booted(running: Running) -> Iterator[Lab]:
+    writer = GuestWriter(shell=running.guest.shell)
+    writer.begin()
+    yield Lab(running.guest, writer, running.csbs)
+    writer.end()
 
 
 @pytest.fixture

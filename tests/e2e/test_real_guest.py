@@ -13,8 +13,8 @@ import pytest
 from csbs.testing.guest import GuestServer, Progress, Workload
 from demo.command import CsbsCommand
 from demo.story import image_sha256, second_reader
+from tests.e2e.conftest import BOOT_TIMEOUT_S
 
-_BOOT_TIMEOUT_S = 240.0
 _WRITE_TIMEOUT_S = 120.0
 MORE = Progress(rows=100, files=2)
 
@@ -23,9 +23,9 @@ pytestmark = [pytest.mark.host, pytest.mark.guest, pytest.mark.timeout(900)]
 
 def boot(csbs: CsbsCommand, guest: GuestServer) -> Workload:
     csbs("server", "start", guest.name)
-    guest.shell.wait_until_ready(timeout_s=_BOOT_TIMEOUT_S)
+    guest.shell.wait_until_ready(timeout_s=BOOT_TIMEOUT_S)
     workload = Workload(guest.shell)
-    workload.wait_for_database(timeout_s=_BOOT_TIMEOUT_S)
+    workload.wait_for_database(timeout_s=BOOT_TIMEOUT_S)
     return workload
 
 

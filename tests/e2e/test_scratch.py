@@ -15,9 +15,8 @@ from csbs.domain.errors import ToolFailed
 from csbs.testing.guest import GuestServer, GuestWriter
 from csbs.testing.libvirt_daemon import URI
 from demo.command import CsbsCommand
-from tests.e2e.conftest import csbs_for, stopped_guest
+from tests.e2e.conftest import BOOT_TIMEOUT_S, csbs_for, stopped_guest
 
-_BOOT_TIMEOUT_S = 240.0
 _WAIT_S = 60.0
 #: The scratch file system, and much more than that.
 SCRATCH = "16m"
@@ -71,7 +70,7 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with stopped_guest() as guest, small_file_system(guest.folder / "scratch"):
         csbs = csbs_for(guest, tmp_path_factory.mktemp("scratch") / "data")
         csbs("server", "start", guest.name)
-        guest.shell.wait_until_ready(timeout_s=_BOOT_TIMEOUT_S)
+        guest.shell.wait_until_ready(timeout_s=BOOT_TIMEOUT_S)
         guest.shell.run(OVERWRITE, timeout_s=_WAIT_S)
         writer = GuestWriter(shell=guest.shell)
         writer.begin()

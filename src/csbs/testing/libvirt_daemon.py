@@ -153,12 +153,13 @@ def _own_libvirtd(folder: Path) -> ProcessRecord:
 
 @contextmanager
 def libvirt_running(folder: Path) -> Iterator[str]:
-    """Libvirt answers during the body; yields its URI, and ends what it started."""
-    ensure_libvirt(folder)
+    """Libvirt answers during the body; yields its URI, and ends what it started itself."""
+    started = ensure_libvirt(folder)
     try:
         yield URI
     finally:
-        stop_libvirt(folder)
+        if started:
+            stop_libvirt(folder)
 
 
 def _start(daemon: str, folder: Path) -> None:

@@ -45,6 +45,10 @@ class GuestWriter:
             f"until [ -e {_FOLDER}/longest ]; do sleep 0.1; done"
         )
 
+    def end(self) -> None:
+        """Ends it."""
+        self.shell.run(f"systemctl stop {_UNIT}")
+
     def reset(self) -> None:
         """Forgets what was measured so far."""
         self.shell.run(
