@@ -30,11 +30,32 @@ def remember_server(
     """Enters the server, or its new name."""
     found = transaction.execute(select(servers.c.id).where(servers.c.id == server_id)).first()
     if found is None:
-        transaction.execute(
-            insert(servers).values(id=server_id, project_id=project_id, name=name, autostart=False)
-        )
+        transaction.execute(insert(servers).values(id=server_id, project_id=project_id, name=name))
     else:
         transaction.execute(update(servers).where(servers.c.id == server_id).values(name=name))
+
+
+def set_freeze_without_watchdog(
+    transaction: Transaction, project_id: ProjectId, server_id: ServerId, *, on: bool
+) -> None:
+    """Whether a server is frozen although no watchdog can be started in it."""
+    transaction.execute(
+        update(servers)
+        .where(servers.c.project_id == project_id, servers.c.id == server_id)
+        .values(freeze_without_watchdog=on)
+    )
+
+
+def freezes_without_watchdog(
+    transaction: Transaction, project_id: ProjectId, server_id: ServerId
+) -> bool:
+    """See `set_freeze_without_watchdog`; an unknown server is not."""
+    found = transaction.scalar(
+        select(servers.c.freeze_without_watchdog).where(
+            servers.c.project_id == project_id, servers.c.id == server_id
+        )
+    )
+    return bool(found)
 
 
 def known_disks(

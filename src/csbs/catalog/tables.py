@@ -85,6 +85,8 @@ servers = Table(
     Column("restoring_backup_id", String(36)),
     #: What `autostart` was before that restore switched it off.
     Column("autostart", Boolean, nullable=False, default=False),
+    #: Its file systems are frozen although its agent starts no watchdog.
+    Column("freeze_without_watchdog", Boolean, nullable=False, default=False),
     #: TrackingPoints that nobody needs may still be at the host.
     Column("retire_owed", Boolean, nullable=False, default=False),
 )

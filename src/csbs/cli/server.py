@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from csbs.cli.options import Json, ServerName, opened
 from csbs.cli.output import Output, size, table
 
-commands = typer.Typer(help="Servers of this host: list, show, stop, start, untrack.")
+commands = typer.Typer(help="Servers of this host: list, show, stop, start, set, untrack.")
 
 
 @commands.command("list")
@@ -89,6 +91,33 @@ def stop_server(context: typer.Context, server: ServerName, *, json: Json = Fals
     Output(json).show(
         server_document(stopped, {}) | {"stopped_by": how},
         f"{stopped.name} is {stopped.state} ({how})",
+    )
+
+
+@commands.command("set")
+def set_server(
+    context: typer.Context,
+    server: ServerName,
+    *,
+    freeze_without_watchdog: Annotated[
+        bool,
+        typer.Option(
+            help="Freeze its file systems although its guest agent refuses to start a watchdog: "
+            "if agent and csbs fail at once, the guest stays frozen.",
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Set how a server is backed up."""
+    with opened(context) as app:
+        found = app.servers.freeze_without_watchdog(server, on=freeze_without_watchdog)
+    frozen = "is" if freeze_without_watchdog else "is not"
+    Output(json).show(
+        {
+            "server": {"id": found.id, "name": found.name},
+            "freeze_without_watchdog": freeze_without_watchdog,
+        },
+        f"{found.name} {frozen} frozen without a watchdog in it",
     )
 
 

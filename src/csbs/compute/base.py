@@ -54,6 +54,8 @@ class JobRequest:
     disks: Sequence[JobDisk]
     #: More than a crash is tried, and falls back to it.
     consistency: Consistency = Consistency.CRASH
+    #: Freezes although no watchdog in the guest can thaw it.
+    freeze_without_watchdog: bool = False
 
 
 class BackupJob(Protocol):
@@ -152,7 +154,7 @@ class ComputeDriver(Protocol):
         """Deletes these TrackingPoints with their bitmaps; ones that are gone are fine."""
 
     def pay_thaw(self, server_id: ServerId) -> str | None:
-        """Thaws what a freeze left frozen; None if nothing is owed any more, else why it still is.
+        """Thaws what a freeze left frozen for longer than it may; None if nothing is, else why not.
 
         May be called without the server's lock, and costs nothing where nothing is owed.
         """

@@ -23,7 +23,7 @@ from typing import Protocol
 
 from csbs.agent.audit import AuditOptions, audit_disk
 from csbs.agent.backup_disk import CopyOptions, DiskCopy, back_up_disk
-from csbs.catalog import backups
+from csbs.catalog import backups, servers
 from csbs.compute.base import BackupJob, ComputeDriver, DiskExport, JobDisk, JobRequest
 from csbs.domain.backup import Backup, DiskBackup
 from csbs.domain.backup_plan import DiskPlan, untracked, without_parent
@@ -337,11 +337,19 @@ class ServerBackup:
             server_id=self._backup.server_id,
             backup_id=self._backup.id,
             consistency=self._backup.consistency_asked,
+            freeze_without_watchdog=self._freezes_without_watchdog(),
             disks=[
                 JobDisk(target=target, since=copied.get(target, plan.since))
                 for target, plan in self._plans.items()
             ],
         )
+
+    def _freezes_without_watchdog(self) -> bool:
+        backup = self._backup
+        with self._tools.records.catalog.transaction() as transaction:
+            return servers.freezes_without_watchdog(
+                transaction, backup.project_id, backup.server_id
+            )
 
     def _as_opened(self, disk: DiskBackup) -> DiskBackup:
         assert self._job is not None

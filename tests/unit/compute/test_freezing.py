@@ -8,8 +8,8 @@ import pytest
 
 from csbs.compute.libvirt.folders import HostFolders
 from csbs.compute.libvirt.freezing import Freezing, begin_frozen
-from csbs.compute.libvirt.thaw_debt import debt_file, owe_thaw, pay_thaw
-from csbs.domain.consistency import Consistency
+from csbs.compute.libvirt.thaw_debt import debt_file, owe_thaw, pay_late_thaw, pay_thaw
+from csbs.domain.consistency import Consistency, ReachedConsistency
 from csbs.domain.errors import DriverFailed
 from tests.unit.compute.guest import COMMANDS, SERVER, FakeClock, FakeGuest, connect
 
@@ -33,6 +33,9 @@ class Lab:
         #: What the guest was like when the disks were opened.
         self.begun: list[bool] = []
 
+    def begin_frozen(self, *, without_watchdog: bool = False) -> ReachedConsistency:
+        return begin_frozen(self.parts, SERVER, self.begin, without_watchdog=without_watchdog)
+
     def begin(self) -> None:
         self.begun.append(self.guest.frozen)
 
@@ -43,7 +46,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
 
 
 def test_disks_are_opened_while_all_is_frozen(lab: Lab) -> None:
-    reached = begin_frozen(lab.parts, SERVER, lab.begin)
+    reached = lab.begin_frozen()
 
     assert reached.level is Consistency.FILESYSTEM
     assert reached.freeze is not None
@@ -54,7 +57,7 @@ def test_disks_are_opened_while_all_is_frozen(lab: Lab) -> None:
 
 
 def test_the_watchdog_is_started_and_armed_before_the_freeze(lab: Lab) -> None:
-    begin_frozen(lab.parts, SERVER, lab.begin)
+    lab.begin_frozen()
 
     started, armed, finished = lab.guest.scripts
     assert "systemd-run" in started
@@ -69,7 +72,7 @@ def test_the_watchdog_is_started_and_armed_before_the_freeze(lab: Lab) -> None:
 def test_without_a_sure_thaw_nothing_is_frozen(lab: Lab, lacking: str) -> None:
     lab.guest.commands = tuple(each for each in COMMANDS if each != lacking)
 
-    reached = begin_frozen(lab.parts, SERVER, lab.begin)
+    reached = lab.begin_frozen()
 
     assert (reached.level, lab.begun) == (Consistency.CRASH, [False])
     assert reached.reason == f"the guest agent does not allow {lacking}"
@@ -79,7 +82,7 @@ def test_without_a_sure_thaw_nothing_is_frozen(lab: Lab, lacking: str) -> None:
 def test_a_server_without_an_agent_is_not_asked(lab: Lab) -> None:
     lab.guest.xml = "<domain><devices/></domain>"
 
-    reached = begin_frozen(lab.parts, SERVER, lab.begin)
+    reached = lab.begin_frozen()
 
     assert (reached.level, reached.reason) == (Consistency.CRASH, "the server has no guest agent")
     assert (lab.begun, lab.guest.asked) == ([False], [])
@@ -88,7 +91,7 @@ def test_a_server_without_an_agent_is_not_asked(lab: Lab) -> None:
 def test_a_guest_that_hears_too_late_is_not_frozen(lab: Lab) -> None:
     lab.guest.on_ask = lambda: lab.clock.sleep(0.8)
 
-    reached = begin_frozen(lab.parts, SERVER, lab.begin)
+    reached = lab.begin_frozen()
 
     assert reached.reason == "the guest agent takes longer than 1.5 s to start a program"
     assert lab.begun == [False]
@@ -97,7 +100,7 @@ def test_a_guest_that_hears_too_late_is_not_frozen(lab: Lab) -> None:
 def test_a_freeze_that_failed_is_thawed_before_the_disks_are_opened(lab: Lab) -> None:
     lab.guest.fails["guest-fsfreeze-freeze"] = "no answer"
 
-    reached = begin_frozen(lab.parts, SERVER, lab.begin)
+    reached = lab.begin_frozen()
 
     assert (reached.level, lab.begun) == (Consistency.CRASH, [False])
     assert "no answer" in reached.reason
@@ -110,7 +113,7 @@ def test_disks_that_cannot_be_opened_leave_no_frozen_guest(lab: Lab) -> None:
         raise DriverFailed("web", "vda", "the backup", "no space")
 
     with pytest.raises(DriverFailed):
-        begin_frozen(lab.parts, SERVER, fail)
+        begin_frozen(lab.parts, SERVER, fail, without_watchdog=False)
 
     assert not lab.guest.frozen
     assert not lab.debt.exists()
@@ -118,8 +121,8 @@ def test_disks_that_cannot_be_opened_leave_no_frozen_guest(lab: Lab) -> None:
 
 def test_a_thaw_that_fails_stays_owed_and_the_next_backup_freezes_nothing(lab: Lab) -> None:
     lab.guest.fails["guest-fsfreeze-thaw"] = "no answer"
-    first = begin_frozen(lab.parts, SERVER, lab.begin)
-    second = begin_frozen(lab.parts, SERVER, lab.begin)
+    first = lab.begin_frozen()
+    second = lab.begin_frozen()
 
     assert first.reason == "of 2 frozen file systems only 0 were still frozen at the end"
     assert second.reason.startswith("a thaw of the guest is still owed: ")
@@ -129,7 +132,7 @@ def test_a_thaw_that_fails_stays_owed_and_the_next_backup_freezes_nothing(lab: L
 
 def test_a_debt_ends_when_nothing_is_frozen_any_more(lab: Lab) -> None:
     lab.guest.frozen = True
-    owe_thaw(lab.connection, lab.debt, SERVER)
+    owe_thaw(lab.connection, lab.debt, SERVER, late_s=10)
 
     assert pay_thaw(lab.connection, lab.debt, SERVER) is None
     assert lab.guest.asked.count("guest-fsfreeze-thaw") == 2
@@ -138,7 +141,7 @@ def test_a_debt_ends_when_nothing_is_frozen_any_more(lab: Lab) -> None:
 
 @pytest.mark.parametrize("gone", ["off", "started again", "undefined"])
 def test_a_debt_ends_with_the_qemu_that_it_names(lab: Lab, gone: str) -> None:
-    owe_thaw(lab.connection, lab.debt, SERVER)
+    owe_thaw(lab.connection, lab.debt, SERVER, late_s=10)
     lab.guest.run_id = {"off": -1, "started again": 8}.get(gone, 7)
     lab.guest.undefined = gone == "undefined"
 
@@ -152,3 +155,27 @@ def test_a_debt_that_was_half_recorded_is_owed(lab: Lab) -> None:
 
     assert pay_thaw(lab.connection, lab.debt, SERVER) is None
     assert "guest-fsfreeze-thaw" in lab.guest.asked
+
+
+def test_others_leave_a_freeze_alone_that_is_under_way(lab: Lab) -> None:
+    lab.guest.frozen = True
+    owe_thaw(lab.connection, lab.debt, SERVER, late_s=10)
+
+    frozen = []
+    for now_s in (9.9, 10.1):
+        assert pay_late_thaw(lab.connection, lab.debt, SERVER, now_s=now_s) is None
+        frozen.append(lab.guest.frozen)
+
+    assert frozen == [True, False]
+    assert not lab.debt.exists()
+
+
+def test_who_accepts_it_is_frozen_without_a_watchdog(lab: Lab) -> None:
+    lab.guest.commands = ("guest-fsfreeze-freeze", "guest-fsfreeze-thaw")
+
+    reached = lab.begin_frozen(without_watchdog=True)
+
+    assert (reached.level, lab.begun) == (Consistency.FILESYSTEM, [True])
+    assert reached.freeze is not None
+    assert reached.freeze.frozen_in_guest_ms is None
+    assert lab.guest.scripts == []

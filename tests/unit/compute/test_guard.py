@@ -46,7 +46,6 @@ class Lab:
             max_bytes=max_bytes,
             reserve_bytes=reserve_bytes,
             thaw_debt=str(self.debt),
-            thaw_after_s=3.5,
             report=str(self.report),
         )
         watch(order, self.connection, now=self.clock.monotonic, pause=self.clock.sleep)
@@ -142,7 +141,7 @@ def test_it_ends_with_the_server(lab: Lab) -> None:
 
 def test_it_pays_a_thaw_that_is_late(lab: Lab) -> None:
     lab.guest.frozen = True
-    owe_thaw(lab.connection, lab.debt, SERVER)
+    owe_thaw(lab.connection, lab.debt, SERVER, late_s=3.5)
     lab.script[1] = lab.end_job
     lab.watch()
 
@@ -153,7 +152,7 @@ def test_it_pays_a_thaw_that_is_late(lab: Lab) -> None:
 
 
 def test_it_does_not_ask_a_deaf_guest_for_ever(lab: Lab) -> None:
-    owe_thaw(lab.connection, lab.debt, SERVER)
+    owe_thaw(lab.connection, lab.debt, SERVER, late_s=3.5)
     lab.guest.fails["guest-fsfreeze-thaw"] = "no answer"
     lab.script[1] = lab.end_job
     lab.watch()

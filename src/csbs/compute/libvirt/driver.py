@@ -20,7 +20,7 @@ from csbs.compute.libvirt.host_checks import host_checks
 from csbs.compute.libvirt.live_job import LiveParts
 from csbs.compute.libvirt.power import Power
 from csbs.compute.libvirt.stopped_job import StoppedDisk
-from csbs.compute.libvirt.thaw_debt import debt_file, pay_thaw
+from csbs.compute.libvirt.thaw_debt import debt_file, pay_late_thaw
 from csbs.compute.libvirt.tracking import Tracking
 from csbs.domain.clock import Clock, Monotonic, NewId, Sleep, monotonic, new_id, sleep, utc_now
 from csbs.domain.errors import DriverFailed, ServerStateRefused
@@ -133,7 +133,10 @@ class LibvirtDriver:
 
     def pay_thaw(self, server_id: ServerId) -> str | None:
         """See `ComputeDriver.pay_thaw`."""
-        return pay_thaw(self._connection, debt_file(self._folders, server_id), server_id)
+        debt = debt_file(self._folders, server_id)
+        return pay_late_thaw(
+            self._connection, debt, server_id, now_s=self._parts.freezing.monotonic()
+        )
 
     def clean_up(self, server_id: ServerId) -> list[str]:
         """See `ComputeDriver.clean_up`."""

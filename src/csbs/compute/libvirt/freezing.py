@@ -1,9 +1,9 @@
 """Opening the disks of a running server while its file systems are frozen.
 
     prepare   agent, watchdog in the guest, no former debt       else: crash consistency, and why
+    arm       the watchdog's time begins
     owe       the thaw is on record
-    arm       the watchdog's time begins; a timer of ours too
-    freeze    by the guest agent
+    freeze    by the guest agent; a timer of ours begins too
     begin     the hypervisor opens the disks                     no SQL and no store call in here
     thaw      asked until nothing is frozen; then the debt ends
 
@@ -36,7 +36,10 @@ from csbs.domain.ids import ServerId
 
 log = logging.getLogger(__name__)
 
-_COMMANDS = ("guest-exec", "guest-exec-status", "guest-fsfreeze-freeze", "guest-fsfreeze-thaw")
+_FREEZE_COMMANDS = ("guest-fsfreeze-freeze", "guest-fsfreeze-thaw")
+_EXEC_COMMANDS = ("guest-exec", "guest-exec-status")
+#: So much later than this process, others thaw too.
+_LATE_MARGIN_S = 0.5
 _THAW_TIMEOUT_S = 2.0
 
 #: Opens the disks.
@@ -55,10 +58,13 @@ class Freezing:
     new_id: NewId
 
 
-def begin_frozen(parts: Freezing, server_id: ServerId, begin: Begin) -> ReachedConsistency:
+def begin_frozen(
+    parts: Freezing, server_id: ServerId, begin: Begin, *, without_watchdog: bool
+) -> ReachedConsistency:
     """Calls `begin` once, with frozen file systems if that is safe, and says what was reached.
 
-    Raises what `begin` raises; the guest is thawed then too.
+    `without_watchdog` calls it safe although nobody inside the guest can thaw.  Raises what
+    `begin` raises; the guest is thawed then too.
     """
     debt = debt_file(parts.folders, server_id)
     owed = pay_thaw(parts.connection, debt, server_id)
@@ -72,10 +78,12 @@ def begin_frozen(parts: Freezing, server_id: ServerId, begin: Begin) -> ReachedC
         sleep=parts.sleep,
     )
     try:
-        agent.require(*_COMMANDS)
-        watchdog = Watchdog.start(agent, budget_s=parts.budget_s, new_id=parts.new_id)
-        owe_thaw(parts.connection, debt, server_id)
-        watchdog.arm()
+        agent.require(*_FREEZE_COMMANDS)
+        watchdog = None if without_watchdog else _start_watchdog(parts, agent)
+        if watchdog is not None:
+            watchdog.arm()
+        late_s = parts.monotonic() + parts.budget_s + _LATE_MARGIN_S
+        owe_thaw(parts.connection, debt, server_id, late_s=late_s)
     except CsbsError as error:
         pay_thaw(parts.connection, debt, server_id)
         begin()
@@ -86,11 +94,16 @@ def begin_frozen(parts: Freezing, server_id: ServerId, begin: Begin) -> ReachedC
         owed = pay_thaw(parts.connection, debt, server_id)
         if owed is not None:
             log.error("a guest may still be frozen", extra={"server": server_id, "why": owed})
-        frozen_in_guest_ms = _finish(watchdog) if owed is None else None
+        frozen_in_guest_ms = _finish(watchdog) if watchdog and owed is None else None
     if reached.freeze is None:
         return reached
     measured = replace(reached.freeze, frozen_in_guest_ms=frozen_in_guest_ms)
     return replace(reached, freeze=measured)
+
+
+def _start_watchdog(parts: Freezing, agent: GuestAgent) -> Watchdog:
+    agent.require(*_EXEC_COMMANDS)
+    return Watchdog.start(agent, budget_s=parts.budget_s, new_id=parts.new_id)
 
 
 class _Freeze:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from csbs.compute.libvirt.binding import libvirt
 from csbs.compute.libvirt.connection import Connection
-from csbs.compute.libvirt.thaw_debt import pay_thaw
+from csbs.compute.libvirt.thaw_debt import pay_late_thaw
 from csbs.domain.clock import Monotonic, Sleep, monotonic, sleep
 from csbs.domain.errors import CsbsError, ScratchFull, ServerNotFound
 from csbs.domain.ids import ServerId
@@ -58,9 +58,8 @@ class GuardOrder:
     scratch: str
     max_bytes: int
     reserve_bytes: int
-    #: Record of a thaw that is owed, and after how many seconds it is late.
+    #: Record of a thaw that is owed.
     thaw_debt: str
-    thaw_after_s: float
     #: Says why the guard ended the job; absent while it had no reason to.
     report: str
 
@@ -134,25 +133,19 @@ class _Debt:
     """A thaw that is owed to the server."""
 
     def __init__(self, order: GuardOrder, connection: Connection, now: Monotonic) -> None:
-        self._order = order
+        self._server_id = ServerId(order.server_id)
         self._connection = connection
         self._now = now
         self._file = Path(order.thaw_debt)
-        self._seen_at: float | None = None
+        self._until = now() + _DEBT_TIMEOUT_S
 
     def is_open(self) -> bool:
         """Whether a thaw is owed, and may still be had."""
-        age_s = 0.0 if self._seen_at is None else self._now() - self._seen_at
-        return self._file.exists() and age_s < _DEBT_TIMEOUT_S
+        return self._file.exists() and self._now() < self._until
 
     def pay_if_late(self) -> None:
         """Thaws when csbs should have done so before."""
-        if not self._file.exists():
-            self._seen_at = None
-        elif self._seen_at is None:
-            self._seen_at = self._now()
-        elif self._now() - self._seen_at > self._order.thaw_after_s:
-            pay_thaw(self._connection, self._file, ServerId(self._order.server_id))
+        pay_late_thaw(self._connection, self._file, self._server_id, now_s=self._now())
 
 
 def _look(order: GuardOrder, domain: libvirt.virDomain) -> bool:

@@ -67,8 +67,6 @@ _OPERATIONS = (
 #: QEMU drops its copies of overwritten data; nothing has to be written for that.
 _END_TIMEOUT_S = 60.0
 _POLL_INTERVAL_S = 0.02
-#: So much later than this process, the guard thaws too.
-_THAW_MARGIN_S = 0.5
 #: QEMU closes its NBD server first and then writes its caches; libvirt notices the end of it.
 _NOTICE_TIMEOUT_S = 30.0
 _NOTICE_INTERVAL_S = 0.2
@@ -179,7 +177,9 @@ class LiveJob:
             return
         # What libvirt would refuse is found before anything is frozen.
         parts.tracking.validate(server_id, {disk.since for disk in request.disks if disk.since})
-        self._consistency = begin_frozen(parts.freezing, server_id, begin)
+        self._consistency = begin_frozen(
+            parts.freezing, server_id, begin, without_watchdog=request.freeze_without_watchdog
+        )
 
     def open_exports(self) -> None:
         """Looks up the sizes; a resize is refused as long as the job runs."""
@@ -268,7 +268,6 @@ def _order(parts: LiveParts, server_id: ServerId, plan: JobPlan, files: _Files) 
         socket=str(plan.socket),
         scratch=str(files.scratch),
         thaw_debt=str(debt_file(parts.folders, server_id)),
-        thaw_after_s=parts.freezing.budget_s + _THAW_MARGIN_S,
         max_bytes=parts.scratch_limits.max_bytes,
         reserve_bytes=parts.scratch_limits.reserve_bytes,
         report=str(plan.report),

@@ -1,8 +1,10 @@
 """What is owed to a guest whose file systems were asked to freeze: a thaw.
 
 The debt is on record before the request to freeze.  It ends when the agent says that nothing was
-left to thaw, or when the QEMU that it names is gone.  The record lies in the run folder: what
-empties that folder, a start of the host, ends QEMU too.
+left to thaw, or when the run of QEMU that it names is over.  The record lies in the run folder:
+what empties that folder, a start of the host, ends QEMU too.
+
+    <run of QEMU (libvirt's domain id)> <when it is late (the host's monotonic clock, seconds)>
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ FILE_NAME = "thaw-debt"
 _THAW_TIMEOUT_S = 5.0
 #: One thaws, the next finds nothing left.
 _THAW_TRIES = 3
+_NOT_RUNNING = -1
 
 
 def debt_file(folders: HostFolders, server_id: ServerId) -> Path:
@@ -28,28 +31,37 @@ def debt_file(folders: HostFolders, server_id: ServerId) -> Path:
     return folders.run_of(server_id) / FILE_NAME
 
 
-def owe_thaw(connection: Connection, file: Path, server_id: ServerId) -> None:
-    """Records that the server is owed a thaw, with the run of QEMU that it is owed to."""
+def owe_thaw(connection: Connection, file: Path, server_id: ServerId, *, late_s: float) -> None:
+    """Records that the server is owed a thaw; after `late_s` others than the debtor pay it."""
     run_id = connection.on_domain(server_id, "looking at its run", lambda domain: domain.ID())
     with file.open("w", encoding="ascii") as out:
-        out.write(f"{run_id}\n")
+        out.write(f"{run_id} {late_s:.3f}\n")
         out.flush()
         os.fsync(out.fileno())
 
 
+def pay_late_thaw(
+    connection: Connection, file: Path, server_id: ServerId, *, now_s: float
+) -> str | None:
+    """Like `pay_thaw`, unless somebody still has the time to thaw by himself."""
+    debt = _read(file)
+    if debt is None or now_s < debt[1]:
+        return None
+    return pay_thaw(connection, file, server_id)
+
+
 def pay_thaw(connection: Connection, file: Path, server_id: ServerId) -> str | None:
     """Thaws what is owed; None if nothing is owed any more, else why it still is."""
-    try:
-        owed_to = file.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
+    debt = _read(file)
+    if debt is None:
         return None
     try:
         run_id = connection.on_domain(server_id, "looking at its run", lambda domain: domain.ID())
     except ServerNotFound:
-        run_id = -1
+        run_id = _NOT_RUNNING
     except CsbsError as error:
         return str(error)
-    if owed_to in {str(run_id), ""} and run_id != -1:  # empty: written half, and still owed
+    if run_id != _NOT_RUNNING and debt[0] in {run_id, None}:
         try:
             _thaw_all(GuestAgent(connection=connection, server_id=server_id))
         except GuestAgentFailed as error:
@@ -57,6 +69,17 @@ def pay_thaw(connection: Connection, file: Path, server_id: ServerId) -> str | N
     with suppress(FileNotFoundError):  # two may pay at once
         file.unlink()
     return None
+
+
+def _read(file: Path) -> tuple[int | None, float] | None:
+    """Run and time of the debt, if there is one; one that was written half is owed to any run."""
+    try:
+        run_id, late_s = file.read_text(encoding="ascii").split()
+        return int(run_id), float(late_s)
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return None, 0.0
 
 
 def _thaw_all(agent: GuestAgent) -> None:

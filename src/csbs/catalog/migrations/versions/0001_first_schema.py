@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("restoring_backup_id", sa.String(length=36), nullable=True),
         sa.Column("autostart", sa.Boolean(), nullable=False),
+        sa.Column("freeze_without_watchdog", sa.Boolean(), nullable=False),
         sa.Column("retire_owed", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["project_id"], ["projects.id"], name=op.f("fk_servers_project_id_projects")
