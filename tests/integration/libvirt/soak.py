@@ -33,6 +33,9 @@ CLUSTER = 64 * KIB
 _SEEDS = 1_000_000
 #: More clock calls than a backup has: some let it succeed.
 _PLACES = 24
+# Not in the usual place of temporary files: QEMU, which is another user, must be able to enter.
+_RUN_FOLDER = Path(f"/run/{PREFIX}soak")
+_SCRATCH_FOLDER = Path(f"/var/lib/{PREFIX}soak")
 _DAEMON_FOLDER = Path(f"/run/{PREFIX}soak-libvirt")
 
 Event = Callable[["Round"], None]
@@ -234,8 +237,8 @@ def _settings(uri: str, folder: Path) -> Settings:
     return Settings(
         data_dir=folder / "data",
         libvirt_uri=uri,
-        run_dir=Path(f"/run/{PREFIX}soak"),
-        scratch_dir=Path(f"/var/lib/{PREFIX}soak"),
+        run_dir=_RUN_FOLDER,
+        scratch_dir=_SCRATCH_FOLDER,
         stop_timeout_s=1,  # there is no guest system that could shut down
     )
 
@@ -257,7 +260,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int)
     chosen = parser.parse_args()
     seeds = _random_seeds() if chosen.seed is None else iter([chosen.seed])
-    soak(seeds, minutes=chosen.minutes)
+    try:
+        soak(seeds, minutes=chosen.minutes)
+    finally:
+        for folder in (_RUN_FOLDER, _SCRATCH_FOLDER, _DAEMON_FOLDER):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
