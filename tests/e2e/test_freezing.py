@@ -16,14 +16,12 @@ from typing import Any
 
 import pytest
 
-from csbs.domain.clock import monotonic, sleep
 from csbs.domain.errors import ToolFailed
 from csbs.testing.guest import GuestServer, GuestWriter
-from csbs.testing.libvirt_daemon import URI
 from demo.command import CsbsCommand
 from tests.e2e.conftest import PREFIX, RUN, Running
+from tests.e2e.host import WAIT_S, virsh, wait_until
 
-_WAIT_S = 60.0
 #: The budget of a freeze, and what the watchdog in the guest may take beyond it.
 LONGEST_WAIT_MS = 3000 + 2000
 
@@ -118,20 +116,6 @@ def lab(booted: Lab) -> Iterator[Lab]:
     assert booted.back_up()["reached"] == "filesystem"
 
 
-def wait_until(condition: Any, what: str) -> None:
-    end = monotonic() + _WAIT_S
-    while not condition():
-        assert monotonic() < end, f"not within {_WAIT_S:g} s: {what}"
-        sleep(0.1)
-
-
-def virsh(*arguments: str) -> str:
-    done = subprocess.run(
-        ["virsh", "-c", URI, *arguments], check=True, capture_output=True, text=True, timeout=60
-    )
-    return done.stdout.strip()
-
-
 def test_file_systems_are_frozen_for_the_instant_only(lab: Lab) -> None:
     consistency = lab.back_up()
 
@@ -198,7 +182,7 @@ def test_an_agent_that_may_start_no_program(lab: Lab) -> None:
         "timeout 10 /usr/sbin/qemu-ga --block-rpcs=guest-exec; systemctl start qemu-guest-agent"
     )
     wait_until(lambda: not lab.runs_programs(), "the agent is another one")
-    lab.guest.shell.wait_until_ready(timeout_s=_WAIT_S)
+    lab.guest.shell.wait_until_ready(timeout_s=WAIT_S)
 
     consistency = lab.back_up()
 

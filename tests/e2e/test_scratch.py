@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from csbs.domain.clock import monotonic, sleep
 from csbs.domain.errors import ToolFailed
 from csbs.testing.guest import GuestServer, GuestWriter
 from csbs.testing.libvirt_daemon import URI
 from demo.command import CsbsCommand
 from tests.e2e.conftest import BOOT_TIMEOUT_S, csbs_for, stopped_guest
+from tests.e2e.host import WAIT_S, virsh, wait_until
 
-_WAIT_S = 60.0
 #: The scratch file system, and much more than that.
 SCRATCH = "16m"
 #: Overwrites 96 MiB that were there before the backup began.
@@ -71,7 +70,7 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         csbs = csbs_for(guest, tmp_path_factory.mktemp("scratch") / "data")
         csbs("server", "start", guest.name)
         guest.shell.wait_until_ready(timeout_s=BOOT_TIMEOUT_S)
-        guest.shell.run(OVERWRITE, timeout_s=_WAIT_S)
+        guest.shell.run(OVERWRITE, timeout_s=WAIT_S)
         writer = GuestWriter(shell=guest.shell)
         writer.begin()
         yield Lab(guest, writer, csbs)
@@ -96,21 +95,6 @@ def small_file_system(folder: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=30)
-
-
-def wait_until(condition: object, what: str) -> None:
-    assert callable(condition)
-    end = monotonic() + _WAIT_S
-    while not condition():
-        assert monotonic() < end, f"not within {_WAIT_S:g} s: {what}"
-        sleep(0.1)
-
-
-def virsh(*arguments: str) -> str:
-    done = subprocess.run(
-        ["virsh", "-c", URI, *arguments], check=True, capture_output=True, text=True, timeout=60
-    )
-    return done.stdout.strip()
 
 
 def test_a_full_scratch_folder_ends_the_backup_and_not_the_server(lab: Lab) -> None:
