@@ -70,6 +70,7 @@ def known_disks(
             source=row.source,
             size_bytes=row.size_bytes,
             serial=row.serial,
+            backing=row.backing,
             wwn=row.wwn,
             tracking=None if row.tracking_name is None else TrackingName(row.tracking_name),
         )
@@ -115,6 +116,7 @@ def remember_disks(
             "target": disk.target,
             "source": disk.source,
             "serial": disk.serial,
+            "backing": disk.backing,
             "wwn": disk.wwn,
         }
         if not disk.missing:

@@ -101,6 +101,7 @@ disks = Table(
     Column("source", Text),
     Column("size_bytes", BigInteger, nullable=False),
     Column("serial", String(255)),
+    Column("backing", Text),
     Column("wwn", String(32)),
     #: The newest TrackingPoint of the disk: its token.
     Column("tracking_name", String(64)),

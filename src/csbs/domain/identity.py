@@ -5,6 +5,8 @@ again by the strongest of these that names exactly one, and the target name alon
 
     serial    its serial number or WWN                                    trusted
     tracking  its path, and in the image the bitmap of its last backup    trusted if the size is too
+    snapshot  its image lies below the disk's image (an external
+              snapshot was taken), or was the one above it (committed)    rescan
     moved     that bitmap in an image at a new path, the same size,
               and it is the only disk of that size that lost its path     rescan
     path      its path and its size, without the bitmap                   rescan
@@ -46,6 +48,8 @@ class KnownDisk:
     size_bytes: int
     serial: str | None = None
     wwn: str | None = None
+    #: The image below its image.
+    backing: str | None = None
     tracking: TrackingName | None = None
 
 
@@ -85,6 +89,7 @@ def match_disks(
     rules: list[tuple[FoundBy, _Same]] = [
         (FoundBy.SERIAL, _same_serial),
         (FoundBy.TRACKING, lambda a, b: _same_path(a, b) and has_bitmap(a, b)),
+        (FoundBy.MOVED, lambda a, b: lost_its_path(a) and _same_size(a, b) and _one_chain(a, b)),
         (
             FoundBy.MOVED,
             lambda a, b: lost_its_path(a) and a.size_bytes == b.size_bytes and has_bitmap(a, b),
@@ -114,6 +119,13 @@ def _same_serial(known: KnownDisk, disk: DiskDescription) -> bool:
 
 def _same_path(known: KnownDisk, disk: DiskDescription) -> bool:
     return known.source is not None and known.source == disk.source
+
+
+def _one_chain(known: KnownDisk, disk: DiskDescription) -> bool:
+    """One image lies right above the other."""
+    return (disk.backing is not None and disk.backing == known.source) or (
+        known.backing is not None and known.backing == disk.source
+    )
 
 
 def _same_size(known: KnownDisk, disk: DiskDescription) -> bool:

@@ -53,6 +53,8 @@ class DiskDescription:
     #: Tells this file from others that were put in its place: all images of a server carry bitmaps
     #: of the same names.  None where nothing tells.
     image_identity: str | None = None
+    #: Path of the image below this one, as an external snapshot leaves it.
+    backing: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

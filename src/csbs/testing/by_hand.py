@@ -54,21 +54,19 @@ def switch_tracking_off(server: DomainServer, target: str, name: str) -> None:
     )
 
 
-def snapshot(server: DomainServer, target: str) -> None:
-    """An external snapshot: from now on the disk is a new image on top of the former one."""
-    overlay = server.folder / f"{target}.snapshot"
+def snapshot(server: DomainServer, *targets: str) -> None:
+    """An external snapshot: from now on these disks are new images on top of the former ones."""
+    overlays = {target: server.folder / f"{target}.snapshot" for target in targets}
+    places = [
+        f"{target},file={overlays[target]}" if target in overlays else f"{target},snapshot=no"
+        for target in (*server.disks, "sda")
+    ]
     server.virsh(
         "snapshot-create-as",
         *("--disk-only", "--no-metadata", "--atomic"),
-        *("--diskspec", f"{target},file={overlay}"),
-        *(
-            each
-            for other in (*server.disks, "sda")
-            if other != target
-            for each in ("--diskspec", f"{other},snapshot=no")
-        ),
+        *(each for place in places for each in ("--diskspec", place)),
     )
-    server.moved[target] = overlay
+    server.moved.update(overlays)
 
 
 def commit_snapshot(server: DomainServer, target: str) -> None:

@@ -190,3 +190,23 @@ def test_a_snapshot_is_taken_and_committed(begin_chain: BeginChain) -> None:
     by_hand.commit_snapshot(server, "vda")
     assert next_backup(chain) == {"vda": moved(image), "vdb": TRACKED, "vdc": RAW}
     go_on(chain)
+
+
+def test_a_snapshot_of_all_disks_keeps_them_apart(settings: Settings, tmp_path: Path) -> None:
+    """They are of one size, have new paths, and bitmaps of one name."""
+    disks = tuple(DomainDisk(target=target, size_bytes=MIB) for target in ("vda", "vdb"))
+    with new_chain(settings, seed=28, tmp=tmp_path, disks=disks) as chain:
+        server = chain.server
+        server.start()
+        assert next_backup(chain) == {"vda": FIRST, "vdb": FIRST}
+
+        by_hand.snapshot(server, "vda", "vdb")
+        overlays = {target: server.path(target) for target in ("vda", "vdb")}
+        assert next_backup(chain) == {target: moved(path) for target, path in overlays.items()}
+        for target in ("vda", "vdb"):
+            by_hand.commit_snapshot(server, target)
+        images = {target: server.path(target) for target in ("vda", "vdb")}
+        assert next_backup(chain) == {target: moved(path) for target, path in images.items()}
+        assert next_backup(chain) == {"vda": TRACKED, "vdb": TRACKED}
+        assert len({disk.disk_id for kept in chain.kept for disk in kept.backup.disks}) == 2
+        chain.check_all()

@@ -125,3 +125,32 @@ def test_a_missing_file_is_known_by_its_path() -> None:
     gone = replace(seen("vda", "/a"), missing=True, size_bytes=0)
 
     assert result([known("d1", "/a")], [gone], {}) == [("d1", FoundBy.PATH)]
+
+
+def test_a_snapshot_of_all_disks_and_its_commit_keep_them_apart() -> None:
+    before = [known("d1", "/a"), known("d2", "/b")]
+    overlays = [
+        replace(seen("vda", "/a.snap"), backing="/a"),
+        replace(seen("vdb", "/b.snap"), backing="/b"),
+    ]
+    taken = match_disks(before, overlays, {})
+
+    after = [
+        replace(known("d1", "/a.snap"), backing="/a"),
+        replace(known("d2", "/b.snap"), backing="/b"),
+    ]
+    committed = match_disks(after, [seen("vda", "/a"), seen("vdb", "/b")], {})
+
+    for matches in (taken, committed):
+        assert [match.known.id for match in matches if match.known] == ["d1", "d2"]
+        assert {match.found_by for match in matches} == {FoundBy.MOVED}
+
+
+def test_clones_of_one_image_are_not_taken_for_it() -> None:
+    base = known("d1", "/base")
+    clones = [
+        replace(seen("vda", "/x"), backing="/base"),
+        replace(seen("vdb", "/y"), backing="/base"),
+    ]
+
+    assert {match.found_by for match in match_disks([base], clones, {})} == {FoundBy.NEW}

@@ -134,6 +134,7 @@ def _disk(connection: Connection, facts: DomainFacts, disk: DiskXml) -> DiskDesc
         missing=missing,
         trackable=info is not None and info.takes_bitmaps and not disk.read_only,
         image_identity=image_identity(disk.source, info),
+        backing=info.backing if info else None,
     )
 
 

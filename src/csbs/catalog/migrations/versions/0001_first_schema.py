@@ -80,6 +80,7 @@ def upgrade() -> None:
         sa.Column("source", sa.Text(), nullable=True),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("serial", sa.String(length=255), nullable=True),
+        sa.Column("backing", sa.Text(), nullable=True),
         sa.Column("wwn", sa.String(length=32), nullable=True),
         sa.Column("tracking_name", sa.String(length=64), nullable=True),
         sa.Column("tracking_backup_id", sa.String(length=36), nullable=True),
