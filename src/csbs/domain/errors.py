@@ -248,9 +248,9 @@ class ScratchFull(Unavailable):
     why: str
 
     template = (
-        "server {0.server} overwrites more during its backup than the scratch folder "
-        "{0.scratch} takes: {0.why}; the server goes on; give the folder more space (setting "
-        "scratch_dir), or back up at a quieter time"
+        "server {0.server} cannot be backed up with the scratch space at {0.scratch}: {0.why}; "
+        "the server itself goes on; give it more space (setting scratch_dir), or back up at a "
+        "quieter time"
     )
 
 

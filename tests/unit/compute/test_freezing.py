@@ -179,3 +179,12 @@ def test_who_accepts_it_is_frozen_without_a_watchdog(lab: Lab) -> None:
     assert reached.freeze is not None
     assert reached.freeze.frozen_in_guest_ms is None
     assert lab.guest.scripts == []
+
+
+def test_a_debt_that_cannot_be_recorded_freezes_nothing(lab: Lab) -> None:
+    lab.debt.parent.rmdir()
+
+    reached = lab.begin_frozen()
+
+    assert (reached.level, lab.begun) == (Consistency.CRASH, [False])
+    assert str(lab.debt.parent) in reached.reason

@@ -21,6 +21,7 @@ from csbs.domain.errors import HypervisorUnavailable, ScratchFull
 from tests.unit.compute.guest import SERVER, FakeClock, FakeGuest, connect
 
 OURS = "<domainbackup><server socket='/run/csbs/x.sock'/></domainbackup>"
+LIMIT_BYTES = 3 * 1024**2
 LOOKS_MAX = 20_000
 
 
@@ -37,7 +38,7 @@ class Lab:
         self.looks = 0
         self.scratch = folder
 
-    def watch(self, *, max_bytes: int = 1000, reserve_bytes: int = 0) -> None:
+    def watch(self, *, max_bytes: int = LIMIT_BYTES, reserve_bytes: int = 0) -> None:
         order = GuardOrder(
             uri="",
             server_id=SERVER,
@@ -81,18 +82,18 @@ def test_it_waits_for_the_job_to_begin_and_gives_up_at_last(lab: Lab) -> None:
 
 def test_a_job_that_is_not_ours_is_left_alone(lab: Lab) -> None:
     lab.guest.job_xml = "<domainbackup><server socket='/foreign.sock'/></domainbackup>"
-    lab.guest.used_bytes = 5000
+    lab.guest.used_bytes = LIMIT_BYTES + 1
     lab.watch()
 
     assert lab.guest.asked == []
 
 
 def test_a_job_above_the_cap_is_ended(lab: Lab) -> None:
-    lab.guest.used_bytes = 1001
+    lab.guest.used_bytes = LIMIT_BYTES + 1
     lab.watch()
 
     assert lab.guest.asked == ["abort"]
-    assert reason_of(lab.report) == "the server overwrote more than 1000 bytes during the backup"
+    assert reason_of(lab.report) == "the server overwrote more than 3 MiB during the backup"
 
 
 def test_a_job_that_eats_the_reserve_is_ended(lab: Lab) -> None:
@@ -100,7 +101,7 @@ def test_a_job_that_eats_the_reserve_is_ended(lab: Lab) -> None:
     lab.watch(reserve_bytes=free_bytes * 2)
 
     assert lab.guest.asked == ["abort"]
-    assert "bytes are free" in (reason_of(lab.report) or "")
+    assert "must stay free" in (reason_of(lab.report) or "")
 
 
 def test_a_server_that_the_job_paused_goes_on(lab: Lab) -> None:
@@ -158,6 +159,22 @@ def test_it_does_not_ask_a_deaf_guest_for_ever(lab: Lab) -> None:
     lab.watch()
 
     assert lab.debt.exists()
+
+
+def test_a_report_that_cannot_be_written_keeps_nobody_from_ending_the_job(lab: Lab) -> None:
+    lab.report.mkdir()
+    lab.guest.used_bytes = LIMIT_BYTES + 1
+    lab.watch()
+
+    assert lab.guest.asked == ["abort"]
+
+
+def test_a_scratch_folder_that_is_gone_ends_no_job(lab: Lab) -> None:
+    lab.scratch = lab.scratch / "gone"
+    lab.script[3] = lab.end_job
+    lab.watch(reserve_bytes=2**62)
+
+    assert lab.guest.asked == []
 
 
 def test_without_the_reserve_no_job_begins(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,9 +68,9 @@ class GuardOrder:
 
 def require_scratch_space(server: str, folder: Path, limits: ScratchLimits) -> None:
     """Raises `ScratchFull` if the reserve is used up before the job begins."""
-    free_bytes = shutil.disk_usage(folder).free
-    if free_bytes < limits.reserve_bytes:
-        raise ScratchFull(server, str(folder), f"only {free_bytes} bytes are free")
+    why = _why_short(folder, limits.reserve_bytes)
+    if why is not None:
+        raise ScratchFull(server, str(folder), why)
 
 
 class Guard:
@@ -83,8 +85,8 @@ class Guard:
         self._process.wait(_DISMISS_WAIT_S)
 
     def leave(self) -> None:
-        """Lets it end by itself, with the job, perhaps after us; it is then no child of ours."""
-        self._process.returncode = 0  # Popen would warn of one that nobody waits for
+        """Lets it end by itself, with the job, perhaps after this process."""
+        threading.Thread(target=self._process.wait, daemon=True).start()
 
 
 def start_guard(order: GuardOrder) -> Guard:
@@ -154,7 +156,8 @@ def _look(order: GuardOrder, domain: libvirt.virDomain) -> bool:
         return False
     why = _harm(order, domain)
     if why is not None:
-        Path(order.report).write_text(why, encoding="utf-8")
+        with suppress(OSError):  # a run folder that is full keeps nobody from ending the job
+            Path(order.report).write_text(why, encoding="utf-8")
         domain.abortJob()
     return True
 
@@ -180,13 +183,26 @@ def _is_ours(order: GuardOrder, domain: libvirt.virDomain) -> bool:
 def _harm(order: GuardOrder, domain: libvirt.virDomain) -> str | None:
     used_bytes = domain.jobStats().get("disk_temp_used", 0)
     if used_bytes > order.max_bytes:
-        return f"the server overwrote more than {order.max_bytes} bytes during the backup"
-    free_bytes = shutil.disk_usage(order.scratch).free
-    if free_bytes < order.reserve_bytes:
-        return f"only {free_bytes} bytes are free"
-    if _is_stuck(domain):
+        return f"the server overwrote more than {_mib(order.max_bytes)} during the backup"
+    short = _why_short(Path(order.scratch), order.reserve_bytes)
+    if short is None and _is_stuck(domain):
         return "the server was paused by an I/O error"
-    return None
+    return short
+
+
+def _why_short(folder: Path, reserve_bytes: int) -> str | None:
+    """Why there is too little space; None where there is enough, or nobody can tell."""
+    try:
+        free_bytes = shutil.disk_usage(folder).free
+    except OSError:
+        return None
+    if free_bytes >= reserve_bytes:
+        return None
+    return f"{_mib(free_bytes)} are free, and {_mib(reserve_bytes)} must stay free"
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 1024**2:.0f} MiB"
 
 
 def _is_stuck(domain: libvirt.virDomain) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from csbs.compute.libvirt.agent import GuestAgent
 from csbs.compute.libvirt.connection import Connection
 from csbs.compute.libvirt.folders import HostFolders
-from csbs.domain.errors import CsbsError, GuestAgentFailed, ServerNotFound
+from csbs.domain.errors import CsbsError, GuestAgentFailed, ServerNotFound, folder_error
 from csbs.domain.ids import ServerId
 
 FILE_NAME = "thaw-debt"
@@ -32,12 +32,18 @@ def debt_file(folders: HostFolders, server_id: ServerId) -> Path:
 
 
 def owe_thaw(connection: Connection, file: Path, server_id: ServerId, *, late_s: float) -> None:
-    """Records that the server is owed a thaw; after `late_s` others than the debtor pay it."""
+    """Records that the server is owed a thaw; after `late_s` others than the debtor pay it.
+
+    Raises `FolderDenied` or `FolderUnusable` if that cannot be written, and what libvirt raises.
+    """
     run_id = connection.on_domain(server_id, "looking at its run", lambda domain: domain.ID())
-    with file.open("w", encoding="ascii") as out:
-        out.write(f"{run_id} {late_s:.3f}\n")
-        out.flush()
-        os.fsync(out.fileno())
+    try:
+        with file.open("w", encoding="ascii") as out:
+            out.write(f"{run_id} {late_s:.3f}\n")
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        raise folder_error(file.parent, error) from error
 
 
 def pay_late_thaw(
