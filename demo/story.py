@@ -157,6 +157,10 @@ class Story:
     def _report_disks(self, backup: dict[str, Any]) -> None:
         for disk in backup["disks"]:
             print(f"  {disk['target']}: {disk['mode']} ({disk['reason']})", flush=True)
+        consistency = backup["consistency"]
+        freeze = consistency["freeze"]
+        why = f"frozen for {freeze['frozen_ms'] / 1000:.1f} s" if freeze else consistency["reason"]
+        print(f"  consistency: {consistency['reached']} ({why})", flush=True)
 
 
 def second_reader(folder: Path, targets: list[str]) -> str:

@@ -160,7 +160,7 @@ def test_an_agent_that_hangs_while_frozen(lab: Lab) -> None:
     action = "pkill -STOP qemu-ga; sleep 25; pkill -CONT qemu-ga"
     lab.guest.shell.run(WHEN_FROZEN.format(action=action))
 
-    consistency = lab.back_up()
+    consistency = lab.back_up_with("import time; time.sleep(1.5)")
 
     assert consistency["reached"] == "crash"
     assert "still frozen at the end" in consistency["reason"]
@@ -208,9 +208,12 @@ def test_csbs_and_its_guard_killed_while_frozen(lab: Lab) -> None:
             """
         )
 
-    # The watchdog in the guest thaws; the next command for that server pays the debt.
-    lab.csbs("server", "show", lab.guest.name)
-    assert not lab.debt.exists()
+    def paid_by_a_command() -> bool:
+        lab.csbs("server", "show", lab.guest.name)
+        return not lab.debt.exists()
+
+    # The watchdog in the guest thaws; a later command for that server pays the debt.
+    wait_until(paid_by_a_command, "a command pays")
 
 
 def test_libvirtd_stopped_while_frozen(lab: Lab) -> None:
@@ -248,7 +251,7 @@ def test_a_server_that_is_undefined_while_a_thaw_is_owed(lab: Lab) -> None:
     definition = lab.guest.folder / "again.xml"
     definition.write_text(virsh("dumpxml", "--inactive", lab.guest.name), encoding="utf-8")
 
-    lab.back_up()
+    lab.back_up_with("import time; time.sleep(1.5)")
     assert lab.debt.exists()
     virsh("undefine", lab.guest.name, "--checkpoints-metadata")
     try:

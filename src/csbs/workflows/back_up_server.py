@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -243,12 +243,18 @@ class ServerBackup:
         if self._look_on is None:
             return
         try:
-            self._look_on(list(self._job.exports.values()), self._job.check)
+            self._look_on(list(self._job.exports.values()), self._check_but_power)
         except CommandFailed:
             self._job.check()
             raise
         self._look_on = None
         self._job.check()
+
+    def _check_but_power(self) -> None:
+        """Leaves a power-off to the command itself: perhaps it is what the command does."""
+        assert self._job is not None
+        with suppress(ServerPoweredOff):
+            self._job.check()
 
     def go_on_stopped(self) -> None:
         """See `BackupSteps.go_on_stopped`; where that cannot be done, the backup fails."""

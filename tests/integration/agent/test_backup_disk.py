@@ -276,7 +276,7 @@ def test_what_ends_a_backup_that_runs_leaves_nothing_behind(
     with nbdkit(tmp_path, "--filter=noextents", "memory", "8G") as server:
         with pytest.raises(error):
             engine.back_up(server.uri, 8 * GIB)
-        assert leftovers() == before
+        assert set(leftovers()) <= set(before)
 
     assert engine.reports[-1].done_bytes < 8 * GIB
 
@@ -286,7 +286,7 @@ def test_a_full_store_fails_the_backup_and_leaves_nothing_behind(tmp_path: Path)
     with open_engine(tmp_path, FullStore()) as engine, nbdkit(tmp_path, "pattern", "1G") as server:
         with pytest.raises(StoreFull):
             engine.back_up(server.uri, GIB)
-        assert leftovers() == before
+        assert set(leftovers()) <= set(before)
 
 
 class FullStore(MemoryStore):

@@ -244,7 +244,7 @@ def test_a_cancel_ends_a_restore_that_runs_and_leaves_nothing_behind(
     with nbdkit(tmp_path, "memory", "64G") as server:
         with pytest.raises(OperationCancelled):
             engine.restore(image, server.uri)
-        assert leftovers() == before
+        assert set(leftovers()) <= set(before)
 
 
 def test_a_damaged_pack_is_an_error(tmp_path: Path) -> None:

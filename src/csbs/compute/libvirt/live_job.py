@@ -34,7 +34,7 @@ from csbs.compute.libvirt.guard import (
     start_guard,
 )
 from csbs.compute.libvirt.thaw_debt import debt_file
-from csbs.compute.libvirt.tracking import LOST_CODES, Tracking
+from csbs.compute.libvirt.tracking import Tracking
 from csbs.domain.clock import Sleep
 from csbs.domain.consistency import Consistency, ReachedConsistency
 from csbs.domain.errors import (
@@ -47,6 +47,7 @@ from csbs.domain.errors import (
     TrackingLost,
 )
 from csbs.domain.ids import ServerId, TrackingName, tracking_name
+from csbs.domain.server import ServerRef
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +177,10 @@ class LiveJob:
             begin()
             return
         # What libvirt would refuse is found before anything is frozen.
-        parts.tracking.validate(server_id, {disk.since for disk in request.disks if disk.since})
+        parts.tracking.require(
+            ServerRef(server_id, self._plan.server_name),
+            [(disk.target, disk.since) for disk in request.disks if disk.since],
+        )
         self._consistency = begin_frozen(
             parts.freezing, server_id, begin, without_watchdog=request.freeze_without_watchdog
         )
@@ -348,7 +352,7 @@ def _begin(plan: JobPlan, name: TrackingName | None, domain: libvirt.virDomain) 
         )
     except libvirt.libvirtError as error:
         code = error.get_error_code()
-        if code in LOST_CODES:
+        if code in {libvirt.VIR_ERR_CHECKPOINT_INCONSISTENT, libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT}:
             raise TrackingLost(domain.name(), message_of(error)) from error
         if code == libvirt.VIR_ERR_OPERATION_TIMEOUT:
             raise ServerJobRunning(domain.name(), message_of(error)) from error

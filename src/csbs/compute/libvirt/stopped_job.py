@@ -20,7 +20,7 @@ from csbs.compute.base import DiskExport, never
 from csbs.compute.libvirt.domain_xml import DiskXml
 from csbs.compute.libvirt.tracking import Tracking
 from csbs.domain.consistency import ReachedConsistency, crash_only
-from csbs.domain.errors import DriverFailed, ToolFailed, TrackingLost
+from csbs.domain.errors import DriverFailed, ToolFailed
 from csbs.domain.ids import TrackingName
 from csbs.domain.server import ServerRef
 
@@ -107,9 +107,7 @@ def begin_stopped(
     `name` is for the new TrackingPoint, if any disk can have one.  The names of sockets and
     records of processes begin with `files`.
     """
-    _require_tracking(
-        tracking, server, [(each.disk.target, each.since) for each in disks if each.since]
-    )
+    tracking.require(server, [(each.disk.target, each.since) for each in disks if each.since])
     tracked = [each.disk for each in disks if each.trackable]
     with ExitStack() as undo:
         if tracked:
@@ -131,17 +129,8 @@ def go_on_stopped(
     """The same with a TrackingPoint that is there; see `ComputeDriver.go_on_stopped`."""
     tracked = [each.disk.target for each in disks if each.trackable]
     asked = [(each.disk.target, each.since) for each in disks if each.since]
-    _require_tracking(tracking, server, [*asked, *((target, name) for target in tracked)])
+    tracking.require(server, [*asked, *((target, name) for target in tracked)])
     return StoppedJob(tracking, server, name if tracked else None, _open(server, disks, files))
-
-
-def _require_tracking(
-    tracking: Tracking, server: ServerRef, asked: Sequence[tuple[str, TrackingName]]
-) -> None:
-    usable = tracking.report(server.id).usable if asked else {}
-    for target, name in asked:
-        if name not in usable.get(target, frozenset()):
-            raise TrackingLost(server.name, f"{target} has no usable bitmap {name}")
 
 
 def _open(server: ServerRef, disks: Sequence[StoppedDisk], files: Path) -> _Opened:

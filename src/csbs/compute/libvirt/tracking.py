@@ -21,8 +21,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from csbs.blockio.qemu_img import ImageBitmap, add_bitmap, image_info, remove_bitmap
-from csbs.compute.libvirt.binding import is_installed, libvirt, libvirt_qemu
-from csbs.compute.libvirt.connection import Connection, message_of
+from csbs.compute.libvirt.binding import libvirt, libvirt_qemu
+from csbs.compute.libvirt.connection import Connection
 from csbs.compute.libvirt.domain_xml import (
     CheckpointXml,
     DiskXml,
@@ -33,18 +33,11 @@ from csbs.compute.libvirt.domain_xml import (
 from csbs.domain.clock import Clock
 from csbs.domain.errors import DriverFailed, ToolFailed, TrackingLost
 from csbs.domain.ids import TRACKING_PREFIX, ServerId, TrackingName
-from csbs.domain.server import TrackingFault, TrackingReport
+from csbs.domain.server import ServerRef, TrackingFault, TrackingReport
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-#: How libvirt says that a checkpoint or its bitmap cannot be used.
-LOST_CODES = frozenset(
-    {libvirt.VIR_ERR_CHECKPOINT_INCONSISTENT, libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT}
-    if is_installed()
-    else ()
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +115,12 @@ class Tracking:
             self.retire(server_id, [name])
             raise
 
-    def validate(self, server_id: ServerId, names: Collection[TrackingName]) -> None:
-        """Raises `TrackingLost` if libvirt would refuse one of these to a running server."""
-        self._on_domain(server_id, "checking checkpoints", partial(_validate, names=names))
+    def require(self, server: ServerRef, asked: Sequence[tuple[str, TrackingName]]) -> None:
+        """Raises `TrackingLost` if one of these disks (by target) lacks that usable bitmap."""
+        usable = self.report(server.id).usable if asked else {}
+        for target, name in asked:
+            if name not in usable.get(target, frozenset()):
+                raise TrackingLost(server.name, f"{target} has no usable bitmap {name}")
 
     def retire(self, server_id: ServerId, names: Collection[TrackingName]) -> None:
         """See `ComputeDriver.retire_tracking`."""
@@ -228,21 +224,6 @@ def _delete_checkpoint(
     if held:
         redefined = domain.checkpointCreateXML(xml, libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE)
         redefined.delete(0)
-
-
-def _validate(domain: libvirt.virDomain, names: Collection[TrackingName]) -> None:
-    flags = (
-        libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE
-        | libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE_VALIDATE
-    )
-    for name in names:
-        try:
-            xml = domain.checkpointLookupByName(name).getXMLDesc(0)
-            domain.checkpointCreateXML(xml, flags)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() not in LOST_CODES:
-                raise
-            raise TrackingLost(domain.name(), message_of(error)) from error
 
 
 def _forget_checkpoint(domain: libvirt.virDomain, name: TrackingName) -> None:
