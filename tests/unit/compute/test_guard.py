@@ -103,6 +103,27 @@ def test_a_job_that_eats_the_reserve_is_ended(lab: Lab) -> None:
     assert "bytes are free" in (reason_of(lab.report) or "")
 
 
+@pytest.mark.parametrize("lost", ["scratch", "report"])
+def test_a_folder_that_is_gone_keeps_it_from_nothing(lab: Lab, lost: str) -> None:
+    gone = lab.scratch / "gone"
+    if lost == "scratch":
+        lab.scratch = gone
+    else:
+        lab.report = gone / "report"
+        lab.guest.used_bytes = 1001
+    lab.watch()
+
+    assert lab.guest.asked == ["abort"]
+    if lost == "scratch":
+        assert "nobody can tell how many bytes are free" in (reason_of(lab.report) or "")
+
+
+def test_an_empty_report_is_no_reason(lab: Lab) -> None:
+    lab.report.touch()
+
+    assert reason_of(lab.report) is None
+
+
 def test_a_server_that_the_job_paused_goes_on(lab: Lab) -> None:
     lab.guest.state_and_reason = [
         libvirt.VIR_DOMAIN_PAUSED,

@@ -19,6 +19,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -101,9 +102,9 @@ def start_guard(order: GuardOrder) -> Guard:
 
 
 def reason_of(report: Path) -> str | None:
-    """Why the guard ended the job; None if it did not."""
+    """Why the guard ended the job; None if it did not, or had no space to say so."""
     try:
-        return report.read_text(encoding="utf-8")
+        return report.read_text(encoding="utf-8") or None
     except FileNotFoundError:
         return None
 
@@ -124,8 +125,8 @@ def watch(order: GuardOrder, connection: Connection, *, now: Monotonic, pause: S
             began = began or there
         except ServerNotFound:
             ended = True
-        except CsbsError:
-            pass  # libvirtd restarts: the job goes on, and so do we
+        except (CsbsError, OSError):
+            pass  # libvirtd restarts, a folder is gone: the job goes on, and so do we
         pause(_POLL_INTERVAL_S)
 
 
@@ -154,7 +155,8 @@ def _look(order: GuardOrder, domain: libvirt.virDomain) -> bool:
         return False
     why = _harm(order, domain)
     if why is not None:
-        Path(order.report).write_text(why, encoding="utf-8")
+        with suppress(OSError):  # the run folder is full, say: the server counts for more
+            Path(order.report).write_text(why, encoding="utf-8")
         domain.abortJob()
     return True
 
@@ -181,7 +183,10 @@ def _harm(order: GuardOrder, domain: libvirt.virDomain) -> str | None:
     used_bytes = domain.jobStats().get("disk_temp_used", 0)
     if used_bytes > order.max_bytes:
         return f"the server overwrote more than {order.max_bytes} bytes during the backup"
-    free_bytes = shutil.disk_usage(order.scratch).free
+    try:
+        free_bytes = shutil.disk_usage(order.scratch).free
+    except OSError as error:
+        return f"nobody can tell how many bytes are free: {error.strerror}"
     if free_bytes < order.reserve_bytes:
         return f"only {free_bytes} bytes are free"
     if _is_stuck(domain):
