@@ -246,7 +246,7 @@ def test_disks_that_cannot_be_opened(lab: Lab) -> None:
 
 
 def test_a_server_that_is_undefined_while_a_thaw_is_owed(lab: Lab) -> None:
-    action = "pkill -STOP qemu-ga; sleep 12; pkill -CONT qemu-ga"
+    action = "pkill -STOP qemu-ga; sleep 25; pkill -CONT qemu-ga"
     lab.guest.shell.run(WHEN_FROZEN.format(action=action))
     definition = lab.guest.folder / "again.xml"
     definition.write_text(virsh("dumpxml", "--inactive", lab.guest.name), encoding="utf-8")

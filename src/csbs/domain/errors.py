@@ -471,6 +471,21 @@ class RestoreUnfinished(Refused):
 
 
 @dataclass(eq=False)
+class DiskHalfWritten(Refused):
+    """An interrupted restore wrote to a disk that the backup to be restored now does not have."""
+
+    disk: str
+    server: str
+    backup: str
+
+    template = (
+        "disk {0.disk} of server {0.server} is half written: its restore was interrupted, and this "
+        "backup has no such disk. Run `csbs restore {0.backup}` first, or restore another backup "
+        "that has it. Nothing was changed"
+    )
+
+
+@dataclass(eq=False)
 class CommandFailed(Unavailable):
     """The caller's own command, run while the job was open, failed."""
 

@@ -12,7 +12,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from csbs.domain.backup import Backup, DiskBackup
-from csbs.domain.errors import CsbsError, DiskNotWritable, DiskTooSmall, NothingToRestore
+from csbs.domain.errors import (
+    CsbsError,
+    DiskHalfWritten,
+    DiskNotWritable,
+    DiskTooSmall,
+    NothingToRestore,
+)
 from csbs.domain.identity import FoundBy, Match
 from csbs.domain.ids import DiskId
 from csbs.domain.server import DiskDescription
@@ -87,6 +93,21 @@ def plan_restore(backup: Backup, matches: Sequence[Match], ids: Sequence[DiskId]
     if not plan.written:
         raise NothingToRestore(backup.id, backup.server_name)
     return plan
+
+
+def require_no_half_written(plan: RestorePlan, interrupted: Backup) -> None:
+    """Raises `DiskHalfWritten` if the plan would leave a disk as an interrupted restore left it.
+
+    Which disks that one had come to, nobody wrote down: all that it would have written count.
+    """
+    paths = {saved.source for saved in interrupted.disks}
+    for each in plan.disks:
+        disk, disk_id = each.disk, each.disk_id
+        if each.action is not Action.KEEP or disk is None or disk_id is None:
+            continue
+        writable = disk.source is not None and not disk.read_only
+        if writable and (interrupted.disk(disk_id) is not None or disk.source in paths):
+            raise DiskHalfWritten(disk.target, plan.backup.server_name, interrupted.id)
 
 
 def _same_path(

@@ -13,7 +13,7 @@ from csbs.domain.backup import Backup, BackupState
 from csbs.domain.clock import Clock, NewId
 from csbs.domain.errors import BackupNotRestorable, Denied, PlanChanged, ServerNotFound, Unavailable
 from csbs.domain.ids import ProjectId, TaskId
-from csbs.domain.restore_plan import RestorePlan, plan_restore
+from csbs.domain.restore_plan import RestorePlan, plan_restore, require_no_half_written
 from csbs.domain.server import ServerDescription
 from csbs.domain.task import TaskKind, new_task
 from csbs.repository import Repository
@@ -59,7 +59,7 @@ class RestoreService:
         """What a restore of this backup to its server would do; changes nothing.
 
         Raises `BackupNotFound`, `BackupNotRestorable`, `ServerNotFound`, `DiskTooSmall`,
-        `DiskNotWritable`, `NothingToRestore`.
+        `DiskNotWritable`, `NothingToRestore`, `DiskHalfWritten`.
         """
         backup = self.backups.find(wanted)
         _require_restorable(backup)
@@ -128,9 +128,15 @@ class RestoreService:
 
     def _plan(self, backup: Backup, server: ServerDescription) -> RestorePlan:
         found = identify_disks(self.catalog, self.driver, self.project_id, server, self.new_id)
-        return plan_restore(
+        plan = plan_restore(
             backup, [match for _, match in found.disks], [disk_id for disk_id, _ in found.disks]
         )
+        with self.catalog.transaction() as transaction:
+            earlier = servers.unfinished_restore(transaction, self.project_id, server.id)
+            if earlier is not None:
+                interrupted = backups.get(transaction, self.project_id, earlier.backup_id)
+                require_no_half_written(plan, interrupted)
+        return plan
 
     def _server(self, backup: Backup) -> ServerDescription:
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from csbs.compute.base import DiskToWrite
 from csbs.compute.libvirt import LibvirtDriver
 from csbs.domain.errors import FolderDenied, HypervisorUnavailable
 from csbs.testing.driver_contract import FIRST, begin
@@ -81,9 +82,25 @@ def test_a_folder_that_qemu_cannot_enter_is_refused_by_name(
             host.uri, run_folder=host.run_folder, scratch_folder=Path(closed) / "scratch"
         )
 
+        offline_server.start()
         with pytest.raises(FolderDenied, match=closed):
             begin(driver, offline_server.id, FIRST)
         failed = [check for check in driver.host_checks() if not check.ok]
 
     assert [check.name for check in failed] == ["scratch folder"]
     assert offline_server.checkpoints() == []
+
+
+def test_a_stopped_server_needs_no_scratch_folder(host: Host, offline_server: DomainServer) -> None:
+    with tempfile.NamedTemporaryFile() as no_folder:
+        driver = LibvirtDriver(
+            host.uri, run_folder=host.run_folder, scratch_folder=Path(no_folder.name) / "scratch"
+        )
+        job = begin(driver, offline_server.id, FIRST)
+        job.abandon()
+        disks = [DiskToWrite(disk=disk) for disk in driver.describe(offline_server.id).disks]
+        with driver.open_for_restore(offline_server.id, disks) as uris:
+            assert sorted(uris) == ["vda", "vdb", "vdc"]
+        offline_server.start()
+        with pytest.raises(FolderDenied, match=no_folder.name):
+            begin(driver, offline_server.id, FIRST)

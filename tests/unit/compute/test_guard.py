@@ -104,6 +104,27 @@ def test_a_job_that_eats_the_reserve_is_ended(lab: Lab) -> None:
     assert "must stay free" in (reason_of(lab.report) or "")
 
 
+@pytest.mark.parametrize("lost", ["scratch", "report"])
+def test_a_folder_that_is_gone_keeps_it_from_nothing(lab: Lab, lost: str) -> None:
+    gone = lab.scratch / "gone"
+    if lost == "scratch":
+        lab.scratch = gone
+    else:
+        lab.report = gone / "report"
+        lab.guest.used_bytes = LIMIT_BYTES + 1
+    lab.watch()
+
+    assert lab.guest.asked == ["abort"]
+    if lost == "scratch":
+        assert "nobody can tell how much is free" in (reason_of(lab.report) or "")
+
+
+def test_an_empty_report_is_no_reason(lab: Lab) -> None:
+    lab.report.touch()
+
+    assert reason_of(lab.report) is None
+
+
 def test_a_server_that_the_job_paused_goes_on(lab: Lab) -> None:
     lab.guest.state_and_reason = [
         libvirt.VIR_DOMAIN_PAUSED,
@@ -159,22 +180,6 @@ def test_it_does_not_ask_a_deaf_guest_for_ever(lab: Lab) -> None:
     lab.watch()
 
     assert lab.debt.exists()
-
-
-def test_a_report_that_cannot_be_written_keeps_nobody_from_ending_the_job(lab: Lab) -> None:
-    lab.report.mkdir()
-    lab.guest.used_bytes = LIMIT_BYTES + 1
-    lab.watch()
-
-    assert lab.guest.asked == ["abort"]
-
-
-def test_a_scratch_folder_that_is_gone_ends_no_job(lab: Lab) -> None:
-    lab.scratch = lab.scratch / "gone"
-    lab.script[3] = lab.end_job
-    lab.watch(reserve_bytes=2**62)
-
-    assert lab.guest.asked == []
 
 
 def test_without_the_reserve_no_job_begins(tmp_path: Path) -> None:

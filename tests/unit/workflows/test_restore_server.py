@@ -13,6 +13,7 @@ from csbs.domain.errors import (
     BackupInUse,
     BackupNotRestorable,
     Corrupt,
+    DiskHalfWritten,
     DiskUnreadable,
     DriverFailed,
     OperationCancelled,
@@ -20,6 +21,7 @@ from csbs.domain.errors import (
     RestoreUnfinished,
     ServerBusy,
 )
+from csbs.domain.restore_plan import Action
 from csbs.domain.server import ServerState
 from csbs.domain.task import TaskState
 from tests.unit.workflows.service_lab import Crash, ServiceLab
@@ -211,6 +213,26 @@ def test_another_backup_over_an_interrupted_restore_is_compared_too(lab: Service
 
     assert done.resumed
     assert lab.content() == content
+
+
+def test_a_half_written_disk_is_not_kept_by_a_backup_that_lacks_it(lab: ServiceLab) -> None:
+    lab.write(1)
+    targets, lab.server.targets = lab.server.targets, ("vda",)
+    without = lab.back_up()
+    lab.server.targets = targets
+    lab.write(2)
+    both, content = lab.back_up(), lab.content()
+    lab.write(3)
+    crash_in_the_first_write(lab, both)
+    half = lab.content()
+    with pytest.raises(DiskHalfWritten, match=f"disk vdb of server web .*csbs restore {both.id}"):
+        lab.restore(without)
+
+    assert lab.content() == half
+    assert lab.servers.half_restored() == {lab.server.id: both.id}
+    lab.restore(both)
+    assert lab.content() == content
+    assert lab.restore(without).plan.disks[1].action is Action.KEEP
 
 
 def crash_in_the_first_write(lab: ServiceLab, backup: Backup) -> None:

@@ -101,7 +101,7 @@ class LibvirtDriver:
     def begin_backup(self, request: JobRequest) -> BackupJob:
         """See `ComputeDriver.begin_backup`."""
         facts = describing.facts_of(self._connection, request.server_id)
-        self._folders.prepare(request.server_id, self._qemu_user())
+        self._folders.prepare(request.server_id, self._qemu_user(), scratch=facts.active)
         if facts.active:
             trackable = [disk.target for disk in facts.now.disks if describing.takes_bitmaps(disk)]
             return live_job.begin_live(self._parts, request, trackable, unique=self._unique())
@@ -118,7 +118,7 @@ class LibvirtDriver:
         facts = describing.facts_of(self._connection, request.server_id)
         if facts.active:
             raise ServerStateRefused(facts.now.name, facts.state, "going on with its backup")
-        self._folders.prepare(request.server_id, self._qemu_user())
+        self._folders.prepare(request.server_id, self._qemu_user(), scratch=False)
         return stopped_job.go_on_stopped(
             self._tracking,
             facts.server,
@@ -151,7 +151,7 @@ class LibvirtDriver:
         if facts.active:
             raise ServerStateRefused(facts.now.name, facts.state, "writing to its disks")
         qemu = self._qemu_user()
-        self._folders.prepare(server_id, qemu)
+        self._folders.prepare(server_id, qemu, scratch=False)
         files = self._folders.run_of(server_id) / self._unique()
         with restoring.open_for_restore(facts.server, disks, qemu=qemu, files=files) as uris:
             yield uris

@@ -62,12 +62,14 @@ class HostFolders:
         """Scratch files of one server."""
         return self.scratch / server_id
 
-    def prepare(self, server_id: ServerId, qemu: QemuUser) -> None:
-        """Makes the server's folders.
+    def prepare(self, server_id: ServerId, qemu: QemuUser, *, scratch: bool) -> None:
+        """Makes the server's folder for sockets and records and, if asked, the one for scratch.
+
+        Scratch is for jobs of running servers: a restore must not fail for want of it.
 
         Raises `FolderDenied` where this user may not, or QEMU could not enter.
         """
-        for base in (self.run, self.scratch):
+        for base in (self.run, *([self.scratch] if scratch else ())):
             try:
                 base.mkdir(parents=True, exist_ok=True, mode=_BASE_MODE)
                 folder = base / server_id

@@ -103,9 +103,9 @@ def start_guard(order: GuardOrder) -> Guard:
 
 
 def reason_of(report: Path) -> str | None:
-    """Why the guard ended the job; None if it did not."""
+    """Why the guard ended the job; None if it did not, or had no space to say so."""
     try:
-        return report.read_text(encoding="utf-8")
+        return report.read_text(encoding="utf-8") or None
     except FileNotFoundError:
         return None
 
@@ -126,8 +126,8 @@ def watch(order: GuardOrder, connection: Connection, *, now: Monotonic, pause: S
             began = began or there
         except ServerNotFound:
             ended = True
-        except CsbsError:
-            pass  # libvirtd restarts: the job goes on, and so do we
+        except (CsbsError, OSError):
+            pass  # libvirtd restarts, a folder is gone: the job goes on, and so do we
         pause(_POLL_INTERVAL_S)
 
 
@@ -191,11 +191,11 @@ def _harm(order: GuardOrder, domain: libvirt.virDomain) -> str | None:
 
 
 def _why_short(folder: Path, reserve_bytes: int) -> str | None:
-    """Why there is too little space; None where there is enough, or nobody can tell."""
+    """Why there is too little space; None where there is enough."""
     try:
         free_bytes = shutil.disk_usage(folder).free
-    except OSError:
-        return None
+    except OSError as error:
+        return f"nobody can tell how much is free ({error.strerror})"
     if free_bytes >= reserve_bytes:
         return None
     return f"{_mib(free_bytes)} are free, and {_mib(reserve_bytes)} must stay free"
