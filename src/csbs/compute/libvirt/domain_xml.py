@@ -145,6 +145,12 @@ def checkpoint_covering_only(xml: str, targets: Collection[str]) -> str:
     return _text(root)
 
 
+def checkpoint_targets(xml: str) -> frozenset[str]:
+    """The disks that a checkpoint covers, from its `<domaincheckpoint>`."""
+    disks = _parse(xml).findall("./disks/disk")
+    return frozenset(disk.get("name", "") for disk in disks if disk.get("checkpoint") != "no")
+
+
 def job_socket(xml: str) -> str | None:
     """The unix socket of a backup job, from its `<domainbackup>`."""
     server = _parse(xml).find("server")

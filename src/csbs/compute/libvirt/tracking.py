@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from csbs.compute.libvirt.domain_xml import (
     CheckpointXml,
     DiskXml,
     checkpoint_covering_only,
+    checkpoint_targets,
     parse_domain,
     redefined_checkpoint_xml,
 )
@@ -122,9 +123,13 @@ class Tracking:
             self.retire(server_id, [name])
             raise
 
-    def validate(self, server_id: ServerId, names: Collection[TrackingName]) -> None:
-        """Raises `TrackingLost` if libvirt would refuse one of these to a running server."""
-        self._on_domain(server_id, "checking checkpoints", partial(_validate, names=names))
+    def validate(self, server_id: ServerId, asked: Mapping[TrackingName, Collection[str]]) -> None:
+        """Raises `TrackingLost` if libvirt would refuse one of these to a running server.
+
+        libvirt looks at all disks of a checkpoint.  One that covers others than those that are
+        `asked` for it is not looked at: they may have lost their bitmaps, which matters to nobody.
+        """
+        self._on_domain(server_id, "checking checkpoints", partial(_validate, asked=asked))
 
     def retire(self, server_id: ServerId, names: Collection[TrackingName]) -> None:
         """See `ComputeDriver.retire_tracking`."""
@@ -230,14 +235,16 @@ def _delete_checkpoint(
         redefined.delete(0)
 
 
-def _validate(domain: libvirt.virDomain, names: Collection[TrackingName]) -> None:
+def _validate(domain: libvirt.virDomain, asked: Mapping[TrackingName, Collection[str]]) -> None:
     flags = (
         libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE
         | libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE_VALIDATE
     )
-    for name in names:
+    for name, targets in asked.items():
         try:
             xml = domain.checkpointLookupByName(name).getXMLDesc(0)
+            if not checkpoint_targets(xml) <= set(targets):
+                continue
             domain.checkpointCreateXML(xml, flags)
         except libvirt.libvirtError as error:
             if error.get_error_code() not in LOST_CODES:
