@@ -71,6 +71,10 @@ _POLL_INTERVAL_S = 0.02
 #: QEMU closes its NBD server first and then writes its caches; libvirt notices the end of it.
 _NOTICE_TIMEOUT_S = 30.0
 _NOTICE_INTERVAL_S = 0.2
+#: libvirt's number for no run.
+_NOT_RUNNING = -1
+#: The job is gone a moment before the server counts as stopped.
+_STOP_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +105,8 @@ class JobPlan:
 
     #: For errors.
     server_name: str
+    #: libvirt's number for this run of QEMU.
+    run_id: int
     socket: Path
     disks: tuple[BackupDisk, ...]
     #: Targets that the job does not touch.
@@ -210,12 +216,10 @@ class LiveJob:
         if why is not None:
             return ScratchFull(name, str(self._plan.disks[0].scratch.parent), why)
         try:
-            active = self._parts.connection.on_domain(
-                self._server_id, "looking at the state", lambda domain: domain.isActive()
-            )
+            run_id = self._run_id_when_settled()
         except ServerNotFound:
             return ServerPoweredOff(name, "its definition is gone")
-        if not active:
+        if run_id == _NOT_RUNNING:
             return ServerPoweredOff(name)
         return DriverFailed(
             name,
@@ -224,6 +228,17 @@ class LiveJob:
             "the hypervisor ended the job by itself: the server was powered off and started "
             "again, a disk failed, or somebody ended the job; back it up again",
         )
+
+    def _run_id_when_settled(self) -> int:
+        """The present run of the server, once it is another one than the job's, or stays that."""
+        for _ in range(int(_STOP_TIMEOUT_S / _NOTICE_INTERVAL_S)):
+            run_id = self._parts.connection.on_domain(
+                self._server_id, "looking at the state", lambda domain: domain.ID()
+            )
+            if run_id != self._plan.run_id:
+                return run_id
+            self._parts.sleep(_NOTICE_INTERVAL_S)
+        return self._plan.run_id
 
     def _is_there(self) -> bool:
         return running_job_socket(self._parts.connection, self._server_id) == str(self._plan.socket)
@@ -318,6 +333,7 @@ def _plan(request: JobRequest, files: _Files, domain: libvirt.virDomain) -> JobP
         raise DriverFailed(domain.name(), target, "the backup", "the server has no such disk")
     return JobPlan(
         server_name=domain.name(),
+        run_id=domain.ID(),
         socket=files.run / f"{files.unique}.sock",
         report=files.run / f"{files.unique}.report",
         disks=tuple(
