@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +62,8 @@ class FileLock:
             except BlockingIOError:
                 raise self.busy(_holder(descriptor)) from None
             text = f"{doing} (process {os.getpid()})".encode()[:_HOLDER_SIZE_MAX]
-            os.pwrite(descriptor, text.ljust(_HOLDER_SIZE_MAX), 0)
+            with suppress(OSError):  # a full file system: it is held without saying by whom
+                os.pwrite(descriptor, text.ljust(_HOLDER_SIZE_MAX), 0)
             yield
         finally:
             os.close(descriptor)

@@ -289,8 +289,9 @@ class DriverContract:
     ) -> None:
         offline_server.start()
         begin(driver, offline_server.id, FIRST).end()
-        begin(driver, offline_server.id, SECOND, since=FIRST)
+        job = begin(driver, offline_server.id, SECOND, since=FIRST)
         offline_server.power_off()
+        job.end()
 
         driver.go_on_stopped(_copied_and_not(offline_server.id)).abandon()
 
@@ -307,6 +308,7 @@ class DriverContract:
 
         with pytest.raises(DriverFailed, match="started again"):
             job.check()
+        job.end()
         with pytest.raises(ServerStateRefused):
             driver.go_on_stopped(_copied_and_not(offline_server.id))
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from csbs.compute.libvirt.folders import HostFolders
 from csbs.compute.libvirt.freezing import Freezing
-from csbs.compute.libvirt.guard import ScratchLimits
+from csbs.compute.libvirt.guard import Guard, ScratchLimits
 from csbs.compute.libvirt.live_job import JobPlan, LiveJob, LiveParts
 from csbs.compute.libvirt.tracking import Tracking
 from csbs.domain.clock import new_id, utc_now
@@ -55,7 +56,7 @@ def test_a_server_that_is_about_to_stop_was_powered_off(
         left_out=(),
         report=tmp_path / "x.report",
     )
-    job = LiveJob(parts, SERVER, plan, None)
+    job = LiveJob(parts, SERVER, plan, None, cast("Guard", None))  # it is not looked at any more
     with pytest.raises(expected) as caught:
         job.check()
 

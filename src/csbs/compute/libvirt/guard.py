@@ -15,7 +15,9 @@ thaw, the guard pays that debt too (`thaw_debt.py`).
 from __future__ import annotations
 
 import json
+import logging
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -28,15 +30,18 @@ from csbs.compute.libvirt.binding import libvirt
 from csbs.compute.libvirt.connection import Connection
 from csbs.compute.libvirt.thaw_debt import pay_late_thaw
 from csbs.domain.clock import Monotonic, Sleep, monotonic, sleep
-from csbs.domain.errors import CsbsError, ScratchFull, ServerNotFound
+from csbs.domain.errors import CsbsError, DriverFailed, ScratchFull, ServerNotFound
 from csbs.domain.ids import ServerId
+
+log = logging.getLogger(__name__)
 
 #: How fast a server can write in between is what the reserve is for.
 _POLL_INTERVAL_S = 0.2
 #: A job that has not begun by then never will: libvirt gives up a call of its own earlier.
 _BEGIN_TIMEOUT_S = 120.0
 _CALL_TIMEOUT_S = 30.0
-_DISMISS_WAIT_S = 10.0
+_READY_TIMEOUT_S = 30.0
+_END_WAIT_S = 10.0
 #: So long it asks a guest that does not thaw; then the next command for that server does.
 _DEBT_TIMEOUT_S = 3600.0
 
@@ -74,31 +79,47 @@ def require_scratch_space(server: str, folder: Path, limits: ScratchLimits) -> N
 
 
 class Guard:
-    """A guard that was started."""
+    """The guard of one job, as csbs sees it; it outlives csbs if that is killed."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
+    def __init__(self, server: str, order: GuardOrder) -> None:
+        """Starts it, in a session of its own; `server` is the name for errors."""
+        self._server = server
+        self._order = order
+        self._process = _start(order, stdout=subprocess.PIPE)
 
-    def dismiss(self) -> None:
-        """Ends it: the job never began."""
+    def wait_until_ready(self) -> None:
+        """Waits until it looks after the job.  Raises `DriverFailed` if it does not start."""
+        assert self._process.stdout is not None
+        with self._process.stdout as stdout:
+            self._process.stdout = None
+            poller = select.poll()
+            poller.register(stdout, select.POLLIN)
+            if not poller.poll(_READY_TIMEOUT_S * 1000) or not stdout.readline():
+                why = "the guard of its scratch space did not start"
+                raise DriverFailed(self._server, "", "the backup", why)
+
+    def keep(self) -> None:
+        """Starts it again if it is gone although the job is not."""
+        if self._process.poll() is not None:
+            log.warning("the guard of a job is gone: another one is started")
+            self._process = _start(self._order, stdout=subprocess.DEVNULL)
+
+    def end(self) -> None:
+        """Ends it, unless a thaw is owed: then it ends by itself, perhaps after this process."""
+        if Path(self._order.thaw_debt).exists():
+            threading.Thread(target=self._process.wait, daemon=True).start()
+            return
         self._process.terminate()
-        self._process.wait(_DISMISS_WAIT_S)
-
-    def leave(self) -> None:
-        """Lets it end by itself, with the job, perhaps after this process."""
-        threading.Thread(target=self._process.wait, daemon=True).start()
+        self._process.communicate(timeout=_END_WAIT_S)
 
 
-def start_guard(order: GuardOrder) -> Guard:
-    """Starts the guard in a session of its own; it waits for the job to begin."""
-    return Guard(
-        subprocess.Popen(
-            [sys.executable, "-m", "csbs.compute.libvirt.guard", json.dumps(asdict(order))],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+def _start(order: GuardOrder, *, stdout: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "csbs.compute.libvirt.guard", json.dumps(asdict(order))],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 
@@ -121,7 +142,7 @@ def watch(order: GuardOrder, connection: Connection, *, now: Monotonic, pause: S
             debt.pay_if_late()
             there = connection.on_domain(server_id, "looking", lambda domain: _look(order, domain))
             if began and not there:
-                connection.on_domain(server_id, "resuming", _resume_if_stuck)
+                connection.on_domain(server_id, "resuming", resume_if_stuck)
             ended = not there and (began or now() > begins_until)
             began = began or there
         except ServerNotFound:
@@ -162,7 +183,7 @@ def _look(order: GuardOrder, domain: libvirt.virDomain) -> bool:
     return True
 
 
-def _resume_if_stuck(domain: libvirt.virDomain) -> None:
+def resume_if_stuck(domain: libvirt.virDomain) -> None:
     """What was full has room again: scratch files go with their job."""
     if domain.isActive() and _is_stuck(domain):
         domain.resume()
@@ -215,6 +236,8 @@ def main() -> None:
     order = GuardOrder(**json.loads(sys.argv[1]))
     os.chdir("/")  # keeps no file system from being unmounted
     connection = Connection(order.uri, timeout_s=_CALL_TIMEOUT_S, open_uri=None)
+    sys.stdout.write("ready\n")
+    sys.stdout.close()
     watch(order, connection, now=monotonic, pause=sleep)
 
 

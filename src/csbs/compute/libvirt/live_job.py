@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,11 +28,12 @@ from csbs.compute.libvirt.domain_xml import (
 from csbs.compute.libvirt.folders import HostFolders
 from csbs.compute.libvirt.freezing import Freezing, begin_frozen
 from csbs.compute.libvirt.guard import (
+    Guard,
     GuardOrder,
     ScratchLimits,
     reason_of,
     require_scratch_space,
-    start_guard,
+    resume_if_stuck,
 )
 from csbs.compute.libvirt.thaw_debt import debt_file
 from csbs.compute.libvirt.tracking import Tracking
@@ -124,12 +126,18 @@ class LiveJob:
     """See `BackupJob`."""
 
     def __init__(
-        self, parts: LiveParts, server_id: ServerId, plan: JobPlan, tracking: TrackingName | None
+        self,
+        parts: LiveParts,
+        server_id: ServerId,
+        plan: JobPlan,
+        tracking: TrackingName | None,
+        guard: Guard,
     ) -> None:
         self._parts = parts
         self._server_id = server_id
         self._plan = plan
         self._tracking = tracking
+        self._guard = guard
         self._exports: dict[str, DiskExport] = {}
         self._consistency = ReachedConsistency(level=Consistency.CRASH)
 
@@ -152,6 +160,7 @@ class LiveJob:
         """See `BackupJob.check`."""
         looks = int(_NOTICE_TIMEOUT_S / _NOTICE_INTERVAL_S) if after_failure else 0
         while self._is_there():
+            self._guard.keep()
             if looks == 0 or cancelled():
                 return
             looks -= 1
@@ -162,6 +171,9 @@ class LiveJob:
         """See `BackupJob.end`."""
         if self._is_there():
             end_backup_job(self._parts, self._server_id)
+        if reason_of(self._plan.report) is not None:
+            self._resume()
+        self._guard.end()
         self._plan.remove_files()
 
     def abandon(self) -> None:
@@ -172,6 +184,8 @@ class LiveJob:
 
     def begin(self, request: JobRequest) -> None:
         """Begins the job, with frozen file systems where that is asked for and safe."""
+        self._open_exports()
+        self._guard.wait_until_ready()
         parts, server_id = self._parts, self._server_id
         parts.connection.on_domain(server_id, "looking for other jobs", _refuse_foreign_job)
 
@@ -191,8 +205,11 @@ class LiveJob:
             parts.freezing, server_id, begin, without_watchdog=request.freeze_without_watchdog
         )
 
-    def open_exports(self) -> None:
-        """Looks up the sizes; a resize is refused as long as the job runs."""
+    def _open_exports(self) -> None:
+        """Looks up the sizes before the server may be powered off in the middle of the job.
+
+        A resize is refused as long as the job runs; one just before it fails the copy.
+        """
         sizes = self._parts.connection.on_domain(
             self._server_id,
             "asking for sizes",
@@ -209,6 +226,11 @@ class LiveJob:
                 dirty_context=context,
                 tracked=disk.tracked,
             )
+
+    def _resume(self) -> None:
+        """The guard ended the job, and is about to do the same."""
+        with suppress(ServerNotFound):
+            self._parts.connection.on_domain(self._server_id, "resuming", resume_if_stuck)
 
     def _why_ended(self) -> CsbsError:
         name = self._plan.server_name
@@ -263,20 +285,14 @@ def begin_live(
         server_id, "reading the definition", partial(_plan, request, files)
     )
     name = tracking_name(request.backup_id) if any(disk.tracked for disk in plan.disks) else None
-    job = LiveJob(parts, server_id, plan, name)
     require_scratch_space(plan.server_name, files.scratch, parts.scratch_limits)
-    guard = start_guard(_order(parts, server_id, plan, files))
+    guard = Guard(plan.server_name, _order(parts, server_id, plan, files))
+    job = LiveJob(parts, server_id, plan, name, guard)
     try:
         job.begin(request)
-        job.open_exports()
     except BaseException:
-        if debt_file(parts.folders, server_id).exists():
-            guard.leave()
-        else:
-            guard.dismiss()
         _undo(job)
         raise
-    guard.leave()
     return job
 
 

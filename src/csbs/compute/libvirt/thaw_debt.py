@@ -10,7 +10,6 @@ what empties that folder, a start of the host, ends QEMU too.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from csbs.compute.libvirt.agent import GuestAgent
@@ -72,8 +71,8 @@ def pay_thaw(connection: Connection, file: Path, server_id: ServerId) -> str | N
             _thaw_all(GuestAgent(connection=connection, server_id=server_id))
         except GuestAgentFailed as error:
             return str(error)
-    with suppress(FileNotFoundError):  # two may pay at once
-        file.unlink()
+    if _read(file) == debt:  # else a new freeze has begun meanwhile, and owes its own
+        file.unlink(missing_ok=True)
     return None
 
 
