@@ -18,6 +18,7 @@ from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
 from csbs.domain.clock import monotonic, new_id, sleep, utc_now
 from csbs.domain.errors import DataFolderFull, folder_error
+from csbs.domain.rate import parse_rate
 from csbs.repository import ContentIndex, Repository, repository_lock
 from csbs.repository.objectstore import (
     FolderStore,
@@ -127,6 +128,7 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
         clock=utc_now,
         new_id=new_id,
         copying=CopyOptions(readers=settings.readers),
+        limit_bytes_per_s=parse_rate(settings.rate_limit) if settings.rate_limit else None,
         require_space=partial(_require_space, settings.data_dir),
     )
     restores = RestoreService(

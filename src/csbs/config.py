@@ -17,7 +17,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from csbs.domain.errors import InvalidSetting, folder_error
+from csbs.domain.errors import InvalidRate, InvalidSetting, folder_error
+from csbs.domain.rate import parse_rate
 
 PREFIX = "CSBS_"
 FILE_NAME = "config.toml"
@@ -66,6 +67,10 @@ class Settings(BaseSettings):
         float,
         Field(ge=1, le=10, description="How long a guest's file systems may be frozen at most."),
     ] = 3.0
+    rate_limit: Annotated[
+        str,
+        Field(description="What one backup may read a second, such as `50MB/s`; empty: no limit."),
+    ] = ""
     stop_timeout_s: Annotated[
         float,
         Field(gt=0, le=3600, description="How long a server may take to shut down, then force."),
@@ -89,6 +94,16 @@ class Settings(BaseSettings):
             message = f"{url!r} is no store; use file:///absolute/folder"
             raise ValueError(message)
         return url
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _only_rates(cls, text: str) -> str:
+        if text:
+            try:
+                parse_rate(text)
+            except InvalidRate as error:
+                raise ValueError(str(error)) from error
+        return text
 
     @field_validator("data_dir", "run_dir", "scratch_dir")
     @classmethod

@@ -17,6 +17,7 @@ from functools import partial
 
 from csbs.agent.allocation_check import Differs, checked
 from csbs.agent.meter import Meter
+from csbs.agent.rate_limit import RateLimit
 from csbs.agent.read_plan import Piece, bytes_to_read, pieces
 from csbs.blockio.connections import Connections, open_connections
 from csbs.blockio.nbd import BASE_ALLOCATION, NbdClient, NbdExport, NbdLimits
@@ -64,6 +65,8 @@ class CopyOptions:
     #: How far the plan runs ahead, in pieces: the total is known early, memory stays bounded.
     planned_max: int = 65_536
     limits: NbdLimits = field(default_factory=NbdLimits)
+    #: Shared by all disks of a job; None: as fast as it goes.
+    rate_limit: RateLimit | None = None
     monotonic: Monotonic = monotonic
 
 
@@ -107,7 +110,8 @@ def back_up_disk(
         pool = opened.enter_context(ThreadPoolExecutor(options.readers, "read-disk"))
         ahead = _planned(planner, copy, writer.allocation_differs, options, meter)
         planned_pieces = opened.enter_context(run_ahead(ahead, ahead_max=options.planned_max))
-        read_piece = partial(_read, readers, writer.encoder(), copy.size_bytes)
+        wait = _waiting(options.rate_limit, cancelled)
+        read_piece = partial(_read, readers, writer.encoder(), copy.size_bytes, wait)
         results = opened.enter_context(
             closing(
                 map_bounded(pool, read_piece, planned_pieces, in_flight_max=options.in_flight_max)
@@ -154,14 +158,26 @@ def _planned(
         yield piece
 
 
+def _waiting(rate_limit: RateLimit | None, cancelled: Callable[[], bool]) -> Callable[[int], None]:
+    """Waits until so many bytes may be read."""
+    if rate_limit is None:
+        return lambda _: None
+    return lambda size_bytes: rate_limit.take(size_bytes, cancelled)
+
+
 def _read(
-    readers: Connections, encoder: BlockEncoder, disk_size_bytes: int, piece: Piece
+    readers: Connections,
+    encoder: BlockEncoder,
+    disk_size_bytes: int,
+    wait: Callable[[int], None],
+    piece: Piece,
 ) -> tuple[Piece, list[Sequence[EncodedBlock]]]:
     """The encoded blocks of each run; none for a run that reads as zero.
 
     The connection is given back before they are encoded: another thread reads meanwhile.
     """
     sizes = [bytes_to_read(run, disk_size_bytes) for run in piece.runs]
+    wait(sum(sizes))
     with readers.one() as client:
         data = [
             client.read(run.first * BLOCK_SIZE, size_bytes) if size_bytes else b""

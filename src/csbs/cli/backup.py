@@ -9,6 +9,7 @@ import typer
 from csbs.cli.options import BackupName, Json, ServerName, Yes, opened
 from csbs.cli.output import Output, moment, short, size, table
 from csbs.domain.consistency import Consistency
+from csbs.domain.rate import parse_rate
 
 if TYPE_CHECKING:
     from csbs.domain.backup import Backup
@@ -35,6 +36,10 @@ def create_backup(
             "the instant, and falls back to `crash` where that is not safe."
         ),
     ] = Consistency.FILESYSTEM,
+    limit: Annotated[
+        str | None,
+        typer.Option(metavar="RATE", help="Read at most so much a second, such as 50MB/s."),
+    ] = None,
     while_open: Annotated[
         str | None,
         typer.Option(
@@ -59,7 +64,12 @@ def create_backup(
     with opened(context) as app, watched(output) as watcher:
         look_on = None if while_open is None else shell_command(while_open, watcher.cancel)
         request = CreateBackup(
-            server=server, name=name, full=full, consistency=consistency, look_on=look_on
+            server=server,
+            name=name,
+            full=full,
+            consistency=consistency,
+            limit_bytes_per_s=None if limit is None else parse_rate(limit),
+            look_on=look_on,
         )
         backup = app.backups.create(request, watcher)
     output.show(backup_document(backup), _details(backup))

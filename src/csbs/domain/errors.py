@@ -506,6 +506,16 @@ class InvalidName(Invalid):
 
 
 @dataclass(eq=False)
+class InvalidRate(Invalid):
+    """Not a rate that csbs takes."""
+
+    rate: str
+    why: str
+
+    template = "{0.rate!r} is no rate: {0.why}"
+
+
+@dataclass(eq=False)
 class InvalidSetting(Invalid):
     """A setting has a value that makes no sense."""
 

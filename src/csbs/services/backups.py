@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from csbs.agent.audit import AuditOptions
 from csbs.agent.backup_disk import CopyOptions
+from csbs.agent.rate_limit import RateLimit
 from csbs.catalog import Catalog, Transaction, backups, servers, tasks, token_moves
 from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState, DiskBackup, default_name
@@ -57,6 +58,8 @@ class CreateBackup:
     #: Read all that is allocated, whatever is known of changes.
     full: bool = False
     consistency: Consistency = Consistency.FILESYSTEM
+    #: None: what the settings say.
+    limit_bytes_per_s: int | None = None
     look_on: LookOn | None = None
 
 
@@ -73,6 +76,8 @@ class BackupService:
     clock: Clock
     new_id: NewId
     copying: CopyOptions
+    #: What a backup may read a second, unless it is told otherwise; None: no limit.
+    limit_bytes_per_s: int | None
     #: Raises an error if the data folder has too little space for one more backup.
     require_space: Callable[[], None]
 
@@ -188,7 +193,7 @@ class BackupService:
             records=records,
             driver=self.driver,
             index=index,
-            copying=self.copying,
+            copying=self._copying(request),
             auditing=AuditOptions(),
         )
         do = ServerBackup(backup, server, plans, tools, request.look_on)
@@ -202,6 +207,10 @@ class BackupService:
                 log.warning("committed in spite of an error", extra={"why": str(error)})
         with self.catalog.transaction() as transaction:
             return backups.get(transaction, self.project_id, backup.id)
+
+    def _copying(self, request: CreateBackup) -> CopyOptions:
+        limit = request.limit_bytes_per_s or self.limit_bytes_per_s
+        return replace(self.copying, rate_limit=None if limit is None else RateLimit(limit))
 
     def _plan(
         self, server: ServerDescription, identified: IdentifiedDisks, *, full: bool

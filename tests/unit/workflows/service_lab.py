@@ -102,6 +102,7 @@ class ServiceLab:
             clock=self.clock,
             new_id=_new_id,
             copying=CopyOptions(),
+            limit_bytes_per_s=None,
             require_space=lambda: None,
         )
         self.restores = RestoreService(

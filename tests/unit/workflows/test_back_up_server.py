@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from csbs.domain.backup import BackupState, Mode
+from csbs.domain.clock import monotonic
 from csbs.domain.errors import (
     Corrupt,
     DiskUnreadable,
@@ -22,7 +23,7 @@ from csbs.domain.errors import (
 from csbs.domain.task import TaskState
 from csbs.services.backups import CreateBackup
 from csbs.services.repositories import ManifestsLost
-from tests.unit.workflows.service_lab import Crash, ServiceLab
+from tests.unit.workflows.service_lab import MIB, Crash, ServiceLab
 
 #: A backup asks for the time less often than this.
 CLOCK_CALLS_MAX = 30
@@ -285,3 +286,15 @@ def test_a_write_that_tracking_missed_is_found_by_the_audit(lab: ServiceLab) -> 
     assert [disk.mode for disk in second.disks] == [Mode.RESCAN, Mode.INCREMENTAL]
     assert "a sample of what tracking calls unchanged" in second.disks[0].reason
     assert lab.saved(second) == lab.content()
+
+
+def test_a_rate_limit_holds_over_all_disks(lab: ServiceLab) -> None:
+    lab.server.write("vda", offset=0, size=2 * MIB, pattern=1)
+    lab.server.write("vdb", offset=0, size=2 * MIB, pattern=1)
+    begun = monotonic()
+    made = lab.backups.create(CreateBackup(server="web", limit_bytes_per_s=4 * MIB), lab.watcher)
+
+    assert made.read_bytes == 4 * MIB
+    # The last piece of 2 MiB is paid for by nobody.
+    assert monotonic() - begun >= 0.5
+    assert lab.saved(made) == lab.content()
