@@ -169,9 +169,9 @@ def test_an_agent_that_hangs_while_frozen(lab: Lab) -> None:
 
 def test_an_agent_that_is_started_again_while_frozen(lab: Lab) -> None:
     # systemd starts it again at once.  In the middle of its work libvirt would lose it for good.
-    lab.guest.shell.run(WHEN_FROZEN.format(action="sleep 0.7; pkill -KILL qemu-ga"))
+    lab.guest.shell.run(WHEN_FROZEN.format(action="sleep 0.4; pkill -KILL qemu-ga"))
 
-    consistency = lab.back_up_with("import time; time.sleep(1.5)")
+    consistency = lab.back_up_with("import time; time.sleep(2.2)")
 
     assert consistency["reached"] in {"filesystem", "crash"}
 

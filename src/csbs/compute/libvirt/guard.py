@@ -107,20 +107,22 @@ class Guard:
     def end(self) -> None:
         """Ends it, unless a thaw is owed: then it ends by itself, perhaps after this process."""
         if Path(self._order.thaw_debt).exists():
-            threading.Thread(target=self._process.wait, daemon=True).start()
             return
         self._process.terminate()
         self._process.communicate(timeout=_END_WAIT_S)
 
 
 def _start(order: GuardOrder, *, stdout: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "csbs.compute.libvirt.guard", json.dumps(asdict(order))],
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    # It may end long after its job, and whoever had the job is gone by then: no zombie is left.
+    threading.Thread(target=process.wait, name="guard-reaper", daemon=True).start()
+    return process
 
 
 def reason_of(report: Path) -> str | None:
