@@ -12,9 +12,10 @@ from pathlib import Path
 
 from benchmarks.aged import aged_repository, packs_per_leaf
 from benchmarks.arithmetic import Sample
+from benchmarks.audit import measure_audit
 from benchmarks.big import measure_big
 from benchmarks.engine import run_engine
-from benchmarks.machine import machine_facts
+from benchmarks.machine import load, machine_facts
 from benchmarks.report import write_results
 from benchmarks.rounds import TARGET, Round
 from benchmarks.settings import DISK_SIZE_BYTES, Settings, settings_of
@@ -48,6 +49,8 @@ class Bench:
         if "big" in self._groups:
             self._say("a running server with a disk of 1 TiB")
             measure_big(source, folder, rounds=self._settings.rounds, keep=self._keep)
+            self._say("the audit")
+            measure_audit(source, folder / "audit", rounds=self._settings.rounds, keep=self._keep)
             self._write()
         if "engine" in self._groups:
             self._measure_engine(source)
@@ -82,6 +85,7 @@ class Bench:
         self._lanes.setdefault(lane, []).append(sample)
 
     def _write(self) -> None:
+        self._facts["load at the end"] = load()
         write_results(self._settings, self._facts, self._lanes)
 
     def _say(self, what: str) -> None:

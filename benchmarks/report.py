@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from benchmarks.arithmetic import (
     RATIOS,
@@ -21,6 +22,8 @@ from benchmarks.goals import BOUNDS, GOALS, NOT_MEASURED
 from benchmarks.machine import cores
 from benchmarks.settings import Settings
 
+#: Written by hand: how to read the figures, and what profiles showed.
+_NOTES = Path(__file__).parent / "notes.md"
 _FLAT = ("machine", "date", "source_path")
 
 
@@ -30,6 +33,7 @@ def write_results(settings: Settings, facts: Mapping[str, str], lanes: Lanes) ->
     document = {key: facts[key] for key in _FLAT} | {
         "rounds": settings.rounds,
         **found,
+        **{f"{lane}_lane_spread": round(spread(each), 3) for lane, each in timed(lanes).items()},
         **{f"{lane}_lane_seconds": round(middle(each), 3) for lane, each in timed(lanes).items()},
     }
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
@@ -45,9 +49,10 @@ def _page(
     yield "# Speed, measured"
     yield ""
     yield (
-        "Written by `make bench`. Lanes take turns, "
-        f"{settings.rounds} rounds; figures are medians. Every image that was restored was "
-        "compared with its source before a number was printed."
+        f"Written by `make bench`. Lanes take turns, {settings.rounds} rounds. Figures are "
+        "medians; *by round* has the same figure of each round alone, the lowest and the "
+        "highest. Every image that was restored was compared with its source before a number "
+        "was printed."
     )
     yield ""
     yield from (f"* **{name}**: {value}" for name, value in facts.items())
@@ -63,6 +68,8 @@ def _page(
     yield "| lane | seconds | from, to | spread | processors busy | stored MB | memory MiB |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     yield from (_lane(lane, lanes) for lane in timed(lanes))
+    yield ""
+    yield _NOTES.read_text(encoding="utf-8").rstrip()
 
 
 def _figure(key: str, number: float, lanes: Lanes) -> str:
