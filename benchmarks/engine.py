@@ -95,7 +95,7 @@ class _Increment:
             path.unlink()
         return Sample(
             seconds=took_s,
-            cpu_seconds=cpu.user + cpu.system - began_cpu.user - began_cpu.system,
+            cpu_seconds=(cpu.user + cpu.system) - (began_cpu.user + began_cpu.system),
             stored_bytes=self.aged.store.put_bytes - before_bytes,
         )
 
