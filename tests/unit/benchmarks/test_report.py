@@ -22,16 +22,17 @@ LANES = {
 
 
 def test_the_json_is_flat_and_has_only_what_was_measured(tmp_path: Path) -> None:
-    write_results(Settings(rounds=3, out=tmp_path), FACTS, LANES)
+    write_results(Settings(out=tmp_path), FACTS, LANES)
     document = json.loads((tmp_path / "RESULTS.json").read_text(encoding="utf-8"))
     assert not [each for each in document.values() if isinstance(each, dict | list)]
     assert (document["machine"], document["full_vs_zstd"], document["spread"]) == ("a loom", 2, 0.4)
+    assert document["rounds"] == 3
     assert "guest_p99_ratio" not in document
     assert "full_vs_restic" not in document
 
 
 def test_the_page_says_what_is_missed_and_what_is_not_measured(tmp_path: Path) -> None:
-    write_results(Settings(rounds=3, out=tmp_path), FACTS, LANES)
+    write_results(Settings(out=tmp_path), FACTS, LANES)
     lines = (tmp_path / "RESULTS.md").read_text(encoding="utf-8").splitlines()
     (stored,) = [line for line in lines if line.startswith("| `stored_vs_zstd`")]
     assert "at most 1.1 | **missed**" in stored
