@@ -9,6 +9,9 @@ unexport PYTHONDONTWRITEBYTECODE
 DEBIAN_PACKAGES := python3-venv python3-libnbd python3-libvirt libnbd-bin nbdkit \
 	libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils mmdebstrap e2fsprogs
 
+# What csbs is measured against, and with.
+BENCH_PACKAGES := restic borgbackup virtnbdbackup zstd
+
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.ready
@@ -23,8 +26,9 @@ setup: ## Installs Debian packages and makes .venv with the command .venv/bin/cs
 	@rm -f $(STAMP)
 	@$(MAKE) --no-print-directory $(STAMP)
 
-.PHONY: packages
-packages:
+.PHONY: packages bench-packages
+bench-packages: DEBIAN_PACKAGES := $(BENCH_PACKAGES)
+packages bench-packages:
 	@missing=""; for package in $(DEBIAN_PACKAGES); do \
 		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
 	done; \
@@ -79,6 +83,10 @@ format: $(STAMP) ## Formats the code, and mends what ruff can mend by itself.
 .PHONY: docs
 docs: $(STAMP) ## Writes the reference pages that are made from the code.
 	@$(PYTHON) -m tools.reference
+
+.PHONY: bench
+bench: $(STAMP) bench-packages ## Measures speed beside zstd and peers: BENCH_ROUNDS (5), BENCH_SIZE (2.4 GB).
+	@$(PYTHON) -m benchmarks
 
 .PHONY: demo
 demo: $(STAMP) ## Shows the main job on a real server: back up, wreck, bring back.

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 #: Folders with our Python.
-PYTHON_FOLDERS = ("src", "tests", "demo", "tools")
+PYTHON_FOLDERS = ("src", "tests", "demo", "benchmarks", "tools")
 
 #: Made by tools, not written by us.
 _FOREIGN = {

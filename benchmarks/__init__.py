@@ -1,0 +1,1 @@
+"""Speed, measured: csbs beside `zstd` and its peers, on one machine in one run."""

@@ -1,0 +1,144 @@
+"""From samples to figures: medians, spread, ratios.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One run of one lane; what a lane has no such number of is 0."""
+
+    #: 0 where only sizes are of interest.
+    seconds: float = 0.0
+    #: User and system time of all processes that the lane started.
+    cpu_seconds: float = 0.0
+    #: What lies in its store afterwards.
+    stored_bytes: int = 0
+    #: Proportional set size of its processes, the highest that was seen.
+    peak_pss_bytes: int = 0
+
+
+#: Samples by lane, in the order of rounds.
+Lanes = Mapping[str, Sequence[Sample]]
+Number = Callable[[Sample], float]
+
+
+def seconds(sample: Sample) -> float:
+    """How long it took."""
+    return sample.seconds
+
+
+def cpu_seconds(sample: Sample) -> float:
+    """Processor time."""
+    return sample.cpu_seconds
+
+
+def stored_bytes(sample: Sample) -> float:
+    """What it stored."""
+    return sample.stored_bytes
+
+
+def middle(samples: Sequence[Sample], number: Number = seconds) -> float:
+    """The median."""
+    return median(number(sample) for sample in samples)
+
+
+def spread(samples: Sequence[Sample], number: Number = seconds) -> float:
+    """Largest less smallest, by the median."""
+    numbers = [number(sample) for sample in samples]
+    return (max(numbers) - min(numbers)) / median(numbers)
+
+
+def timed(lanes: Lanes) -> dict[str, Sequence[Sample]]:
+    """The lanes whose time was taken."""
+    return {name: samples for name, samples in lanes.items() if samples and middle(samples)}
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """The median of one lane by that of another."""
+
+    upper: str
+    lower: str
+    number: Number = seconds
+
+    def of(self, lanes: Lanes) -> float | None:
+        """The ratio; None if a lane was not measured, or has no such number."""
+        upper, lower = lanes.get(self.upper), lanes.get(self.lower)
+        if not upper or not lower or not middle(lower, self.number):
+            return None
+        return middle(upper, self.number) / middle(lower, self.number)
+
+    def by_round(self, lanes: Lanes) -> list[float]:
+        """The ratio in each round that has both: neighbours in time, so noise shows less."""
+        pairs = zip(lanes.get(self.upper, ()), lanes.get(self.lower, ()), strict=False)
+        return [self.number(upper) / self.number(lower) for upper, lower in pairs]
+
+
+def speed(ours: str, theirs: str) -> Ratio:
+    """Our throughput by theirs; both lanes move the same bytes, so times tell it."""
+    return Ratio(theirs, ours)
+
+
+#: Each figure that is a ratio, by its key in RESULTS.json.
+RATIOS: Mapping[str, Ratio] = {
+    "full_vs_zstd": speed("full", "zstd"),
+    "stored_vs_zstd": Ratio("full", "zstd", stored_bytes),
+    "full_vs_restic": speed("full", "restic"),
+    "full_vs_borg": speed("full", "borg"),
+    "full_vs_virtnbdbackup": speed("full_live", "virtnbdbackup"),
+    "full_vs_qemu_img": speed("full", "qemu_img"),
+    "rescan_vs_read": Ratio("rescan", "read"),
+    "rescan_vs_full": Ratio("rescan", "full"),
+    "restore_vs_restic": speed("restore", "restic_restore"),
+    "restore_vs_virtnbdrestore": speed("restore", "virtnbdrestore"),
+    "diff_restore_vs_full": Ratio("diff_restore", "restore"),
+    "stored_vs_restic": Ratio("full", "restic", stored_bytes),
+    "increment_stored_ratio": Ratio("increment", "increment_zstd", stored_bytes),
+    "increment_4k_stored_ratio": Ratio("increment_4k", "increment_4k_written", stored_bytes),
+}
+
+#: Each figure that is a median of seconds, and its lane.
+TIMES: Mapping[str, str] = {
+    "increment_seconds": "increment",
+    "increment_4k_seconds": "increment_4k",
+    "nochange_seconds": "nochange",
+    "nochange_live_seconds": "nochange_live",
+    "audit_seconds": "audit",
+}
+
+#: Lanes of csbs as a process of its own: their memory counts.
+OURS = ("full", "full_live", "rescan", "restore", "change", "diff_restore", "nochange_live")
+#: The lanes whose noise tells how quiet the machine was.
+QUIET = ("zstd", "full", "read", "rescan", "restore")
+_MIB = 1024**2
+
+
+def restore_vs_ceiling(lanes: Lanes, cores: int) -> float | None:
+    """Our restore's speed by that of a machine that only decompresses and writes, on all cores."""
+    needed = [lanes.get(name) for name in ("restore", "zstd_decompress", "nbdcopy_write")]
+    if not all(needed):
+        return None
+    restore, decompress, write = (each or [] for each in needed)
+    work = middle(decompress, cpu_seconds) + middle(write, cpu_seconds)
+    return work / cores / middle(restore)
+
+
+def figures(lanes: Lanes, *, cores: int) -> dict[str, float]:
+    """Every figure whose lanes were measured, by its key."""
+    found = {key: ratio.of(lanes) for key, ratio in RATIOS.items()}
+    found["restore_vs_ceiling"] = restore_vs_ceiling(lanes, cores)
+    for key, lane in TIMES.items():
+        found[key] = middle(lanes[lane]) if lanes.get(lane) else None
+    if lanes.get("nochange"):
+        found["nochange_bytes"] = middle(lanes["nochange"], stored_bytes)
+    ours = [sample.peak_pss_bytes for name in OURS for sample in lanes.get(name, ())]
+    if ours:
+        found["peak_rss_mib"] = max(ours) / _MIB
+    noise = [spread(lanes[name]) for name in QUIET if lanes.get(name)]
+    if noise:
+        found["spread"] = max(noise)
+    return {key: round(number, 3) for key, number in found.items() if number is not None}

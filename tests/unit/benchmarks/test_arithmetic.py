@@ -1,0 +1,109 @@
+"""The benchmark's own sums, on numbers that a person can check."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.arithmetic import (
+    RATIOS,
+    Ratio,
+    Sample,
+    cpu_seconds,
+    figures,
+    middle,
+    restore_vs_ceiling,
+    spread,
+    stored_bytes,
+    timed,
+)
+from benchmarks.goals import GOALS, NOT_MEASURED, Goal
+
+
+def took(*seconds: float) -> list[Sample]:
+    return [Sample(seconds=each) for each in seconds]
+
+
+def test_median_leaves_one_slow_round_out() -> None:
+    assert middle(took(2.0, 100.0, 1.0)) == 2.0
+    assert middle(took(1.0, 2.0, 4.0, 100.0)) == 3.0
+
+
+def test_spread_is_the_whole_range_by_the_median() -> None:
+    assert spread(took(4.0, 5.0, 7.0)) == pytest.approx(0.6)
+    assert spread(took(3.0)) == 0
+
+
+def test_speed_above_one_means_that_ours_is_faster() -> None:
+    lanes = {"full": took(2.0, 2.0, 9.0), "restic": took(20.0, 1.0, 22.0)}
+    assert figures(lanes, cores=2)["full_vs_restic"] == 10
+
+
+def test_time_above_one_means_that_ours_is_slower() -> None:
+    lanes = {"rescan": took(3.0), "read": took(2.0)}
+    assert figures(lanes, cores=2)["rescan_vs_read"] == 1.5
+
+
+def test_live_backups_are_compared_with_live_backups() -> None:
+    lanes = {"full": took(1.0), "full_live": took(2.0), "virtnbdbackup": took(6.0)}
+    assert figures(lanes, cores=2)["full_vs_virtnbdbackup"] == 3
+
+
+def test_stored_sizes_are_medians_of_sizes_not_of_times() -> None:
+    ours = [Sample(seconds=9, stored_bytes=110), Sample(seconds=1, stored_bytes=112)]
+    theirs = [Sample(seconds=1, stored_bytes=100), Sample(seconds=9, stored_bytes=100)]
+    assert middle(ours, stored_bytes) == 111
+    assert figures({"full": ours, "zstd": theirs}, cores=2)["stored_vs_zstd"] == 1.11
+
+
+def test_ratios_by_round_pair_neighbours() -> None:
+    ratio = Ratio("rescan", "read")
+    lanes = {"rescan": took(2.0, 8.0, 5.0), "read": took(1.0, 2.0)}
+    assert ratio.by_round(lanes) == [2.0, 4.0]
+
+
+def test_ceiling_is_all_cores_at_work_on_nothing_but_decompression_and_writing() -> None:
+    lanes = {
+        "zstd_decompress": [Sample(seconds=50, cpu_seconds=4)],
+        "nbdcopy_write": [Sample(seconds=50, cpu_seconds=2)],
+        "restore": took(6.0),
+    }
+    assert middle(lanes["zstd_decompress"], cpu_seconds) == 4
+    # Six seconds of work on two cores cannot take less than three; ours took six.
+    assert restore_vs_ceiling(lanes, 2) == pytest.approx(0.5)
+
+
+def test_memory_is_the_highest_of_all_rounds_of_ours_alone() -> None:
+    lanes = {
+        "full": [Sample(seconds=1, peak_pss_bytes=each * 1024**2) for each in (90, 120, 100)],
+        "restic": [Sample(seconds=1, peak_pss_bytes=900 * 1024**2)],
+    }
+    assert figures(lanes, cores=2)["peak_rss_mib"] == 120
+
+
+def test_what_was_not_measured_has_no_figure() -> None:
+    assert figures({}, cores=2) == {}
+    found = figures({"full": took(1.0)}, cores=2)
+    assert found == {"peak_rss_mib": 0, "spread": 0}
+
+
+def test_lanes_of_sizes_alone_have_no_time_and_no_spread() -> None:
+    lanes = {"increment_zstd": [Sample(stored_bytes=5)], "nochange": took(1.0)}
+    assert list(timed(lanes)) == ["nochange"]
+    assert "spread" not in figures(lanes, cores=2)
+
+
+def test_the_spread_of_a_run_is_that_of_its_worst_lane() -> None:
+    lanes = {"zstd": took(1.0, 1.0, 1.1), "full": took(2.0, 4.0, 4.0)}
+    assert figures(lanes, cores=2)["spread"] == 0.5
+
+
+@pytest.mark.parametrize(("at_least", "met"), [(True, [False, True, True]), (False, [1, 1, 0])])
+def test_goals_hold_at_their_limit(*, at_least: bool, met: list[bool]) -> None:
+    goal = Goal(2, at_least=at_least)
+    assert [goal.holds(number) for number in (1.9, 2.0, 2.1)] == met
+
+
+def test_each_ratio_has_lanes_of_two_names() -> None:
+    assert all(ratio.upper != ratio.lower for ratio in RATIOS.values())
+    assert not set(NOT_MEASURED) & set(RATIOS)
+    assert GOALS["stored_vs_restic"].text == "at most 1.25"
