@@ -52,6 +52,6 @@ GOALS: Mapping[str, Goal] = {
 }
 
 NOT_MEASURED: Mapping[str, str] = {
-    "guest_p99_ratio": "needs `csbs backup create --limit`, which does not exist yet",
+    "guest_p99_ratio": "a lane with a writer in a guest and `--limit` is not there yet",
     "collect_*": "collection of 100 backups of 10 million blocks (design, not in the JSON)",
 }
