@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from csbs.blockio.processes import run_tool
-from csbs.blockio.qemu_img import add_bitmap, create_image, image_info, remove_bitmap
+from csbs.blockio.qemu_img import ImageInfo, add_bitmap, create_image, image_info, remove_bitmap
 from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
 from csbs.compute.base import BackupJob, DiskExport, DiskToWrite, HostCheck, JobRequest, never
 from csbs.compute.libvirt.clean_up import end_recorded
@@ -396,7 +396,7 @@ class FakeDriver:
             disk.target: DiskExport(
                 target=disk.target,
                 uri=served[disk.target].uri,
-                size_bytes=_size_bytes(server, disk.target),
+                size_bytes=_info(server, disk.target).virtual_size_bytes,
                 dirty_context=f"qemu:dirty-bitmap:{disk.since}" if disk.since else None,
                 tracked=True,
             )
@@ -435,41 +435,35 @@ def _described(server: FakeServer) -> ServerDescription:
         id=server.id,
         name=server.name,
         state=server.state,
-        disks=tuple(
-            DiskDescription(
-                target=target,
-                source=str(server.path(target)),
-                format="qcow2",
-                size_bytes=_size_bytes(server, target),
-                image_identity=_identity(server, target),
-                bootable=target == server.targets[0],
-                missing=not server.path(target).exists(),
-                trackable=server.path(target).exists(),
-            )
-            for target in server.targets
-        ),
+        disks=tuple(_described_disk(server, target) for target in server.targets),
         autostart=server.autostart,
         definition_xml=f"<domain><name>{server.name}</name></domain>",
     )
 
 
-def _identity(server: FakeServer, target: str) -> str | None:
+def _described_disk(server: FakeServer, target: str) -> DiskDescription:
     path = server.path(target)
-    if not path.exists():
-        return None
-    return image_identity(str(path), image_info(path, image_format="qcow2"))
+    info = _info(server, target) if path.exists() else None
+    return DiskDescription(
+        target=target,
+        source=str(path),
+        format="qcow2",
+        size_bytes=info.virtual_size_bytes if info else 0,
+        image_identity=image_identity(str(path), info) if info else None,
+        bootable=target == server.targets[0],
+        missing=info is None,
+        trackable=info is not None,
+    )
 
 
-def _size_bytes(server: FakeServer, target: str) -> int:
-    path = server.path(target)
-    return image_info(path, image_format="qcow2").virtual_size_bytes if path.exists() else 0
+def _info(server: FakeServer, target: str) -> ImageInfo:
+    return image_info(server.path(target), image_format="qcow2")
 
 
 def _bitmaps(server: FakeServer, target: str) -> set[TrackingName]:
-    path = server.path(target)
-    if not path.exists():
+    if not server.path(target).exists():
         return set()
-    return {TrackingName(each.name) for each in image_info(path, image_format="qcow2").bitmaps}
+    return {TrackingName(each.name) for each in _info(server, target).bitmaps}
 
 
 def _retire(server: FakeServer, names: Collection[TrackingName]) -> None:
