@@ -64,6 +64,8 @@ class FakeServer:
     checkpoints: list[TrackingName] = field(default_factory=list)
     #: Its guest agent can freeze file systems.
     has_agent: bool = False
+    #: That agent starts the watchdog too.
+    has_watchdog: bool = True
     #: TrackingPoints whose bitmaps count as broken.
     broken: set[TrackingName] = field(default_factory=set)
     #: Jobs that end with the running server.
@@ -406,7 +408,7 @@ class FakeDriver:
             served[target].stop()
         name = tracking_name(request.backup_id)
         job = FakeJob(server, name, served, exports, lambda: _retire(server, [name]))
-        job.consistency = _reached(server, request.consistency)
+        job.consistency = _reached(server, request)
         self._jobs.append((server.id, job))
         return job
 
@@ -421,13 +423,16 @@ class FakeDriver:
         )
 
 
-def _reached(server: FakeServer, asked: Consistency) -> ReachedConsistency:
+def _reached(server: FakeServer, request: JobRequest) -> ReachedConsistency:
+    asked = request.consistency
     if asked is Consistency.CRASH:
         return ReachedConsistency(level=asked)
-    if server.state is ServerState.RUNNING and server.has_agent:
-        evidence = FreezeEvidence(file_systems=2, frozen_ms=250, frozen_in_guest_ms=200)
-        return ReachedConsistency(level=asked, freeze=evidence)
-    return crash_only("the server has no guest agent")
+    if server.state is not ServerState.RUNNING or not server.has_agent:
+        return crash_only("the server has no guest agent")
+    if not (server.has_watchdog or request.freeze_without_watchdog):
+        return crash_only("the guest agent does not allow guest-exec")
+    evidence = FreezeEvidence(file_systems=2, frozen_ms=250, frozen_in_guest_ms=200)
+    return ReachedConsistency(level=asked, freeze=evidence)
 
 
 def _described(server: FakeServer) -> ServerDescription:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from csbs.domain.backup import BackupState, Mode
+from csbs.domain.consistency import Consistency, FreezeEvidence
 from csbs.domain.errors import (
     Corrupt,
     DiskUnreadable,
@@ -22,6 +23,7 @@ from csbs.domain.errors import (
 from csbs.domain.task import TaskState
 from csbs.services.backups import CreateBackup
 from csbs.services.repositories import ManifestsLost
+from csbs.workflows.facts import backup_of
 from tests.unit.workflows.service_lab import Crash, ServiceLab
 
 #: A backup asks for the time less often than this.
@@ -285,3 +287,28 @@ def test_a_write_that_tracking_missed_is_found_by_the_audit(lab: ServiceLab) -> 
     assert [disk.mode for disk in second.disks] == [Mode.RESCAN, Mode.INCREMENTAL]
     assert "a sample of what tracking calls unchanged" in second.disks[0].reason
     assert lab.saved(second) == lab.content()
+
+
+def test_what_was_seen_of_a_freeze_is_kept_with_the_backup(lab: ServiceLab) -> None:
+    lab.server.has_agent = True
+    made = lab.back_up()
+    manifest = lab.open_repository().manifest(made.manifest_key)
+
+    assert made.consistency_reached is Consistency.FILESYSTEM
+    assert made.freeze == FreezeEvidence(file_systems=2, frozen_ms=250, frozen_in_guest_ms=200)
+    assert lab.backups.find(made.id).freeze == backup_of(manifest).freeze == made.freeze
+
+
+def test_a_server_is_frozen_without_a_watchdog_only_where_its_operator_says_so(
+    lab: ServiceLab,
+) -> None:
+    lab.server.has_agent, lab.server.has_watchdog = True, False
+    careful = lab.back_up()
+    lab.servers.set_freeze_without_watchdog("web", on=True)
+    bold = lab.back_up()
+    lab.servers.set_freeze_without_watchdog("web", on=False)
+    careful_again = lab.back_up()
+
+    reached = [each.consistency_reached for each in (careful, bold, careful_again)]
+    assert reached == [Consistency.CRASH, Consistency.FILESYSTEM, Consistency.CRASH]
+    assert careful.consistency_reason == "the guest agent does not allow guest-exec"
