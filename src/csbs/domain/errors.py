@@ -241,7 +241,7 @@ class ServerPoweredOff(Unavailable):
 
 @dataclass(eq=False)
 class ScratchFull(Unavailable):
-    """What a server overwrites during its backup does not fit: its job was ended, or never begun."""
+    """What a server overwrites during its backup does not fit: its job was ended or never begun."""
 
     server: str
     scratch: str
