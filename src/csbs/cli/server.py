@@ -38,13 +38,14 @@ def list_servers(context: typer.Context, *, json: Json = False) -> None:
 
 @commands.command("show")
 def show_server(context: typer.Context, server: ServerName, *, json: Json = False) -> None:
-    """Show one server: its disks, its tracking points, an interrupted restore."""
+    """Show one server: disks, tracking points, how it is frozen, an interrupted restore."""
     from csbs.cli.documents import server_document  # noqa: PLC0415  see cli.options
 
     with opened(context) as app:
         found = app.servers.find(server)
         tracking = app.servers.tracking(found)
         half_restored = app.servers.half_restored()
+        without_watchdog = app.servers.freezes_without_watchdog(found)
     rows = [
         (
             disk.target,
@@ -61,6 +62,7 @@ def show_server(context: typer.Context, server: ServerName, *, json: Json = Fals
             f"{found.name}  {found.state}  {found.id}",
             table(("DISK", "SIZE", "FORMAT", "TRACKABLE", "SOURCE"), rows),
             "tracking points: " + (", ".join(tracking.checkpoints) or "none"),
+            f"its file systems are frozen {_whether(without_watchdog)}",
             *(
                 [f"a restore was interrupted: `csbs restore {restoring}` ends it"]
                 if restoring
@@ -68,7 +70,8 @@ def show_server(context: typer.Context, server: ServerName, *, json: Json = Fals
             ),
         )
     )
-    Output(json).show(server_document(found, half_restored, tracking), text)
+    document = server_document(found, half_restored, tracking)
+    Output(json).show(document | {"freeze_without_watchdog": without_watchdog}, text)
 
 
 @commands.command("start")
@@ -110,14 +113,13 @@ def set_server(
 ) -> None:
     """Set how a server is backed up."""
     with opened(context) as app:
-        found = app.servers.freeze_without_watchdog(server, on=freeze_without_watchdog)
-    frozen = "is" if freeze_without_watchdog else "is not"
+        found = app.servers.set_freeze_without_watchdog(server, on=freeze_without_watchdog)
     Output(json).show(
         {
             "server": {"id": found.id, "name": found.name},
             "freeze_without_watchdog": freeze_without_watchdog,
         },
-        f"{found.name} {frozen} frozen without a watchdog in it",
+        f"backups of {found.name} freeze its file systems {_whether(freeze_without_watchdog)}",
     )
 
 
@@ -132,5 +134,11 @@ def untrack_server(context: typer.Context, server: ServerName, *, json: Json = F
         found, removed = app.servers.untrack(server)
     Output(json).show(
         {"server": {"id": found.id, "name": found.name}, "removed": removed},
-        f"removed {len(removed)} tracking points from {found.name}",
+        f"tracking points removed from {found.name}: {', '.join(removed) or 'none'}",
     )
+
+
+def _whether(without_watchdog: bool) -> str:  # noqa: FBT001  the value of a setting
+    if without_watchdog:
+        return "even where no watchdog can be started in it"
+    return "only where a watchdog in it makes sure that they thaw"

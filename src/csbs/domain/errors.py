@@ -241,16 +241,16 @@ class ServerPoweredOff(Unavailable):
 
 @dataclass(eq=False)
 class ScratchFull(Unavailable):
-    """What a server overwrites during its backup does not fit: the job was ended for its sake."""
+    """What a server overwrites during its backup does not fit: its job was ended or never begun."""
 
     server: str
     scratch: str
     why: str
 
     template = (
-        "server {0.server} cannot be backed up with the scratch space at {0.scratch}: {0.why}; "
-        "the server itself goes on; give it more space (setting scratch_dir), or back up at a "
-        "quieter time"
+        "the scratch folder {0.scratch} has too little room for a backup of server {0.server}: "
+        "{0.why}; the server goes on; give the folder more space (settings scratch_dir, "
+        "scratch_max_bytes, scratch_reserve_bytes), or back up at a quieter time"
     )
 
 

@@ -46,13 +46,18 @@ class ServerService:
         self.driver.pay_thaw(found[0].id)
         return self.driver.describe(found[0].id)
 
-    def freeze_without_watchdog(self, wanted: str, *, on: bool) -> ServerDescription:
+    def set_freeze_without_watchdog(self, wanted: str, *, on: bool) -> ServerDescription:
         """Sets whether the server is frozen although no watchdog can be started in it."""
         server = self.find(wanted)
         with self.catalog.transaction() as transaction:
             servers.remember_server(transaction, self.project_id, server.id, server.name)
             servers.set_freeze_without_watchdog(transaction, self.project_id, server.id, on=on)
         return server
+
+    def freezes_without_watchdog(self, server: ServerDescription) -> bool:
+        """See `set_freeze_without_watchdog`."""
+        with self.catalog.transaction() as transaction:
+            return servers.freezes_without_watchdog(transaction, self.project_id, server.id)
 
     def tracking(self, server: ServerDescription) -> TrackingReport:
         """Which of our TrackingPoints the host holds for the server."""

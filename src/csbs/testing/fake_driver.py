@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from csbs.blockio.processes import run_tool
-from csbs.blockio.qemu_img import add_bitmap, create_image, image_info, remove_bitmap
+from csbs.blockio.qemu_img import ImageInfo, add_bitmap, create_image, image_info, remove_bitmap
 from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
 from csbs.compute.base import BackupJob, DiskExport, DiskToWrite, HostCheck, JobRequest, never
 from csbs.compute.libvirt.clean_up import end_recorded
@@ -64,6 +64,8 @@ class FakeServer:
     checkpoints: list[TrackingName] = field(default_factory=list)
     #: Its guest agent can freeze file systems.
     has_agent: bool = False
+    #: That agent starts the watchdog too.
+    has_watchdog: bool = True
     #: TrackingPoints whose bitmaps count as broken.
     broken: set[TrackingName] = field(default_factory=set)
     #: Jobs that end with the running server.
@@ -396,7 +398,7 @@ class FakeDriver:
             disk.target: DiskExport(
                 target=disk.target,
                 uri=served[disk.target].uri,
-                size_bytes=_size_bytes(server, disk.target),
+                size_bytes=_info(server, disk.target).virtual_size_bytes,
                 dirty_context=f"qemu:dirty-bitmap:{disk.since}" if disk.since else None,
                 tracked=True,
             )
@@ -406,7 +408,7 @@ class FakeDriver:
             served[target].stop()
         name = tracking_name(request.backup_id)
         job = FakeJob(server, name, served, exports, lambda: _retire(server, [name]))
-        job.consistency = _reached(server, request.consistency)
+        job.consistency = _reached(server, request)
         self._jobs.append((server.id, job))
         return job
 
@@ -421,13 +423,16 @@ class FakeDriver:
         )
 
 
-def _reached(server: FakeServer, asked: Consistency) -> ReachedConsistency:
+def _reached(server: FakeServer, request: JobRequest) -> ReachedConsistency:
+    asked = request.consistency
     if asked is Consistency.CRASH:
         return ReachedConsistency(level=asked)
-    if server.state is ServerState.RUNNING and server.has_agent:
-        evidence = FreezeEvidence(file_systems=2, frozen_ms=250, frozen_in_guest_ms=200)
-        return ReachedConsistency(level=asked, freeze=evidence)
-    return crash_only("the server has no guest agent")
+    if server.state is not ServerState.RUNNING or not server.has_agent:
+        return crash_only("the server has no guest agent")
+    if not (server.has_watchdog or request.freeze_without_watchdog):
+        return crash_only("the guest agent does not allow guest-exec")
+    evidence = FreezeEvidence(file_systems=2, frozen_ms=250, frozen_in_guest_ms=200)
+    return ReachedConsistency(level=asked, freeze=evidence)
 
 
 def _described(server: FakeServer) -> ServerDescription:
@@ -435,41 +440,35 @@ def _described(server: FakeServer) -> ServerDescription:
         id=server.id,
         name=server.name,
         state=server.state,
-        disks=tuple(
-            DiskDescription(
-                target=target,
-                source=str(server.path(target)),
-                format="qcow2",
-                size_bytes=_size_bytes(server, target),
-                image_identity=_identity(server, target),
-                bootable=target == server.targets[0],
-                missing=not server.path(target).exists(),
-                trackable=server.path(target).exists(),
-            )
-            for target in server.targets
-        ),
+        disks=tuple(_described_disk(server, target) for target in server.targets),
         autostart=server.autostart,
         definition_xml=f"<domain><name>{server.name}</name></domain>",
     )
 
 
-def _identity(server: FakeServer, target: str) -> str | None:
+def _described_disk(server: FakeServer, target: str) -> DiskDescription:
     path = server.path(target)
-    if not path.exists():
-        return None
-    return image_identity(str(path), image_info(path, image_format="qcow2"))
+    info = _info(server, target) if path.exists() else None
+    return DiskDescription(
+        target=target,
+        source=str(path),
+        format="qcow2",
+        size_bytes=info.virtual_size_bytes if info else 0,
+        image_identity=image_identity(str(path), info) if info else None,
+        bootable=target == server.targets[0],
+        missing=info is None,
+        trackable=info is not None,
+    )
 
 
-def _size_bytes(server: FakeServer, target: str) -> int:
-    path = server.path(target)
-    return image_info(path, image_format="qcow2").virtual_size_bytes if path.exists() else 0
+def _info(server: FakeServer, target: str) -> ImageInfo:
+    return image_info(server.path(target), image_format="qcow2")
 
 
 def _bitmaps(server: FakeServer, target: str) -> set[TrackingName]:
-    path = server.path(target)
-    if not path.exists():
+    if not server.path(target).exists():
         return set()
-    return {TrackingName(each.name) for each in image_info(path, image_format="qcow2").bitmaps}
+    return {TrackingName(each.name) for each in _info(server, target).bitmaps}
 
 
 def _retire(server: FakeServer, names: Collection[TrackingName]) -> None:

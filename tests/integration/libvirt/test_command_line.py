@@ -276,6 +276,18 @@ def test_untrack_lets_the_server_go(csbs: Shell, server: DomainServer) -> None:
     assert again["changed_bytes"] == 0
 
 
+def test_a_setting_of_a_server_is_shown(csbs: Shell, server: DomainServer) -> None:
+    shown = [csbs("server", "show", server.name).out]
+    for option in ("--freeze-without-watchdog", "--no-freeze-without-watchdog"):
+        said = csbs("server", "set", server.name, option).out
+        shown.append(csbs("server", "show", server.name).out)
+        words = "even where no watchdog" if len(shown) == 2 else "only where a watchdog"
+        assert words in said
+        assert words in shown[-1]
+
+    assert shown[0] == shown[2] != shown[1]
+
+
 def test_doctor_finds_that_this_host_fits(csbs: Shell) -> None:
     found = csbs.ok("doctor")
 

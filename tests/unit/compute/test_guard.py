@@ -186,5 +186,5 @@ def test_without_the_reserve_no_job_begins(tmp_path: Path) -> None:
     free_bytes = shutil.disk_usage(tmp_path).free
     limits = ScratchLimits(reserve_bytes=free_bytes * 2)
 
-    with pytest.raises(ScratchFull, match="web1"):
+    with pytest.raises(ScratchFull, match="too little room for a backup of server web1: only"):
         require_scratch_space("web1", tmp_path, limits)

@@ -11,6 +11,7 @@ import pytest
 
 from csbs.domain.backup import BackupState, Mode
 from csbs.domain.clock import monotonic
+from csbs.domain.consistency import Consistency, FreezeEvidence
 from csbs.domain.errors import (
     Corrupt,
     DiskUnreadable,
@@ -23,6 +24,7 @@ from csbs.domain.errors import (
 from csbs.domain.task import TaskState
 from csbs.services.backups import CreateBackup
 from csbs.services.repositories import ManifestsLost
+from csbs.workflows.facts import backup_of
 from tests.unit.workflows.service_lab import MIB, Crash, ServiceLab
 
 #: A backup asks for the time less often than this.
@@ -298,3 +300,28 @@ def test_a_rate_limit_holds_over_all_disks(lab: ServiceLab) -> None:
     # The last piece of 2 MiB is paid for by nobody.
     assert monotonic() - begun >= 0.5
     assert lab.saved(made) == lab.content()
+
+
+def test_what_was_seen_of_a_freeze_is_kept_with_the_backup(lab: ServiceLab) -> None:
+    lab.server.has_agent = True
+    made = lab.back_up()
+    manifest = lab.open_repository().manifest(made.manifest_key)
+
+    assert made.consistency_reached is Consistency.FILESYSTEM
+    assert made.freeze == FreezeEvidence(file_systems=2, frozen_ms=250, frozen_in_guest_ms=200)
+    assert lab.backups.find(made.id).freeze == backup_of(manifest).freeze == made.freeze
+
+
+def test_a_server_is_frozen_without_a_watchdog_only_where_its_operator_says_so(
+    lab: ServiceLab,
+) -> None:
+    lab.server.has_agent, lab.server.has_watchdog = True, False
+    careful = lab.back_up()
+    lab.servers.set_freeze_without_watchdog("web", on=True)
+    bold = lab.back_up()
+    lab.servers.set_freeze_without_watchdog("web", on=False)
+    careful_again = lab.back_up()
+
+    reached = [each.consistency_reached for each in (careful, bold, careful_again)]
+    assert reached == [Consistency.CRASH, Consistency.FILESYSTEM, Consistency.CRASH]
+    assert careful.consistency_reason == "the guest agent does not allow guest-exec"
