@@ -119,6 +119,8 @@ def _clear(folder: Path, *, keep_aged: bool) -> None:
         if keep_aged and path.name.startswith("aged-"):
             continue
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 if __name__ == "__main__":
