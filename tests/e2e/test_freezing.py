@@ -181,7 +181,7 @@ def test_an_agent_that_hangs_while_frozen(lab: Lab) -> None:
     consistency = lab.back_up_with("import time; time.sleep(1.5)")
 
     assert consistency["reached"] == "crash"
-    assert "still frozen at the end" in consistency["reason"]
+    assert "still were at the end" in consistency["reason"]
     assert lab.debt.exists()
 
 

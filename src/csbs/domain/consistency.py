@@ -55,7 +55,6 @@ def judge_freeze(
         )
     if thawed != evidence.file_systems:
         return crash_only(
-            f"of {evidence.file_systems} frozen file systems only {thawed} were still frozen at "
-            "the end"
+            f"{evidence.file_systems} file systems were frozen, and {thawed} still were at the end"
         )
     return ReachedConsistency(level=Consistency.FILESYSTEM, freeze=evidence)

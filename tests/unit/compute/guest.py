@@ -57,6 +57,8 @@ class FakeGuest:
     state_and_reason: list[int] = field(default_factory=lambda: [1, 1])
     #: Is called at each look at the job.
     on_look: Callable[[], None] = lambda: None
+    #: Is called when the agent has thawed.
+    on_thaw: Callable[[], None] = lambda: None
     #: Is called at each request to the agent.
     on_ask: Callable[[], None] = lambda: None
 
@@ -115,6 +117,8 @@ class FakeGuest:
             out = base64.b64encode(b"31\n").decode()
             return {"exited": True, "exitcode": 0, "out-data": out}
         was_frozen, self.frozen = self.frozen, command == "guest-fsfreeze-freeze"
+        if command == "guest-fsfreeze-thaw":
+            self.on_thaw()
         return self.file_systems if self.frozen or was_frozen else 0
 
 

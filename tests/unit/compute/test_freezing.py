@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,7 +126,7 @@ def test_a_thaw_that_fails_stays_owed_and_the_next_backup_freezes_nothing(lab: L
     first = lab.begin_frozen()
     second = lab.begin_frozen()
 
-    assert first.reason == "of 2 frozen file systems only 0 were still frozen at the end"
+    assert first.reason == "2 file systems were frozen, and 0 still were at the end"
     assert second.reason.startswith("a thaw of the guest is still owed: ")
     assert lab.guest.asked.count("guest-fsfreeze-freeze") == 1
     assert lab.debt.exists()
@@ -188,3 +190,19 @@ def test_a_debt_that_cannot_be_recorded_freezes_nothing(lab: Lab) -> None:
 
     assert (reached.level, lab.begun) == (Consistency.CRASH, [False])
     assert str(lab.debt.parent) in reached.reason
+    assert "rm -rf /run/csbs-thaw-01234567" in lab.guest.scripts[-1]
+
+
+def test_our_own_timer_thaws_while_the_disks_are_still_being_opened(lab: Lab) -> None:
+    thawed = threading.Event()
+    lab.parts = replace(lab.parts, budget_s=0.05)
+    lab.guest.on_thaw = thawed.set
+
+    def open_slowly() -> None:
+        assert thawed.wait(30), "nobody thaws"
+
+    reached = begin_frozen(lab.parts, SERVER, open_slowly, without_watchdog=False)
+
+    assert reached.level is Consistency.CRASH
+    assert "longer than the file systems may be frozen (0.05 s)" in reached.reason
+    assert not lab.guest.frozen

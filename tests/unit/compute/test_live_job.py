@@ -51,6 +51,7 @@ def test_a_server_that_is_about_to_stop_was_powered_off(
     plan = JobPlan(
         server_name="web",
         run_id=guest.run_id,
+        was_stuck=False,
         socket=tmp_path / "x.sock",
         disks=(),
         left_out=(),

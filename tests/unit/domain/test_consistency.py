@@ -20,8 +20,9 @@ def test_a_freeze_that_held_until_the_thaw_counts() -> None:
     ("thawed", "thaw_began_early", "reason"),
     [
         (2, True, "opening the disks took longer than the file systems may be frozen (3 s)"),
-        (1, False, "of 2 frozen file systems only 1 were still frozen at the end"),
-        (0, False, "of 2 frozen file systems only 0 were still frozen at the end"),
+        (1, False, "2 file systems were frozen, and 1 still were at the end"),
+        (0, False, "2 file systems were frozen, and 0 still were at the end"),
+        (3, False, "2 file systems were frozen, and 3 still were at the end"),
     ],
 )
 def test_one_that_may_have_ended_before_does_not(

@@ -77,15 +77,17 @@ def begin_frozen(
         monotonic=parts.monotonic,
         sleep=parts.sleep,
     )
+    watchdog = None
     try:
         agent.require(*_FREEZE_COMMANDS)
-        watchdog = None if without_watchdog else _start_watchdog(parts, agent)
-        if watchdog is not None:
+        if not without_watchdog:
+            watchdog = _start_watchdog(parts, agent)
             watchdog.arm()
         late_s = parts.monotonic() + parts.budget_s + _LATE_MARGIN_S
         owe_thaw(parts.connection, debt, server_id, late_s=late_s)
     except CsbsError as error:
-        pay_thaw(parts.connection, debt, server_id)
+        if watchdog is not None:  # armed, it would thaw what others freeze
+            _finish(watchdog)
         begin()
         return crash_only(str(error))
     try:

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from csbs.compute.libvirt.binding import libvirt
 from csbs.compute.libvirt.connection import Connection
+from csbs.compute.libvirt.domain_xml import job_socket
 from csbs.compute.libvirt.thaw_debt import pay_late_thaw
 from csbs.domain.clock import Monotonic, Sleep, monotonic, sleep
 from csbs.domain.errors import CsbsError, DriverFailed, ScratchFull, ServerNotFound
@@ -65,6 +66,8 @@ class GuardOrder:
     scratch: str
     max_bytes: int
     reserve_bytes: int
+    #: An I/O error had paused the server before the job began: that is none of ours.
+    was_stuck: bool
     #: Record of a thaw that is owed.
     thaw_debt: str
     #: Says why the guard ended the job; absent while it had no reason to.
@@ -143,7 +146,7 @@ def watch(order: GuardOrder, connection: Connection, *, now: Monotonic, pause: S
         try:
             debt.pay_if_late()
             there = connection.on_domain(server_id, "looking", lambda domain: _look(order, domain))
-            if began and not there:
+            if began and not there and not order.was_stuck:
                 connection.on_domain(server_id, "resuming", resume_if_stuck)
             ended = not there and (began or now() > begins_until)
             began = began or there
@@ -187,13 +190,13 @@ def _look(order: GuardOrder, domain: libvirt.virDomain) -> bool:
 
 def resume_if_stuck(domain: libvirt.virDomain) -> None:
     """What was full has room again: scratch files go with their job."""
-    if domain.isActive() and _is_stuck(domain):
+    if domain.isActive() and is_stuck(domain):
         domain.resume()
 
 
 def _is_ours(order: GuardOrder, domain: libvirt.virDomain) -> bool:
     try:
-        return order.socket in domain.backupGetXMLDesc()
+        return job_socket(domain.backupGetXMLDesc()) == order.socket
     except libvirt.libvirtError as error:
         if error.get_error_code() in {
             libvirt.VIR_ERR_NO_DOMAIN_BACKUP,
@@ -208,7 +211,7 @@ def _harm(order: GuardOrder, domain: libvirt.virDomain) -> str | None:
     if used_bytes > order.max_bytes:
         return f"the server overwrote more than {_mib(order.max_bytes)} during the backup"
     short = _why_short(Path(order.scratch), order.reserve_bytes)
-    if short is None and _is_stuck(domain):
+    if short is None and is_stuck(domain) and not order.was_stuck:
         return "the server was paused by an I/O error"
     return short
 
@@ -228,7 +231,8 @@ def _mib(size_bytes: int) -> str:
     return f"{size_bytes / 1024**2:.0f} MiB"
 
 
-def _is_stuck(domain: libvirt.virDomain) -> bool:
+def is_stuck(domain: libvirt.virDomain) -> bool:
+    """Whether an I/O error paused the server."""
     state, reason = domain.state()
     return (state, reason) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
 

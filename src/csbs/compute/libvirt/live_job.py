@@ -31,6 +31,7 @@ from csbs.compute.libvirt.guard import (
     Guard,
     GuardOrder,
     ScratchLimits,
+    is_stuck,
     reason_of,
     require_scratch_space,
     resume_if_stuck,
@@ -109,6 +110,8 @@ class JobPlan:
     server_name: str
     #: libvirt's number for this run of QEMU.
     run_id: int
+    #: See `GuardOrder.was_stuck`.
+    was_stuck: bool
     socket: Path
     disks: tuple[BackupDisk, ...]
     #: Targets that the job does not touch.
@@ -171,7 +174,7 @@ class LiveJob:
         """See `BackupJob.end`."""
         if self._is_there():
             end_backup_job(self._parts, self._server_id)
-        if reason_of(self._plan.report) is not None:
+        if reason_of(self._plan.report) is not None and not self._plan.was_stuck:
             self._resume()
         self._guard.end()
         self._plan.remove_files()
@@ -302,6 +305,7 @@ def _order(parts: LiveParts, server_id: ServerId, plan: JobPlan, files: _Files) 
         server_id=server_id,
         socket=str(plan.socket),
         scratch=str(files.scratch),
+        was_stuck=plan.was_stuck,
         thaw_debt=str(debt_file(parts.folders, server_id)),
         max_bytes=parts.scratch_limits.max_bytes,
         reserve_bytes=parts.scratch_limits.reserve_bytes,
@@ -350,6 +354,7 @@ def _plan(request: JobRequest, files: _Files, domain: libvirt.virDomain) -> JobP
     return JobPlan(
         server_name=domain.name(),
         run_id=domain.ID(),
+        was_stuck=is_stuck(domain),
         socket=files.run / f"{files.unique}.sock",
         report=files.run / f"{files.unique}.report",
         disks=tuple(

@@ -22,7 +22,9 @@ thaw() {
 }
 
 measure() {
-    probe=/var/tmp/.csbs-freeze-probe longest=0
+    # A file of our own: a user's link in a folder that all may write to is not followed.
+    probe=$(mktemp /var/tmp/csbs-freeze.XXXXXX) || return
+    longest=0
     while [ -e "$dir/ready" ]; do
         now; began=$t
         : > "$probe"
