@@ -24,7 +24,6 @@ from csbs.domain.clock import new_id, sleep
 from csbs.testing.libvirt_daemon import libvirt_running
 from csbs.testing.libvirt_domains import DomainDisk, domain_server
 
-_DAEMONS = Path("/run/csbs-bench-libvirt")
 _RUN = Path("/run/csbs-bench")
 GROUPS = ("disk", "big", "engine")
 
@@ -102,7 +101,7 @@ def main(arguments: list[str]) -> int:
     _clear(settings.folder, keep_aged=True)
     settings.folder.mkdir(parents=True, exist_ok=True)
     try:
-        with libvirt_running(_DAEMONS):
+        with libvirt_running():
             Bench(settings, groups).run()
     finally:
         _clear(settings.folder, keep_aged="BENCH_KEEP" in os.environ)

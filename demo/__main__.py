@@ -9,7 +9,7 @@ from csbs.domain.clock import monotonic
 from csbs.domain.errors import CsbsError
 from csbs.testing.guest import cache_folder, ensure_image
 from csbs.testing.libvirt_daemon import URI, ensure_libvirt
-from demo.place import DAEMONS, HOME, clean, clear
+from demo.place import HOME, clean, clear
 from demo.report import Report
 from demo.story import Story
 
@@ -35,7 +35,7 @@ def _run() -> None:
     began = monotonic()
     report = Report()
     with report.step(f"reach libvirt at {URI}"):
-        started = ensure_libvirt(DAEMONS)
+        started = ensure_libvirt()
         print("  started libvirtd and virtlogd" if started else "  it answers", flush=True)
         for what in clear():
             print(f"  cleared what an earlier run left: {what}", flush=True)

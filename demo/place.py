@@ -18,7 +18,6 @@ PREFIX = "csbs-demo-"
 HOME = Path("/var/lib/csbs-demo")
 RUN = Path("/run/csbs-demo")
 #: Records of the daemons that were started; they outlive a run.
-DAEMONS = Path("/run/csbs-demo-libvirt")
 
 
 def command() -> CsbsCommand:
@@ -46,6 +45,6 @@ def clean(cache: Path, say: Callable[[str], None]) -> None:
             say(f"removed {what}")
     clear_cache(cache)
     say(f"removed the guest's images in {cache}")
-    for daemon in stop_libvirt(DAEMONS):
+    for daemon in stop_libvirt():
         say(f"ended {daemon}")
     say("Debian packages and .venv stay")

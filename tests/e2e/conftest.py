@@ -27,7 +27,7 @@ def stopped_guest() -> Iterator[GuestServer]:
     """A stopped server, removed at the end."""
     image = ensure_image(cache_folder(os.environ), lambda _: None)
     name = f"{PREFIX}{new_id()[:8]}"
-    with libvirt_running(RUN / f"{PREFIX}libvirt") as uri:
+    with libvirt_running() as uri:
         try:
             yield GuestServer.create(image, name, HOME / name, uri)
         finally:

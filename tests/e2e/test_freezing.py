@@ -18,9 +18,9 @@ import pytest
 
 from csbs.domain.errors import ToolFailed
 from csbs.testing.guest import GuestServer, GuestWriter
-from csbs.testing.libvirt_daemon import restart_libvirtd
+from csbs.testing.libvirt_daemon import own_libvirtd, restart_libvirtd
 from demo.command import CsbsCommand
-from tests.e2e.conftest import PREFIX, RUN, Running
+from tests.e2e.conftest import Running
 from tests.e2e.host import WAIT_S, virsh, wait_until
 
 #: The budget of a freeze, and what the watchdog in the guest may take beyond it.
@@ -102,7 +102,7 @@ class Lab:
         try:
             wait_until(self.runs_programs, "the agent works")
         except AssertionError:
-            restart_libvirtd(RUN / f"{PREFIX}libvirt")
+            restart_libvirtd()
             wait_until(self.runs_programs, "the agent works")
 
     @property
@@ -238,10 +238,7 @@ def test_csbs_and_its_guard_killed_while_frozen(lab: Lab) -> None:
 
 
 def test_libvirtd_stopped_while_frozen(lab: Lab) -> None:
-    record = RUN / f"{PREFIX}libvirt" / "libvirtd.pid"
-    if not record.exists():
-        pytest.fail("this test stops the libvirtd that it starts itself: end the host's own first")
-    pid = record.read_text(encoding="ascii").split()[0]
+    pid = own_libvirtd().pid
 
     consistency = lab.back_up_with(
         f"""

@@ -34,7 +34,7 @@ class ServerService:
         return self.driver.list_servers()
 
     def find(self, wanted: str) -> ServerDescription:
-        """The server with this id, prefix of an id, or name.
+        """The server with this id, prefix of an id, or name; a thaw that it is owed is paid.
 
         Raises `ServerNotFound`, `ServerAmbiguous`.
         """

@@ -29,6 +29,8 @@ from csbs.domain.errors import ToolFailed
 log = logging.getLogger(__name__)
 
 URI = "qemu:///system"
+#: Records of what demo, tests and benchmarks start on this host: one may restart what another left.
+RECORDS = Path("/run/csbs-libvirt")
 
 #: libvirtd asks QEMU for its abilities at its first start.
 _START_TIMEOUT_S = 60.0
@@ -63,7 +65,7 @@ def libvirtd_pid() -> int:
     return pid
 
 
-def ensure_libvirt(folder: Path) -> bool:
+def ensure_libvirt(folder: Path = RECORDS) -> bool:
     """Starts libvirt unless it answers already; True if it was started.
 
     `folder` gets the records for `stop_libvirt`.  Raises `ToolFailed` if it does not come up.
@@ -83,7 +85,7 @@ def ensure_libvirt(folder: Path) -> bool:
     return True
 
 
-def stop_libvirt(folder: Path) -> list[str]:
+def stop_libvirt(folder: Path = RECORDS) -> list[str]:
     """Ends what `ensure_libvirt` started with this folder, and says what that was.
 
     Servers that run are not touched.
@@ -103,12 +105,12 @@ def stop_libvirt(folder: Path) -> list[str]:
     return ended
 
 
-def restart_libvirtd(folder: Path) -> None:
+def restart_libvirtd(folder: Path = RECORDS) -> None:
     """Ends libvirtd and starts it again, as an update of its package does; servers go on.
 
     Raises `ToolFailed` if it was not started by `ensure_libvirt` with this folder.
     """
-    record = _own_libvirtd(folder)
+    record = own_libvirtd(folder)
     if (folder / _BY_SYSTEMD).exists():
         _systemctl("restart")
     else:
@@ -119,9 +121,9 @@ def restart_libvirtd(folder: Path) -> None:
 
 
 @contextmanager
-def libvirtd_hanging(folder: Path) -> Iterator[None]:
+def libvirtd_hanging(folder: Path = RECORDS) -> Iterator[None]:
     """Libvirtd answers nobody during the body.  Raises as `restart_libvirtd` does."""
-    descriptor = os.pidfd_open(_own_libvirtd(folder).pid)
+    descriptor = os.pidfd_open(own_libvirtd(folder).pid)
     try:
         signal.pidfd_send_signal(descriptor, signal.SIGSTOP)
         yield
@@ -130,7 +132,11 @@ def libvirtd_hanging(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _own_libvirtd(folder: Path) -> ProcessRecord:
+def own_libvirtd(folder: Path = RECORDS) -> ProcessRecord:
+    """The libvirtd that was started with this folder.
+
+    Raises `ToolFailed`, which says what to do, if the one that answers is another.
+    """
     record: ProcessRecord | None
     if (folder / _BY_SYSTEMD).exists():
         shown = run_tool(
@@ -152,7 +158,7 @@ def _own_libvirtd(folder: Path) -> ProcessRecord:
 
 
 @contextmanager
-def libvirt_running(folder: Path) -> Iterator[str]:
+def libvirt_running(folder: Path = RECORDS) -> Iterator[str]:
     """Libvirt answers during the body; yields its URI, and ends what it started itself."""
     started = ensure_libvirt(folder)
     try:

@@ -38,8 +38,6 @@ class Host:
     uri: str
     run_folder: Path
     scratch_folder: Path
-    #: Where `csbs.testing.libvirt_daemon` keeps what it started.
-    daemon_folder: Path = Path(f"/run/{PREFIX}libvirt")
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +45,7 @@ def host() -> Iterator[Host]:
     # Not in pytest's folders: QEMU, which is another user, must be able to enter them.
     name = f"{PREFIX}{new_id()[:8]}"
     folders = Path("/run") / name, Path("/var/lib") / name
-    with libvirt_running(Host.daemon_folder) as uri:
+    with libvirt_running() as uri:
         yield Host(uri, *folders)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)

@@ -36,7 +36,6 @@ _PLACES = 24
 # Not in the usual place of temporary files: QEMU, which is another user, must be able to enter.
 _RUN_FOLDER = Path(f"/run/{PREFIX}soak")
 _SCRATCH_FOLDER = Path(f"/var/lib/{PREFIX}soak")
-_DAEMON_FOLDER = Path(f"/run/{PREFIX}soak-libvirt")
 
 Event = Callable[["Round"], None]
 
@@ -221,7 +220,7 @@ def play_round(settings: Settings, seed: int, *, tmp: Path, events: int) -> list
 def soak(seeds: Iterator[int], *, minutes: float) -> None:
     """Plays rounds until the time is over, or the seeds are."""
     end_s = monotonic() + 60 * minutes
-    with libvirt_running(_DAEMON_FOLDER) as uri:
+    with libvirt_running() as uri:
         for seed in seeds:
             _say(f"SEED={seed}")
             with tempfile.TemporaryDirectory() as folder:
@@ -263,7 +262,7 @@ def main() -> None:
     try:
         soak(seeds, minutes=chosen.minutes)
     finally:
-        for folder in (_RUN_FOLDER, _SCRATCH_FOLDER, _DAEMON_FOLDER):
+        for folder in (_RUN_FOLDER, _SCRATCH_FOLDER):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -37,7 +37,7 @@ from tests.integration.libvirt.chains import (
     new_chain,
     next_backup,
 )
-from tests.integration.libvirt.conftest import BeginChain, Host
+from tests.integration.libvirt.conftest import BeginChain
 
 pytestmark = pytest.mark.host
 
@@ -101,17 +101,15 @@ def test_csbs_is_killed_around_each_step(
     go_on(chain)
 
 
-def test_libvirtd_is_restarted_and_hangs(
-    begin_chain: BeginChain, host: Host, settings: Settings
-) -> None:
+def test_libvirtd_is_restarted_and_hangs(begin_chain: BeginChain, settings: Settings) -> None:
     chain = begin_chain(32)
 
     chain.scribble()
-    restart_libvirtd(host.daemon_folder)
+    restart_libvirtd()
     assert next_backup(chain) == ALL_TRACKED
 
     chain.scribble()
-    backup = chain.back_up(during=lambda: restart_libvirtd(host.daemon_folder))
+    backup = chain.back_up(during=restart_libvirtd)
     assert told(backup) == ALL_TRACKED
 
     chain.scribble()
@@ -123,7 +121,7 @@ def test_libvirtd_is_restarted_and_hangs(
     )
     with ExitStack() as hanging:
         error = chain.fail(
-            during=lambda: hanging.enter_context(libvirtd_hanging(host.daemon_folder)),
+            during=lambda: hanging.enter_context(libvirtd_hanging()),
             backups=replace(chain.backups, driver=impatient),
         )
     assert isinstance(error, HypervisorTimeout)
