@@ -168,6 +168,16 @@ def test_it_outlives_a_restart_of_libvirt(lab: Lab) -> None:
     assert lab.looks == 6
 
 
+def test_it_does_not_wait_for_ever_for_a_libvirt_that_is_gone(lab: Lab) -> None:
+    def gone() -> None:
+        raise HypervisorUnavailable("qemu:///system", "removed")
+
+    lab.script.update(dict.fromkeys(range(3, LOOKS_MAX), gone))
+    lab.watch()
+
+    assert 3600 < lab.clock.now_s < 3602
+
+
 def test_it_ends_with_the_server(lab: Lab) -> None:
     lab.guest.undefined = True
     lab.watch()

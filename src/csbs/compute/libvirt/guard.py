@@ -45,6 +45,8 @@ _READY_TIMEOUT_S = 30.0
 _END_WAIT_S = 10.0
 #: So long it asks a guest that does not thaw; then the next command for that server does.
 _DEBT_TIMEOUT_S = 3600.0
+#: A libvirt that is silent for so long does not come back for this job.
+_SILENCE_TIMEOUT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,11 +139,15 @@ def reason_of(report: Path) -> str | None:
 
 
 def watch(order: GuardOrder, connection: Connection, *, now: Monotonic, pause: Sleep) -> None:
-    """Looks after the job until it has ended, and until no thaw is owed."""
+    """Looks after the job until it has ended, and until no thaw is owed.
+
+    A libvirt that is restarted is waited for, but not for ever.
+    """
     server_id = ServerId(order.server_id)
     debt = _Debt(order, connection, now)
     begins_until = now() + _BEGIN_TIMEOUT_S
     began = ended = False
+    heard_at = now()
     while not ended or debt.is_open():
         try:
             debt.pay_if_late()
@@ -150,10 +156,12 @@ def watch(order: GuardOrder, connection: Connection, *, now: Monotonic, pause: S
                 connection.on_domain(server_id, "resuming", resume_if_stuck)
             ended = not there and (began or now() > begins_until)
             began = began or there
+            heard_at = now()
         except ServerNotFound:
             ended = True
-        except (CsbsError, OSError):
-            pass  # libvirtd restarts, a folder is gone: the job goes on, and so do we
+        except (CsbsError, OSError):  # libvirtd restarts: the job goes on, and so do we
+            if now() - heard_at > _SILENCE_TIMEOUT_S:
+                return
         pause(_POLL_INTERVAL_S)
 
 
