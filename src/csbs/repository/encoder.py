@@ -21,7 +21,7 @@ from csbs.domain.extents import BLOCK_SIZE
 from csbs.repository.content_index import ContentIndex
 from csbs.repository.errors import CorruptObject, MissingPack
 from csbs.repository.map_reader import ParentBlocks
-from csbs.repository.node import Address
+from csbs.repository.node import STORED, Address
 from csbs.repository.objectstore.base import Bytes
 from csbs.repository.pack import Codec, Frame, Kind
 from csbs.repository.pack_reader import PackReader
@@ -89,27 +89,37 @@ class BlockEncoder:
             return []
         blocks = _blocks_of(data)
         nonzero = _nonzero(data, len(blocks))
-        wanted = {i: self._packs.digest(blocks[i]) for i, some in enumerate(nonzero) if some}
-        same = self._same_as_parent(first_block, wanted) if wanted else set()
-        addresses = self._parent.addresses(first_block, len(blocks))
+        digests = {i: self._packs.digest(blocks[i]) for i, some in enumerate(nonzero) if some}
+        states = self._parent.entries(first_block, len(blocks)).states
+        same = self._same_as_parent(first_block, digests) if digests else set()
         return [
             first_block + i
             for i, some in enumerate(nonzero)
-            if (i not in same if some else addresses[i] is not None)
+            if (i not in same if some else states[i] == STORED)
         ]
 
     def _same_as_parent(self, first_block: int, digests: dict[int, bytes]) -> set[int]:
+        """Which of these blocks, counted from the first, the parent has just so."""
         assert self._parent is not None
-        start, end = min(digests), max(digests) + 1
+        indexes = np.fromiter(digests, np.int64, len(digests))
+        start = int(indexes[0])
         try:
-            addresses = self._parent.addresses(first_block + start, end - start)
+            parent = self._parent.entries(first_block + start, int(indexes[-1]) + 1 - start)
         except (MissingPack, CorruptObject):
             return set()  # the parent's map is damaged: all is stored anew
-        return {
-            i
-            for i, digest in digests.items()
-            if (address := addresses[i - start]) is not None and self._holds(address, digest)
-        }
+        states, packs = parent.states[indexes - start], parent.packs[indexes - start]
+        slots = parent.slots[indexes - start]
+        same: set[int] = set()
+        for number in np.unique(packs[states == STORED]):
+            chosen = np.flatnonzero((states == STORED) & (packs == number))
+            of_pack = indexes[chosen].tolist()
+            try:
+                footer = self._packs.footer(self._parent.pack_id(int(number)))
+            except (MissingPack, CorruptObject):
+                continue  # what lay there is stored anew
+            held = footer.holds(slots[chosen], Kind.BLOCK, b"".join(digests[i] for i in of_pack))
+            same.update(i for i, holds in zip(of_pack, held.tolist(), strict=True) if holds)
+        return same
 
     def _known(self, digests: Sequence[bytes]) -> list[Address | None]:
         if not digests:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,10 @@ from csbs.repository.manifest import Image
 from csbs.repository.node import (
     FANOUT,
     HOLE,
+    I32,
     STORED,
+    U8,
+    U16,
     Address,
     Flags,
     Node,
@@ -41,6 +45,14 @@ class Entry:
 
 
 HOLE_ENTRY = Entry(HOLE)
+
+
+class Entries(NamedTuple):
+    """Entries of neighbouring blocks, as columns; see `Node`."""
+
+    states: U8
+    packs: I32
+    slots: U16
 
 
 class MapReader:
@@ -127,17 +139,24 @@ class ParentBlocks:
         self._nodes: OrderedDict[tuple[int, int], Node] = OrderedDict()
         self._lock = threading.Lock()
 
-    def addresses(self, first_block: int, count: int) -> list[Address | None]:
-        """For each block its address in the parent; None if it is not stored there.
+    def entries(self, first_block: int, count: int) -> Entries:
+        """What the parent has of these blocks, each an entry in three columns.
 
         Raises `MissingPack`, `CorruptObject`.
         """
-        found: list[Address | None] = []
+        end = first_block + count
         with self._lock:
-            for block in range(first_block, first_block + count):
-                entry = entry_of(self._node(0, block // FANOUT), block % FANOUT)
-                found.append(self._reader.address(entry) if entry.state == STORED else None)
-        return found
+            parts = [
+                _cut(self._node(0, leaf), first_block - leaf * FANOUT, end - leaf * FANOUT)
+                for leaf in range(first_block // FANOUT, (end - 1) // FANOUT + 1)
+            ]
+        return (
+            parts[0] if len(parts) == 1 else Entries(*map(np.concatenate, zip(*parts, strict=True)))
+        )
+
+    def pack_id(self, number: int) -> bytes:
+        """The pack that an entry names."""
+        return self._reader.table.pack_id(number)
 
     def allocation_differs(self, leaf: int, allocated: Flags) -> Flags | None:
         """Which blocks of a leaf are not allocated as in the parent; None: all are as there.
@@ -170,6 +189,12 @@ class ParentBlocks:
         if len(self._nodes) > _NODES_MAX:
             self._nodes.popitem(last=False)
         return node
+
+
+def _cut(leaf: Node, start: int, end: int) -> Entries:
+    """The entries from `start` to before `end`, as far as they are the leaf's."""
+    start, end = max(start, 0), min(end, FANOUT)
+    return Entries(leaf.states[start:end], leaf.packs[start:end], leaf.slots[start:end])
 
 
 def entry_of(node: Node, index: int) -> Entry:

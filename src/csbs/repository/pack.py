@@ -116,6 +116,19 @@ class Footer:
         found = int(np.searchsorted(self.slots, slot))
         return found if found < len(self.slots) and self.slots[found] == slot else None
 
+    def holds(
+        self, slots: npt.NDArray[np.uint16], kind: Kind, digests: bytes
+    ) -> npt.NDArray[np.bool_]:
+        """For each slot whether it has a frame of this kind with this digest of the joined ones."""
+        if not len(self.slots):
+            return np.zeros(len(slots), np.bool_)
+        positions = np.minimum(np.searchsorted(self.slots, slots), len(self.slots) - 1)
+        words = np.frombuffer(self.digests, np.uint64).reshape(-1, 4)[positions]
+        equal = (words == np.frombuffer(digests, np.uint64).reshape(-1, 4)).all(axis=1)
+        held: npt.NDArray[np.bool_] = (self.slots[positions] == slots) & equal
+        held &= self.kinds[positions] == kind
+        return held
+
     def digest(self, position: int) -> bytes:
         """Digest of the frame at this position (not slot)."""
         return self.digests[32 * position : 32 * position + 32]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from csbs.domain.extents import BLOCK_SIZE, block_count
 from csbs.repository.errors import BlockDamaged, CorruptObject
@@ -23,6 +26,8 @@ _GAP_SIZE_MAX = 64 * 1024
 
 #: Blocks that are planned together: 256 MiB of disk, so packs stream, and a plan stays small.
 _WINDOW_BLOCKS = 4096
+
+_Column = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +53,14 @@ class Fetch:
         return replace(self, blocks=tuple(each for each in self.blocks if each[0] not in blocks))
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where the frame of one block is."""
+class _Places(NamedTuple):
+    """Where the frames of some blocks are, as columns; `pack` is a number of a `PackTable`."""
 
-    pack_id: bytes
-    slot: int
-    offset: int
-    end: int
-    block: int
+    pack: _Column
+    offset: _Column
+    end: _Column
+    block: _Column
+    slot: _Column
 
 
 class ImageReader:
@@ -118,14 +122,18 @@ class ImageReader:
         A fetch has at most `fetch_size_max` bytes, or one frame.
         """
         maps = MapReader(self._packs, PackTable())
-        window: list[_Place] = []
+        window: list[_Places] = []
+        planned = 0
         for start, end, piece in self._pieces(maps, 0, self._block_count):
             if isinstance(piece, Node):
-                window.extend(self._places(maps, piece, start, end))
-            if len(window) >= _WINDOW_BLOCKS:
-                yield from _merged(window, fetch_size_max)
-                window = []
-        yield from _merged(window, fetch_size_max)
+                for places in self._places(maps, piece, start, end):
+                    window.append(places)
+                    planned += len(places.block)
+            if planned >= _WINDOW_BLOCKS:
+                yield from _merged(window, maps.table, fetch_size_max)
+                window, planned = [], 0
+        if window:
+            yield from _merged(window, maps.table, fetch_size_max)
 
     def load(self, fetch: Fetch) -> list[tuple[int, bytes]]:
         """The plain bytes of each block of the fetch, each checked against its digest."""
@@ -187,7 +195,7 @@ class ImageReader:
         address = Address(maps.table.pack_id(int(leaf.packs[index])), int(leaf.slots[index]))
         return self._packs.frame(address, Kind.BLOCK)
 
-    def _places(self, maps: MapReader, leaf: Node, start: int, end: int) -> Iterator[_Place]:
+    def _places(self, maps: MapReader, leaf: Node, start: int, end: int) -> Iterator[_Places]:
         base = start - start % FANOUT
         states = leaf.states[start - base : end - base]
         if bool((states == DAMAGED).any()):
@@ -204,40 +212,47 @@ class ImageReader:
             if not bool(known.all()) or bool((footer.slots[positions] != wanted).any()):
                 raise CorruptObject(pack_key(pack_id), "the slots that a map names", "fewer")
             offsets = footer.offsets[positions]
-            ends = offsets + footer.sizes[positions]
-            blocks = stored[chosen] + base
-            columns = (wanted.tolist(), offsets.tolist(), ends.tolist(), blocks.tolist())
-            for slot, offset, stop, block in zip(*columns, strict=True):
-                yield _Place(pack_id, slot, offset, stop, block)
+            yield _Places(
+                pack=np.full(len(wanted), number, np.int64),
+                offset=offsets,
+                end=offsets + footer.sizes[positions],
+                block=stored[chosen] + base,
+                slot=wanted,
+            )
 
 
-def _merged(window: list[_Place], fetch_size_max: int) -> list[Fetch]:
+def _merged(window: list[_Places], table: PackTable, fetch_size_max: int) -> list[Fetch]:
     """Fetches for these blocks, in the order of the first block of each."""
-    window.sort(key=lambda each: (each.pack_id, each.offset))
-    groups: list[list[_Place]] = []
-    end = 0
-    for place in window:
-        last = groups[-1] if groups else None
-        if (
-            last is None
-            or last[0].pack_id != place.pack_id
-            or place.offset > end + _GAP_SIZE_MAX
-            or place.end - last[0].offset > fetch_size_max
-        ):
-            groups.append([place])
-            end = place.end
-        else:
-            last.append(place)
-            end = max(end, place.end)
-    fetches = [_fetch(group) for group in groups]
+    places = _Places(*map(np.concatenate, zip(*window, strict=True)))
+    places = _Places(*(column[np.lexsort((places.offset, places.pack))] for column in places))
+    # Frames lie behind one another, so the one before has the highest end so far.
+    apart = (np.diff(places.pack) != 0) | (places.offset[1:] > places.end[:-1] + _GAP_SIZE_MAX)
+    bounds = [0, *(np.flatnonzero(apart) + 1).tolist(), len(places.pack)]
+    fetches = []
+    for start, end in pairwise(bounds):
+        for first, stop in _within(places, start, end, fetch_size_max):
+            group = _Places(*(column[first:stop] for column in places))
+            fetches.append(_fetch(group, table.pack_id(int(group.pack[0]))))
     return sorted(fetches, key=lambda fetch: fetch.blocks[0][0])
 
 
-def _fetch(places: list[_Place]) -> Fetch:
-    start = places[0].offset
+def _within(
+    places: _Places, start: int, end: int, fetch_size_max: int
+) -> Iterator[tuple[int, int]]:
+    """The range of neighbours, cut so that each part is one fetch."""
+    while start < end:
+        limit = places.offset[start] + fetch_size_max
+        stop = start + max(int(np.searchsorted(places.end[start:end], limit, side="right")), 1)
+        yield start, stop
+        start = stop
+
+
+def _fetch(places: _Places, pack_id: bytes) -> Fetch:
+    order = np.argsort(places.block)
+    offset = int(places.offset[0])
     return Fetch(
-        pack_id=places[0].pack_id,
-        offset_bytes=start,
-        size_bytes=max(place.end for place in places) - start,
-        blocks=tuple(sorted((place.block, place.slot) for place in places)),
+        pack_id=pack_id,
+        offset_bytes=offset,
+        size_bytes=int(places.end[-1]) - offset,
+        blocks=tuple(zip(places.block[order].tolist(), places.slot[order].tolist(), strict=True)),
     )
