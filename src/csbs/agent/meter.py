@@ -75,7 +75,6 @@ class JobMeter:
         self._verb = verb
         self._report = report
         self._disks = {disk: _Disk() for disk in disks}
-        self._doing = verb
         self._lock = threading.Lock()
         self._telling = threading.Lock()
 
@@ -104,8 +103,9 @@ class JobMeter:
         """The disk is copied, and its last report has come."""
         with self._lock:
             self._disks[disk].estimate_bytes = 0
-            self._disks[disk].ended = True
         self._tell(wait=True)
+        with self._lock:
+            self._disks[disk].ended = True
 
     def _tell(self, *, wait: bool) -> None:
         """Reports; a report that is not the last of its disk is dropped if another is made."""
@@ -120,10 +120,8 @@ class JobMeter:
         with self._lock:
             disks = self._disks.values()
             names = [name for name, disk in self._disks.items() if disk.begun and not disk.ended]
-            if names:
-                self._doing = f"{self._verb} {', '.join(names)}"
             return Progress(
-                self._doing,
+                f"{self._verb} {', '.join(names)}",
                 done_bytes=sum(each.given_up_bytes + each.done_bytes for each in disks),
                 total_bytes=sum(
                     each.given_up_bytes + max(each.total_bytes, each.estimate_bytes)

@@ -53,7 +53,7 @@ def test_a_job_adds_up_its_disks_and_names_those_that_are_copied() -> None:
         ("reading vdb", 1, 10),
         ("reading vda, vdb", 6, 110),
         ("reading vda, vdb", 15, 110),
-        ("reading vda", 15, 110),
+        ("reading vda, vdb", 15, 110),
         ("reading vda", 110, 110),
         ("reading vda", 110, 110),
     ]
