@@ -11,15 +11,9 @@ import pytest
 from csbs.blockio import priority
 from csbs.blockio.priority import NICE, lower_own_priority
 from csbs.blockio.qemu_nbd import NbdImage, start_qemu_nbd
-from tests.integration.blockio.servers import make_image, tool
+from tests.integration.blockio.servers import make_image, priority_of, tool
 
 LOW = (NICE, "best-effort: prio 7")
-
-
-def priority_of(thread: int) -> tuple[int, str]:
-    """The nice value, and what `ionice` says."""
-    stat = Path(f"/proc/{thread}/stat").read_text(encoding="utf-8")
-    return int(stat.rpartition(") ")[2].split()[16]), tool("ionice", "-p", str(thread)).strip()
 
 
 @pytest.mark.parametrize("low", [True, False])
