@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,7 +43,7 @@ def test_a_thread_is_low_with_what_it_starts_and_no_other() -> None:
 def test_where_it_may_not_be_set_a_warning_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(priority, "_IOPRIO_SET", {})
+    monkeypatch.setattr(platform, "machine", lambda: "another")
     priority._warn.cache_clear()
     with ThreadPoolExecutor(1) as pool:
         for _ in range(2):
