@@ -10,7 +10,7 @@ from benchmarks.arithmetic import Sample
 from benchmarks.settings import DISK_SIZE_BYTES
 from benchmarks.source import Source
 from csbs.agent.audit import AuditOptions, audit_disk
-from csbs.agent.backup_disk import CopyOptions, DiskCopy, back_up_disk
+from csbs.agent.backup_disk import Copying, CopyOptions, DiskCopy, back_up_disk
 from csbs.blockio.processes import run_tool
 from csbs.blockio.qemu_nbd import NbdImage, start_qemu_nbd
 from csbs.domain.clock import monotonic, new_id, utc_now
@@ -55,13 +55,15 @@ def _audits(
     context = f"qemu:dirty-bitmap:{_BITMAP}"
     disk = DiskCopy(disk="vda", uri=uri, size_bytes=DISK_SIZE_BYTES, dirty_context=None)
     writer = repository.begin(new_id(), started_at=utc_now(), index=index)
-    parent = back_up_disk(
-        disk,
-        writer.image("disk", DISK_SIZE_BYTES, parent=None),
-        CopyOptions(),
-        progress=lambda _: None,
-        cancelled=lambda: False,
-    ).image
+    options = CopyOptions()
+    with options.pool() as pool:
+        parent = back_up_disk(
+            disk,
+            writer.image("disk", DISK_SIZE_BYTES, parent=None),
+            Copying(options=options, pool=pool),
+            progress=lambda _: None,
+            cancelled=lambda: False,
+        ).image
     writer.commit(created_at=utc_now(), facts={})
     tracked = DiskCopy(disk="vda", uri=uri, size_bytes=DISK_SIZE_BYTES, dirty_context=context)
     for turn in range(rounds):

@@ -70,6 +70,7 @@ def make_driver(settings: Settings) -> ComputeDriver:
         scratch_folder=settings.scratch_dir,
         options=DriverOptions(
             freeze_budget_s=settings.freeze_budget_s,
+            low_priority=settings.low_priority,
             call_timeout_s=settings.libvirt_timeout_s,
             scratch_limits=ScratchLimits(
                 max_bytes=settings.scratch_max_bytes,
@@ -127,7 +128,7 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
         locks=locks,
         clock=utc_now,
         new_id=new_id,
-        copying=CopyOptions(readers=settings.readers),
+        copying=CopyOptions(readers=settings.readers, low_priority=settings.low_priority),
         limit_bytes_per_s=parse_rate(settings.rate_limit) if settings.rate_limit else None,
         require_space=partial(_require_space, settings.data_dir),
     )
@@ -140,7 +141,7 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
         locks=locks,
         clock=utc_now,
         new_id=new_id,
-        writing=RestoreOptions(writers=settings.readers),
+        writing=RestoreOptions(writers=settings.readers, low_priority=settings.low_priority),
         stop_timeout_s=settings.stop_timeout_s,
     )
     return App(

@@ -84,8 +84,20 @@ class Settings(BaseSettings):
         ),
     ] = 120.0
     readers: Annotated[
-        int, Field(ge=1, le=32, description="Threads that read or write one disk.")
+        int,
+        Field(
+            ge=1,
+            le=32,
+            description="Threads that read the disks of a backup, or write one disk of a restore.",
+        ),
     ] = 2
+    low_priority: Annotated[
+        bool,
+        Field(
+            description="Copy with less of the host's processors and disks than others get "
+            "(nice 10; best-effort I/O, level 7), so that servers stay quick."
+        ),
+    ] = True
 
     @field_validator("store_url")
     @classmethod

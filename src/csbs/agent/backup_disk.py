@@ -1,27 +1,36 @@
 """Backing up one disk: what changed and is not known to be zero is read, in order.
 
-    plan       (thread, own connection)    extents -> dirty blocks -> pieces, far ahead
-    read       (threads, own connections)  piece -> bytes -> zero? as before? known? compress
+    plan       (thread, own connection)    extents -> runs of dirty blocks, far ahead
+    read       (threads of the job)        piece -> bytes -> zero? as before? known? compress
     write      (the caller's thread)       in order: addresses into the map, frames into packs
 
-A block that is dirty and reads as zero is a change like any other: it is filled, not left out.
+Several disks may be backed up at once, each by a thread of its own, into one repository.  A block
+that is dirty and reads as zero is a change like any other: it is filled, not left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 
 from csbs.agent.allocation_check import Differs, checked
+from csbs.agent.copy_pool import CopyPool
 from csbs.agent.meter import Meter
 from csbs.agent.rate_limit import RateLimit
-from csbs.agent.read_plan import Piece, bytes_to_read, pieces
+from csbs.agent.read_plan import (
+    PACKED_RUNS,
+    Piece,
+    bytes_to_read,
+    packed,
+    pieces,
+    unpacked,
+)
 from csbs.blockio.connections import Connections, open_connections
 from csbs.blockio.nbd import BASE_ALLOCATION, NbdClient, NbdExport, NbdLimits
-from csbs.blockio.pipeline import map_bounded, run_ahead
+from csbs.blockio.pipeline import run_ahead
+from csbs.blockio.priority import lower_own_priority
 from csbs.blockio.watch import Watch
 from csbs.domain.block_set import NO_BLOCKS, BlockSet, marked
 from csbs.domain.clock import Monotonic, monotonic
@@ -36,6 +45,9 @@ from csbs.domain.extents import (
 )
 from csbs.domain.task import Progress
 from csbs.repository import HOLE, ZERO, BlockEncoder, EncodedBlock, Image, ImageWriter
+
+#: To one export: qemu-nbd serves eight, and one of them plans.
+CONNECTIONS_MAX = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,19 +67,48 @@ class DiskCopy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyOptions:
-    """How it is copied; memory is about `in_flight_max` times twice `piece_size_bytes`."""
+    """How the disks of a job are copied.
 
-    #: Threads, each with a connection of its own.
+    Memory is about `in_flight_max` times twice `piece_size_bytes`, and 32 bytes for each run of
+    blocks that is planned ahead, however many disks there are.
+    """
+
+    #: Threads that read and encode.
     readers: int = 2
     #: What a thread reads before it encodes.  4 MiB was not faster, 0.5 MiB took more CPU.
     piece_size_bytes: int = 2 * 1024**2
+    #: Pieces that are read and not yet stored.
     in_flight_max: int = 8
-    #: How far the plan runs ahead, in pieces: the total is known early, memory stays bounded.
-    planned_max: int = 65_536
+    #: Disks that are copied at once: more would keep no more threads busy, and the power-off of a
+    #: server would find more of them half copied.
+    disks_at_once: int = 4
+    #: How far the plan of each of them runs ahead, in runs of blocks: the total is known early.
+    planned_runs_max: int = 262_144
     limits: NbdLimits = field(default_factory=NbdLimits)
     #: Shared by all disks of a job; None: as fast as it goes.
     rate_limit: RateLimit | None = None
+    #: Its threads get less of the host than others do.
+    low_priority: bool = False
     monotonic: Monotonic = monotonic
+
+    def pool(self) -> CopyPool:
+        """The threads of a job, and their room; to be opened."""
+        return CopyPool(
+            threads=self.readers, in_flight_max=self.in_flight_max, initializer=self.begin_thread
+        )
+
+    def begin_thread(self) -> None:
+        """What each thread that copies does first; those that it starts need not."""
+        if self.low_priority:
+            lower_own_priority()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copying:
+    """What the copies of one job share."""
+
+    options: CopyOptions
+    pool: CopyPool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +123,7 @@ class CopyResult:
 def back_up_disk(
     copy: DiskCopy,
     writer: ImageWriter,
-    options: CopyOptions,
+    copying: Copying,
     *,
     progress: Callable[[Progress], None],
     cancelled: Callable[[], bool],
@@ -96,27 +137,28 @@ def back_up_disk(
     what `copy` says (size, contexts), fails, or is silent for too long; `OperationCancelled`
     within a second after `cancelled`; and what the writer raises.
     """
-    contexts = (BASE_ALLOCATION, *([copy.dirty_context] if copy.dirty_context else []))
-    planned = NbdExport(uri=copy.uri, disk=copy.disk, contexts=contexts)
+    options = copying.options
     read = NbdExport(uri=copy.uri, disk=copy.disk)
     meter = Meter(f"reading {copy.disk}", progress, monotonic=options.monotonic)
     with ExitStack() as opened:
         watch = opened.enter_context(Watch(cancelled=cancelled, monotonic=options.monotonic))
-        planner = opened.enter_context(NbdClient(planned, watch, options.limits))
+        planner = opened.enter_context(NbdClient(_export_to_plan(copy), watch, options.limits))
         _check_size(copy, planner.size_bytes)
+        ahead = packed(_planned(planner, copy, writer.allocation_differs, meter))
+        plan = opened.enter_context(
+            run_ahead(ahead, ahead_max=max(1, options.planned_runs_max // PACKED_RUNS))
+        )
         readers = opened.enter_context(
-            open_connections(read, options.readers, watch, options.limits)
+            open_connections(read, min(options.readers, CONNECTIONS_MAX), watch, options.limits)
         )
-        pool = opened.enter_context(ThreadPoolExecutor(options.readers, "read-disk"))
-        ahead = _planned(planner, copy, writer.allocation_differs, options, meter)
-        planned_pieces = opened.enter_context(run_ahead(ahead, ahead_max=options.planned_max))
-        wait = _waiting(options.rate_limit, cancelled)
+        wait = _waiting(options.rate_limit, watch.unwanted)
         read_piece = partial(_read, readers, writer.encoder(), copy.size_bytes, wait)
-        results = opened.enter_context(
-            closing(
-                map_bounded(pool, read_piece, planned_pieces, in_flight_max=options.in_flight_max)
-            )
+        to_read = pieces(
+            unpacked(plan),
+            disk_size_bytes=copy.size_bytes,
+            piece_size_max=options.piece_size_bytes,
         )
+        results = opened.enter_context(closing(copying.pool.map(read_piece, to_read)))
         opened.callback(watch.interrupt)  # first at the end: nobody waits for calls of no use
         for piece, blocks in results:
             if cancelled():
@@ -128,10 +170,25 @@ def back_up_disk(
     return CopyResult(image=writer.finish(), read_bytes=meter.done_bytes)
 
 
+def bytes_to_copy(copy: DiskCopy, options: CopyOptions, *, cancelled: Callable[[], bool]) -> int:
+    """About what `back_up_disk` will read of the disk; allocation that changed is left out."""
+    with (
+        Watch(cancelled=cancelled, monotonic=options.monotonic) as watch,
+        NbdClient(_export_to_plan(copy), watch, options.limits) as client,
+    ):
+        runs = dirty_blocks(source_blocks(client, copy))
+        return sum(bytes_to_read(run, copy.size_bytes) for run in runs)
+
+
 def source_blocks(client: NbdClient, copy: DiskCopy, *, start: int = 0) -> Iterator[BlockExtent]:
     """The disk from block `start` on: what is dirty by all that is known, what is allocated."""
     extents = client.extents(copy.dirty_context, start=start * BLOCK_SIZE)
     return marked(by_block(extents), copy.also_dirty)
+
+
+def _export_to_plan(copy: DiskCopy) -> NbdExport:
+    contexts = (BASE_ALLOCATION, *([copy.dirty_context] if copy.dirty_context else []))
+    return NbdExport(uri=copy.uri, disk=copy.disk, contexts=contexts)
 
 
 def _check_size(copy: DiskCopy, size_bytes: int) -> None:
@@ -144,25 +201,21 @@ def _check_size(copy: DiskCopy, size_bytes: int) -> None:
 
 
 def _planned(
-    planner: NbdClient, copy: DiskCopy, differs: Differs, options: CopyOptions, meter: Meter
-) -> Iterator[Piece]:
+    planner: NbdClient, copy: DiskCopy, differs: Differs, meter: Meter
+) -> Iterator[BlockRun]:
     blocks = source_blocks(planner, copy)
     if copy.dirty_context is not None:
         blocks = checked(copy.disk, blocks, differs)
-    for piece in pieces(
-        dirty_blocks(blocks),
-        disk_size_bytes=copy.size_bytes,
-        piece_size_max=options.piece_size_bytes,
-    ):
-        meter.expect(piece.size_bytes)
-        yield piece
+    for run in dirty_blocks(blocks):
+        meter.expect(bytes_to_read(run, copy.size_bytes))
+        yield run
 
 
-def _waiting(rate_limit: RateLimit | None, cancelled: Callable[[], bool]) -> Callable[[int], None]:
+def _waiting(rate_limit: RateLimit | None, unwanted: Callable[[], bool]) -> Callable[[int], None]:
     """Waits until so many bytes may be read."""
     if rate_limit is None:
         return lambda _: None
-    return lambda size_bytes: rate_limit.take(size_bytes, cancelled)
+    return lambda size_bytes: rate_limit.take(size_bytes, unwanted)
 
 
 def _read(

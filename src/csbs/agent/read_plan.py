@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,10 @@ from csbs.domain.extents import BLOCK_SIZE, Allocation, BlockRun
 
 #: A fragmented disk has runs of one block: a piece for each of them took a quarter more CPU.
 RUNS_MAX = 64
+#: Runs that wait together for their turn; as objects they would take four times the memory.
+PACKED_RUNS = 64
+
+_ALLOCATIONS = tuple(Allocation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,25 @@ def pieces(
         size_bytes += more_bytes
     if gathered:
         yield Piece(tuple(gathered), size_bytes)
+
+
+def packed(runs: Iterable[BlockRun]) -> Iterator[array[int]]:
+    """The same runs, `PACKED_RUNS` at a time; the first packs are small, so that work can begin."""
+    pack, size = array("q"), 1
+    for run in runs:
+        pack.extend((run.first, run.end, _ALLOCATIONS.index(run.allocation)))
+        if len(pack) >= 3 * size:
+            yield pack
+            pack, size = array("q"), min(2 * size, PACKED_RUNS)
+    if pack:
+        yield pack
+
+
+def unpacked(packs: Iterable[array[int]]) -> Iterator[BlockRun]:
+    """The runs of all packs."""
+    for pack in packs:
+        for first, end, allocation in zip(pack[::3], pack[1::3], pack[2::3], strict=True):
+            yield BlockRun(first, end, _ALLOCATIONS[allocation])
 
 
 def bytes_to_read(run: BlockRun, disk_size_bytes: int) -> int:

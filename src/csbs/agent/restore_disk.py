@@ -23,6 +23,7 @@ from csbs.agent.write_plan import Zeroes, in_parts, joined, zeroes
 from csbs.blockio.connections import Connections, open_connections
 from csbs.blockio.nbd import BASE_ALLOCATION, ZERO_SIZE_MAX, NbdClient, NbdExport, NbdLimits
 from csbs.blockio.pipeline import map_bounded
+from csbs.blockio.priority import lower_own_priority
 from csbs.blockio.watch import Watch
 from csbs.domain.clock import Monotonic, monotonic
 from csbs.domain.errors import DiskUnreadable, OperationCancelled
@@ -60,7 +61,14 @@ class RestoreOptions:
     fetch_size_max: int = 4 * 1024**2
     in_flight_max: int = 8
     limits: NbdLimits = field(default_factory=NbdLimits)
+    #: Its threads get less of the host than others do.
+    low_priority: bool = False
     monotonic: Monotonic = monotonic
+
+    def begin_thread(self) -> None:
+        """What each thread that writes does first."""
+        if self.low_priority:
+            lower_own_priority()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +112,9 @@ def restore_disk(
         connections = opened.enter_context(
             open_connections(export, connection_count, watch, options.limits)
         )
-        pool = opened.enter_context(ThreadPoolExecutor(options.writers, "write-disk"))
+        pool = opened.enter_context(
+            ThreadPoolExecutor(options.writers, "write-disk", options.begin_thread)
+        )
         pieces: Iterator[Zeroes | Fetch] = chain(
             zeroes(
                 reader.runs(),

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import IO, Self
 from urllib.parse import quote, urlencode
 
+from csbs.blockio.priority import lower_priority
 from csbs.blockio.processes import shown
 from csbs.domain.errors import ToolFailed
 
@@ -56,6 +57,8 @@ class NbdImage:
     #: A persistent bitmap to offer as meta context `qemu:dirty-bitmap:<bitmap>`.
     bitmap: str | None = None
     connections_max: int = 8
+    #: Its qemu-nbd gets less of the host than others do.
+    low_priority: bool = False
 
 
 class QemuNbd:
@@ -199,6 +202,8 @@ def start_qemu_nbd(
         server.end_failed_start()
         raise
     if greeting == _GREETING:
+        if image.low_priority:
+            lower_priority(process.pid)
         return server
     slow = greeting is None
     why = f"no answer within {timeout_s:g} s" if slow else "it is not an NBD server"

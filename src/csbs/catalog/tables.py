@@ -179,6 +179,8 @@ tasks = Table(
     Column("ended_at", UtcDateTime),
     Column("done_bytes", BigInteger, nullable=False, default=0),
     Column("total_bytes", BigInteger, nullable=False, default=0),
+    Column("bytes_per_s", BigInteger),
+    Column("left_s", BigInteger),
     Column("error_kind", String(32), nullable=False, default=""),
     Column("error_message", Text, nullable=False, default=""),
     #: Set by anybody; the runner of the task looks at it once a second.

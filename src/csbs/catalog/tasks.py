@@ -54,7 +54,7 @@ def end(
             tasks.c.id == task_id,
             tasks.c.state == TaskState.RUNNING,
         )
-        .values(asdict(outcome))
+        .values(asdict(outcome) | {"bytes_per_s": None, "left_s": None})
     )
 
 
@@ -68,19 +68,22 @@ class TaskOutcome:
     error_message: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskProgress:
+    """How far a task is, and how it goes on where there is evidence."""
+
+    done_bytes: int
+    total_bytes: int
+    bytes_per_s: int | None = None
+    left_s: int | None = None
+
+
 def report(
-    transaction: Transaction,
-    project_id: ProjectId,
-    task_id: TaskId,
-    *,
-    done_bytes: int,
-    total_bytes: int,
+    transaction: Transaction, project_id: ProjectId, task_id: TaskId, progress: TaskProgress
 ) -> bool:
     """Records the progress; returns whether somebody asked for a cancel."""
     own = (tasks.c.project_id == project_id, tasks.c.id == task_id)
-    transaction.execute(
-        update(tasks).where(*own).values(done_bytes=done_bytes, total_bytes=total_bytes)
-    )
+    transaction.execute(update(tasks).where(*own).values(asdict(progress)))
     return bool(transaction.scalar(select(tasks.c.cancel_requested).where(*own)))
 
 

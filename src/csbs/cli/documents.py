@@ -153,6 +153,8 @@ def task_document(task: Task, steps: Sequence[TaskStep] | None = None) -> Docume
         "ended_at": rfc3339(task.ended_at),
         "done_bytes": task.done_bytes,
         "total_bytes": task.total_bytes,
+        "bytes_per_s": task.bytes_per_s,
+        "left_s": task.left_s,
         "error": {"kind": task.error_kind, "message": task.error_message}
         if task.error_kind
         else None,

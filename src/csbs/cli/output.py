@@ -13,6 +13,8 @@ from csbs.domain.errors import ConfirmationNeeded, CsbsError, OperationCancelled
 from csbs.domain.lookup import PREFIX_SIZE_MIN
 
 _KIB = 1024
+_KILO = 1000
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 
 @dataclass(eq=False)
@@ -95,6 +97,41 @@ def size(size_bytes: int | None) -> str:
             return f"{sign}{value:.0f} {unit}" if unit == "B" else f"{sign}{value:.1f} {unit}"
         value /= _KIB
     return f"{sign}{value:.1f} TiB"
+
+
+def rate(bytes_per_s: int) -> str:
+    """A speed for people, as `--limit` takes it: ``120 MB/s``."""
+    value = float(bytes_per_s)
+    for unit in ("B", "KB", "MB"):
+        if value < _KILO:
+            return f"{value:.0f} {unit}/s"
+        value /= _KILO
+    return f"{value:.1f} GB/s"
+
+
+def about(left_s: float) -> str:
+    """A time that is estimated: ``about 20 s``, no finer than anybody can know it."""
+    if left_s < _MINUTE_S - 5:
+        return f"about {max(5, round(left_s / 5) * 5)} s"
+    minutes = max(1, round(left_s / _MINUTE_S))
+    if minutes < _MINUTE_S:
+        return f"about {minutes} min"
+    hours, minutes = divmod(round(minutes / 5) * 5, 60)
+    if hours < _DAY_S // _HOUR_S:
+        return f"about {hours} h {minutes} min" if minutes else f"about {hours} h"
+    return f"about {round(left_s / _DAY_S)} d"
+
+
+def progress_text(
+    done_bytes: int, total_bytes: int, bytes_per_s: int | None, left_s: float | None
+) -> str:
+    """``1.2 GiB of 3.4 GiB, 120 MB/s, about 20 s left``, as far as it is known."""
+    if not total_bytes:
+        return ""
+    parts = [f"{size(done_bytes)} of {size(total_bytes)}"]
+    if bytes_per_s is not None and left_s is not None and done_bytes < total_bytes:
+        parts += [rate(bytes_per_s), f"{about(left_s)} left"]
+    return ", ".join(parts)
 
 
 def short(identifier: str) -> str:

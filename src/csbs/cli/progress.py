@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from csbs.cli.output import Output
+from csbs.cli.output import Output, progress_text
+from csbs.domain.clock import Monotonic, monotonic
+from csbs.domain.pace import Pace
 from csbs.domain.task import Progress
 from csbs.workflows.run import Watcher
 
@@ -25,26 +27,20 @@ def watched(output: Output) -> Iterator[Watcher]:
             yield Watcher(on_progress=_ignore, cancel=cancel)
             return
         from rich.console import Console  # noqa: PLC0415  not needed for `csbs --help`
-        from rich.progress import (  # noqa: PLC0415  likewise
-            BarColumn,
-            DownloadColumn,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
+        from rich.progress import BarColumn, TextColumn  # noqa: PLC0415  likewise
         from rich.progress import Progress as Bars  # noqa: PLC0415  likewise
 
+        amounts = _Amounts(monotonic)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.percentage:>3.0f} %  {task.fields[amounts]}"),
         )
         with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-            bar = bars.add_task("waiting for the server", total=None)
+            bar = bars.add_task("waiting for the server", total=None, amounts=amounts)
 
             def draw(progress: Progress) -> None:
+                amounts.report(progress)
                 bars.update(
                     bar,
                     description=progress.doing,
@@ -53,6 +49,31 @@ def watched(output: Output) -> Iterator[Watcher]:
                 )
 
             yield Watcher(on_progress=draw, cancel=cancel)
+
+
+class _Amounts:
+    """What is written behind the bar; the time left grows while nothing is reported."""
+
+    def __init__(self, monotonic: Monotonic) -> None:
+        self._monotonic = monotonic
+        self._latest = Progress("", 0, 0)
+        self._pace = Pace()
+        self._lock = threading.Lock()
+
+    def report(self, progress: Progress) -> None:
+        """The task has come so far."""
+        with self._lock:
+            self._latest = progress
+            self._pace.report(self._monotonic(), progress.done_bytes, progress.total_bytes)
+
+    def __str__(self) -> str:
+        with self._lock:
+            latest, estimate = self._latest, self._pace.estimate(self._monotonic())
+        if estimate is None:
+            return progress_text(latest.done_bytes, latest.total_bytes, None, None)
+        return progress_text(
+            latest.done_bytes, latest.total_bytes, estimate.bytes_per_s, estimate.left_s
+        )
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from csbs.cli.options import Json, opened
-from csbs.cli.output import Output, cut, moment, short, table
+from csbs.cli.output import Output, cut, moment, progress_text, short, table
 
 #: What fits beside the rest; `csbs task show` has it all.
 _ERROR_SIZE_MAX = 40
@@ -56,6 +56,7 @@ def show_task(
         found, steps = app.tasks.find(task)
     lines = [
         f"{found.kind} of {found.server_name}  {found.state}  {found.id}",
+        progress_text(found.done_bytes, found.total_bytes, found.bytes_per_s, found.left_s),
         table(
             ("STEP", "BEGAN", "ENDED"),
             [(step.name, moment(step.began_at), moment(step.ended_at)) for step in steps],
@@ -63,4 +64,4 @@ def show_task(
     ]
     if found.error_message:
         lines.append(f"failed: {found.error_message}")
-    Output(json).show(task_document(found, steps), "\n".join(lines))
+    Output(json).show(task_document(found, steps), "\n".join(filter(None, lines)))

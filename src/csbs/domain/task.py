@@ -42,6 +42,9 @@ class Task:
     ended_at: datetime | None = None
     done_bytes: int = 0
     total_bytes: int = 0
+    #: Of one that runs, as of its last report, where there is evidence.
+    bytes_per_s: int | None = None
+    left_s: int | None = None
     error_kind: str = ""
     error_message: str = ""
     cancel_requested: bool = False

@@ -1,7 +1,7 @@
 """Backing up one server.
 
 begin      the hypervisor opens all disks at one instant, and tracks changes from there on
-copy       what changed goes into packs, disk by disk
+copy       what changed goes into packs, several disks at once
 look on    a command of the caller may read the same disks
 end job    the server is let go; its new TrackingPoint stays
 commit     the manifest: from here on the backup exists, whatever else is lost
@@ -21,15 +21,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from csbs.agent.audit import AuditOptions, audit_disk
-from csbs.agent.backup_disk import CopyOptions, DiskCopy, back_up_disk
+from csbs.agent.audit import AuditOptions
+from csbs.agent.backup_disk import CopyOptions
+from csbs.agent.meter import JobMeter
 from csbs.catalog import backups, servers
 from csbs.compute.base import BackupJob, ComputeDriver, DiskExport, JobDisk, JobRequest
 from csbs.domain.backup import Backup, DiskBackup
-from csbs.domain.backup_plan import DiskPlan, untracked, without_parent
+from csbs.domain.backup_plan import DiskPlan, untracked
 from csbs.domain.errors import (
     CommandFailed,
-    Corrupt,
     CsbsError,
     DiskUnreadable,
     ServerPoweredOff,
@@ -37,9 +37,8 @@ from csbs.domain.errors import (
 )
 from csbs.domain.ids import TrackingName
 from csbs.domain.server import ServerDescription
-from csbs.domain.task import Progress
-from csbs.repository import BackupWriter, ContentIndex, Image, ImageWriter
-from csbs.repository.errors import BackupMissing
+from csbs.repository import BackupWriter, ContentIndex, Image
+from csbs.workflows.disk_copies import CopiedDisk, DiskCopies, DiskToCopy
 from csbs.workflows.facts import facts_of
 from csbs.workflows.records import Records, forget_or_fail, record_commit, retire_unused
 from csbs.workflows.run import Run, check_cancelled
@@ -54,11 +53,11 @@ LookOn = Callable[[Sequence[DiskExport], Callable[[], None]], None]
 class BackupSteps(Protocol):
     """The steps of one backup; each may happen twice, and is idempotent under the backup's id."""
 
-    def begin(self) -> list[str]:
-        """Opens all disks at one instant; returns their targets."""
+    def begin(self) -> None:
+        """Opens all disks at one instant."""
 
-    def copy(self, target: str, run: Run) -> None:
-        """Stores what changed on one disk."""
+    def copy(self, run: Run) -> None:
+        """Stores what changed on the disks; ends early if the run is cancelled."""
 
     def look_on(self) -> None:
         """Lets the caller's command read the disks, unless it did so already."""
@@ -86,25 +85,24 @@ def back_up_server(run: Run, do: BackupSteps) -> None:
     `protecting` that `settle` clears; a crash after it leaves a backup that `settle` records.
     The old TrackingPoint is given up last, so a retry misses no write.
     """
-    targets = run.step("begin", do.begin)
+    run.step("begin", do.begin)
     try:
-        _copy_all(run, do, targets)
+        _copy(run, do)
     except ServerPoweredOff as error:
         if error.why:
             raise
         log.warning("the backup goes on from the disks of the server, which was powered off")
         run.step("go on stopped", do.go_on_stopped)
-        _copy_all(run, do, targets)
+        _copy(run, do)
     run.step("end job", do.end_job)
     run.step("commit", do.commit)
     run.step("record", do.record)
     run.step("retire tracking", do.retire_tracking)
 
 
-def _copy_all(run: Run, do: BackupSteps, targets: Sequence[str]) -> None:
-    for target in targets:
-        check_cancelled(run, "the backup")
-        run.step(f"copy {target}", do.copy, target, run)
+def _copy(run: Run, do: BackupSteps) -> None:
+    check_cancelled(run, "the backup")
+    run.step("copy", do.copy, run)
     run.step("look on", do.look_on)
     check_cancelled(run, "the backup")
 
@@ -140,8 +138,9 @@ class ServerBackup:
         self._copied: dict[str, Image] = {}
         self._job: BackupJob | None = None
         self._writer: BackupWriter | None = None
+        self._meter: JobMeter | None = None
 
-    def begin(self) -> list[str]:
+    def begin(self) -> None:
         """See `BackupSteps.begin`; where tracking is refused, all is read and compared."""
         tools, backup = self._tools, self._backup
         self._writer = tools.records.repository.begin(
@@ -159,83 +158,56 @@ class ServerBackup:
             self._job = self._open_job()
         opened = tuple(self._as_opened(disk) for disk in backup.disks)
         self._backup = _reached(self._job, replace(backup, created_at=instant, disks=opened))
-        return [disk.target for disk in backup.disks]
 
-    def copy(self, target: str, run: Run) -> None:
-        """See `BackupSteps.copy`; a parent that cannot be read is done without."""
-        try:
-            self._copy(target, run)
-        except (Corrupt, BackupMissing) as error:
-            if self._plans[target].parent_id is None:
-                raise
-            log.warning(
-                "the former backup of a disk is damaged: all of it is read",
-                extra={"disk": target, "why": str(error)},
-            )
-            self._plans[target] = without_parent(self._plans[target])
-            self._copied.pop(target, None)
-            self._copy(target, run)
-
-    def _copy(self, target: str, run: Run) -> None:
+    def copy(self, run: Run) -> None:
+        """See `BackupSteps.copy`; what was copied of a disk to its end is kept after a failure."""
         assert self._job is not None
         assert self._writer is not None
-        backup, export = self._backup, self._job.exports[target]
-        disk = next(each for each in backup.disks if each.target == target)
-        plan = self._plans[target]
-
-        def report(progress: Progress) -> None:
-            run.progress(replace(progress, doing=f"reading {target}"))
-
-        writer, tracked = self._begin_image(disk, export)
-        source = DiskCopy(
-            disk=f"{target} of server {backup.server_name}",
-            uri=export.uri,
-            size_bytes=export.size_bytes,
-            dirty_context=export.dirty_context if tracked else None,
-            also_dirty=plan.also_dirty,
+        job, disks = self._job, self._backup.disks
+        if self._meter is None:
+            self._meter = JobMeter("reading", [disk.target for disk in disks], run.progress)
+        copies = DiskCopies(
+            server_name=self._backup.server_name,
+            writer=self._writer,
+            parent=self._parent,
+            options=self._tools.copying,
+            auditing=self._tools.auditing,
+            meter=self._meter,
         )
-        try:
-            if tracked and not self._audit(source, writer, plan, run):
-                plan = untracked(plan, "a sample of what tracking calls unchanged has changed")
-                source = replace(source, dirty_context=None)
-            result = back_up_disk(
-                source, writer, self._tools.copying, progress=report, cancelled=run.cancelled
+        wanted = [
+            DiskToCopy(
+                export=job.exports[disk.target],
+                plan=self._plans[disk.target],
+                copied=self._copied.get(disk.target),
             )
+            for disk in disks
+        ]
+        try:
+            copies.copy_all(wanted, self._keep, cancelled=run.cancelled)
         except DiskUnreadable:  # whoever ended the job knows a better reason
-            self._job.check(after_failure=True, cancelled=run.cancelled)
+            job.check(after_failure=True, cancelled=run.cancelled)
             raise
-        read_bytes = result.read_bytes + (disk.read_bytes or 0)
-        copied = replace(disk, mode=plan.mode, reason=plan.reason, read_bytes=read_bytes)
-        self._copied[target] = result.image
+
+    def _keep(self, copied: CopiedDisk) -> None:
+        assert self._job is not None
+        plan = copied.plan
+        self._plans[plan.target] = plan
+        self._copied[plan.target] = copied.image
         self._backup = replace(
-            backup,
-            disks=tuple(copied if each is disk else each for each in backup.disks),
+            self._backup,
+            disks=tuple(
+                replace(
+                    disk,
+                    mode=plan.mode,
+                    reason=plan.reason,
+                    read_bytes=copied.read_bytes + (disk.read_bytes or 0),
+                )
+                if disk.target == plan.target
+                else disk
+                for disk in self._backup.disks
+            ),
         )
         self._job.check()
-
-    def _begin_image(self, disk: DiskBackup, export: DiskExport) -> tuple[ImageWriter, bool]:
-        """Where the disk goes, and whether what it changed since what lies there is known."""
-        assert self._writer is not None
-        plan = self._plans[disk.target]
-        parent = self._parent(plan)
-        copied = self._copied.get(disk.target)
-        if copied is not None:
-            again = self._writer.image_again(copied, parent=parent)
-            return again, export.dirty_context is not None
-        writer = self._writer.image(disk.disk_id, export.size_bytes, parent=parent)
-        return writer, plan.since is not None
-
-    def _audit(self, source: DiskCopy, writer: ImageWriter, plan: DiskPlan, run: Run) -> bool:
-        """Whether the sample of this turn is as in the parent."""
-        audit = audit_disk(
-            source, writer, self._tools.auditing, turn=plan.audit_turn, cancelled=run.cancelled
-        )
-        if audit.wrong_block is not None:
-            log.error(
-                "change tracking missed a write: all of the disk is read",
-                extra={"disk": source.disk, "block": audit.wrong_block},
-            )
-        return audit.wrong_block is None
 
     def look_on(self) -> None:
         """See `BackupSteps.look_on`."""

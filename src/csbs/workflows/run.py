@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import ParamSpec, Protocol, TypeVar
 
 from csbs.catalog import Catalog, tasks
-from csbs.catalog.tasks import TaskOutcome
-from csbs.domain.clock import Clock
+from csbs.catalog.tasks import TaskOutcome, TaskProgress
+from csbs.domain.clock import Clock, Monotonic, monotonic
 from csbs.domain.errors import CatalogFailed, CsbsError, OperationCancelled
+from csbs.domain.pace import Pace
 from csbs.domain.task import Progress, Task, TaskState
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Run(Protocol):
         """Does one named, idempotent step, and returns what it returned."""
 
     def progress(self, progress: Progress) -> None:
-        """Tells how far the execution is."""
+        """Tells how far the execution is; any thread may, one at a time."""
 
     def cancelled(self) -> bool:
         """Whether somebody asked for a stop; cheap, may be asked often."""
@@ -60,12 +61,24 @@ class Watcher:
 class LocalRun:
     """Runs in this process; journal, progress and cancel are in the catalog's task."""
 
-    def __init__(self, task: Task, *, catalog: Catalog, clock: Clock, watcher: Watcher) -> None:
+    def __init__(
+        self,
+        task: Task,
+        *,
+        catalog: Catalog,
+        clock: Clock,
+        watcher: Watcher,
+        monotonic: Monotonic = monotonic,
+    ) -> None:
         self._task = task
         self._catalog = catalog
         self._clock = clock
         self._watcher = watcher
+        self._monotonic = monotonic
         self._latest = Progress("", 0, 0)
+        self._pace = Pace()
+        #: Guards the two above.
+        self._lock = threading.Lock()
         self._ended = threading.Event()
 
     def step(self, name: str, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -79,7 +92,9 @@ class LocalRun:
 
     def progress(self, progress: Progress) -> None:
         """See `Run.progress`."""
-        self._latest = progress
+        with self._lock:
+            self._latest = progress
+            self._pace.report(self._monotonic(), progress.done_bytes, progress.total_bytes)
         self._watcher.on_progress(progress)
 
     def cancelled(self) -> bool:
@@ -115,16 +130,17 @@ class LocalRun:
                 return
 
     def _report(self) -> None:
-        latest = self._latest
+        with self._lock:
+            latest, estimate = self._latest, self._pace.estimate(self._monotonic())
+        progress = TaskProgress(
+            done_bytes=latest.done_bytes,
+            total_bytes=latest.total_bytes,
+            bytes_per_s=None if estimate is None else estimate.bytes_per_s,
+            left_s=None if estimate is None else int(estimate.left_s),
+        )
         try:
             with self._catalog.transaction() as transaction:
-                wanted = tasks.report(
-                    transaction,
-                    self._task.project_id,
-                    self._task.id,
-                    done_bytes=latest.done_bytes,
-                    total_bytes=latest.total_bytes,
-                )
+                wanted = tasks.report(transaction, self._task.project_id, self._task.id, progress)
         except CatalogFailed:  # the next report tries again; the task itself will meet it too
             log.warning("progress was not recorded", extra={"task_id": self._task.id})
             return

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from csbs.agent.backup_disk import CopyOptions, CopyResult, DiskCopy, back_up_disk
+from csbs.agent.backup_disk import Copying, CopyOptions, CopyResult, DiskCopy, back_up_disk
 from csbs.agent.restore_disk import DiskTarget, RestoreOptions, RestoreResult, restore_disk
 from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
 from csbs.domain.clock import new_id, utc_now
@@ -44,13 +44,14 @@ class Engine:
     ) -> CopyResult:
         """One committed backup of one disk."""
         writer = self.repository.begin(new_id(), started_at=utc_now(), index=self.index)
-        result = back_up_disk(
-            DiskCopy(disk=DISK, uri=uri, size_bytes=size_bytes, dirty_context=dirty_context),
-            writer.image("disk", size_bytes, parent=parent),
-            self.copying,
-            progress=self._report,
-            cancelled=self.cancel.is_set,
-        )
+        with self.copying.pool() as pool:
+            result = back_up_disk(
+                DiskCopy(disk=DISK, uri=uri, size_bytes=size_bytes, dirty_context=dirty_context),
+                writer.image("disk", size_bytes, parent=parent),
+                Copying(options=self.copying, pool=pool),
+                progress=self._report,
+                cancelled=self.cancel.is_set,
+            )
         writer.commit(created_at=utc_now(), facts={})
         return result
 

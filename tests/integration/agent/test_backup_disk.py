@@ -23,7 +23,7 @@ from tests.integration.agent.engine import DISK, Engine, leftovers, open_engine,
 from tests.integration.blockio.servers import content, make_image, nbdkit, tool, write_image
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
-SMALL_PIECES = CopyOptions(piece_size_bytes=BLOCK_SIZE, in_flight_max=3, planned_max=4)
+SMALL_PIECES = CopyOptions(piece_size_bytes=BLOCK_SIZE, in_flight_max=3, planned_runs_max=1)
 
 
 @pytest.fixture

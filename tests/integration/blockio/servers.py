@@ -97,3 +97,9 @@ def tool(*arguments: str) -> str:
     # qemu-io reports a failed command in words only.
     assert "failed" not in result.stdout, f"{arguments}: {result.stdout}"
     return result.stdout
+
+
+def priority_of(thread: int) -> tuple[int, str]:
+    """The nice value, and what `ionice` says."""
+    stat = Path(f"/proc/{thread}/stat").read_text(encoding="utf-8")
+    return int(stat.rpartition(") ")[2].split()[16]), tool("ionice", "-p", str(thread)).strip()

@@ -42,8 +42,8 @@ from tests.integration.libvirt.conftest import BeginChain
 pytestmark = pytest.mark.host
 
 STEPS = (
-    *("begin", "copy vda", "copy vdb", "copy vdc"),
-    *("look on", "end job", "commit", "record", "retire tracking"),
+    *("begin", "copy", "look on", "end job"),
+    *("commit", "record", "retire tracking"),
 )
 BEFORE = [f"before {step}" for step in STEPS]
 AFTER = [f"after {step}" for step in STEPS]

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
 
+from csbs.app import open_app
+from csbs.blockio.priority import NICE
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
+from csbs.config import Settings
 from csbs.domain.clock import monotonic, sleep
 from csbs.domain.errors import ScratchFull
+from csbs.domain.task import Progress
+from csbs.services.backups import CreateBackup
 from csbs.testing.driver_contract import FIRST, MIB, SECOND, begin
 from csbs.testing.libvirt_domains import DomainServer
+from csbs.workflows.run import Watcher
+from tests.integration.blockio.servers import priority_of
 from tests.integration.libvirt.conftest import Host
 
 pytestmark = pytest.mark.host
@@ -63,6 +71,30 @@ def test_it_is_there_when_the_job_begins_and_gone_when_it_has_ended(
 
     assert len(beside) == 1
     assert guards(server) == []
+
+
+def test_copies_are_low_and_what_protects_the_server_is_not(
+    settings: Settings, server: DomainServer
+) -> None:
+    usual = priority_of(threading.get_native_id())
+    found: dict[str, set[tuple[int, str]]] = {}
+
+    def on_progress(_: Progress) -> None:
+        for each in threading.enumerate():
+            kind = each.name.rpartition("_")[0] or each.name
+            if kind in {"copy-disk", "read-disk", "MainThread"}:  # others may end meanwhile
+                assert each.native_id is not None
+                found.setdefault(kind, set()).add(priority_of(each.native_id))
+        found["guard"] = {priority_of(process) for process in guards(server)}
+
+    with open_app(settings) as app:
+        watcher = Watcher(on_progress=on_progress, cancel=threading.Event())
+        app.backups.create(CreateBackup(server=server.name), watcher)
+
+    low = {(NICE, "best-effort: prio 7")}
+    assert [found[kind] for kind in ("copy-disk", "read-disk")] == [low] * 2
+    assert [found[kind] for kind in ("guard", "MainThread")] == [{usual}] * 2
+    assert {usual} != low
 
 
 def test_one_that_was_killed_is_started_again(strict: LibvirtDriver, server: DomainServer) -> None:

@@ -42,11 +42,12 @@ def server(host: Host) -> Iterator[DomainServer]:
 
 
 def back_up(csbs: Shell, server: DomainServer, target: str, end: End) -> Backup:
-    """A backup in which the server writes and ends when the first piece of a disk is stored."""
+    """A backup in which the server writes and ends while a disk is read, the larger ones too."""
     reached: list[Progress] = []
 
     def on_progress(progress: Progress) -> None:
-        if progress.doing == f"reading {target}" and not reached:
+        read_now = progress.doing.removeprefix("reading ").split(", ")
+        if target in read_now and not reached:
             reached.append(progress)
             scribble(server, 7)
             end(server)

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csbs.agent.read_plan import RUNS_MAX, bytes_to_read, pieces
+from csbs.agent.read_plan import (
+    PACKED_RUNS,
+    RUNS_MAX,
+    bytes_to_read,
+    packed,
+    pieces,
+    unpacked,
+)
 from csbs.domain.extents import BLOCK_SIZE, Allocation, BlockRun, block_count
 
 DATA, ZERO, HOLE = Allocation.DATA, Allocation.ZERO, Allocation.HOLE
@@ -68,3 +77,27 @@ def test_what_reads_as_zero_is_not_cut(allocation: Allocation) -> None:
 def test_bytes_to_read(run: BlockRun, disk_size: int, expected: int) -> None:
     assert bytes_to_read(run, disk_size) == expected
     assert block_count(disk_size) == run.end
+
+
+@given(
+    st.lists(
+        st.builds(
+            BlockRun, st.integers(0, 2**40), st.integers(0, 2**40), st.sampled_from(Allocation)
+        ),
+        max_size=300,
+    )
+)
+def test_what_is_packed_comes_out_the_same(runs: list[BlockRun]) -> None:
+    packs = list(packed(runs))
+
+    assert list(unpacked(packs)) == runs
+    assert all(0 < len(pack) <= 3 * PACKED_RUNS for pack in packs)
+
+
+def test_the_first_run_is_given_at_once_and_later_ones_take_little_memory() -> None:
+    packs = [
+        len(pack) // 3 for pack in packed(BlockRun(2 * i, 2 * i + 1, DATA) for i in range(300))
+    ]
+
+    assert packs == [1, 2, 4, 8, 16, 32, 64, 64, 64, 45]
+    assert sum(sys.getsizeof(pack) for pack in packed([BlockRun(0, 1, DATA)] * 2000)) < 2000 * 32

@@ -17,7 +17,7 @@ from csbs.catalog import Catalog, Transaction, backups, servers, tasks, token_mo
 from csbs.catalog.database import HEAD, migrations_of, open_database
 from csbs.catalog.servers import UnfinishedRestore
 from csbs.catalog.tables import metadata
-from csbs.catalog.tasks import TaskOutcome
+from csbs.catalog.tasks import TaskOutcome, TaskProgress
 from csbs.domain.backup import Backup, BackupState
 from csbs.domain.backup_plan import Token
 from csbs.domain.block_set import BlockSet
@@ -232,6 +232,9 @@ def test_a_task_ends_once_and_keeps_its_journal(catalog: Catalog, project: Proje
     assert [(step.name, step.ended_at) for step in steps] == [("copy", late), ("commit", None)]
 
 
+PROGRESS = TaskProgress(done_bytes=1, total_bytes=2, bytes_per_s=3, left_s=4)
+
+
 def test_a_cancel_reaches_the_runner_with_its_next_report(
     catalog: Catalog, project: ProjectId
 ) -> None:
@@ -239,13 +242,29 @@ def test_a_cancel_reaches_the_runner_with_its_next_report(
     task = new_task(TaskId("t1"), TaskKind.BACKUP, backup, at=START)
 
     def report(transaction: Transaction) -> bool:
-        return tasks.report(transaction, project, task.id, done_bytes=1, total_bytes=2)
+        return tasks.report(transaction, project, task.id, PROGRESS)
 
     with catalog.transaction() as transaction:
         tasks.add(transaction, task)
         assert not report(transaction)
         tasks.request_cancel(transaction, project, task.id)
         assert report(transaction)
+
+
+def test_what_is_left_is_known_while_the_task_runs(catalog: Catalog, project: ProjectId) -> None:
+    backup = entered(catalog, project, 1)
+    task = new_task(TaskId("t1"), TaskKind.BACKUP, backup, at=START)
+    ended = TaskOutcome(state=TaskState.DONE, ended_at=START)
+
+    with catalog.transaction() as transaction:
+        tasks.add(transaction, task)
+        tasks.report(transaction, project, task.id, PROGRESS)
+        [running] = tasks.of_project(transaction, project)
+        tasks.end(transaction, project, task.id, ended)
+        [done] = tasks.of_project(transaction, project)
+
+    assert (running.done_bytes, running.bytes_per_s, running.left_s) == (1, 3, 4)
+    assert (done.done_bytes, done.bytes_per_s, done.left_s) == (1, None, None)
 
 
 MOVED = BlockSet(((1, 3), (700, 701)))

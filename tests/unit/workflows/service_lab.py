@@ -140,6 +140,15 @@ class ServiceLab:
     def delete(self, backup: Backup) -> None:
         self.backups.delete(backup.id, self.watcher)
 
+    def add_many(self, count: int) -> list[str]:
+        """Another server, `many`, whose disks hold 1, 2, 3 ... blocks; returns their targets."""
+        targets = [f"vd{chr(ord('a') + number)}" for number in range(count)]
+        server = self.driver.add_server("many", dict.fromkeys(targets, 2 * MIB))
+        for number, target in enumerate(targets, 1):
+            server.write(target, offset=0, size=number * 65536, pattern=number)
+        server.start()
+        return targets
+
     def write(self, pattern: int) -> None:
         """Writes a part of both disks, as the server would."""
         for target in ("vda", "vdb"):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from csbs.agent.backup_disk import CopyOptions
 from csbs.domain.backup import BackupState, Mode
 from csbs.domain.clock import monotonic
 from csbs.domain.consistency import Consistency, FreezeEvidence
@@ -21,10 +24,11 @@ from csbs.domain.errors import (
     ServerNotFound,
     TrackingLost,
 )
-from csbs.domain.task import TaskState
+from csbs.domain.task import Progress, TaskState
 from csbs.services.backups import CreateBackup
 from csbs.services.repositories import ManifestsLost
 from csbs.workflows.facts import backup_of
+from csbs.workflows.run import Watcher
 from tests.unit.workflows.service_lab import MIB, Crash, ServiceLab
 
 #: A backup asks for the time less often than this.
@@ -288,6 +292,74 @@ def test_a_write_that_tracking_missed_is_found_by_the_audit(lab: ServiceLab) -> 
     assert [disk.mode for disk in second.disks] == [Mode.RESCAN, Mode.INCREMENTAL]
     assert "a sample of what tracking calls unchanged" in second.disks[0].reason
     assert lab.saved(second) == lab.content()
+
+
+def test_many_disks_are_copied_some_at_once_and_shown_in_order(lab: ServiceLab) -> None:
+    targets = lab.add_many(9)
+    reports: list[Progress] = []
+    watcher = Watcher(on_progress=reports.append, cancel=lab.cancel)
+    made = lab.backups.create(CreateBackup(server="many"), watcher)
+    at_once = {len(each.doing.split(",")) for each in reports}
+    total_bytes = sum(range(1, 10)) * 65536
+
+    assert [disk.target for disk in made.disks] == targets
+    assert [disk.read_bytes for disk in made.disks] == [n * 65536 for n in range(1, 10)]
+    assert {target: data.rstrip(b"\0") for target, data in lab.saved(made).items()} == {
+        target: bytes([n]) * n * 65536 for n, target in enumerate(targets, 1)
+    }
+    assert max(at_once) <= CopyOptions().disks_at_once
+    assert all(each.done_bytes <= each.total_bytes <= total_bytes for each in reports)
+    assert (reports[-1].done_bytes, reports[-1].total_bytes) == (total_bytes, total_bytes)
+    [task] = lab.tasks()
+    assert (task.done_bytes, task.total_bytes) == (total_bytes, total_bytes)
+
+
+def test_the_total_is_known_before_the_last_disks_have_their_turn(lab: ServiceLab) -> None:
+    lab.add_many(9)
+    reports: list[Progress] = []
+    watcher = Watcher(on_progress=reports.append, cancel=lab.cancel)
+    backups = replace(lab.backups, copying=CopyOptions(disks_at_once=1, piece_size_bytes=65536))
+    backups.create(CreateBackup(server="many", limit_bytes_per_s=2 * MIB), watcher)
+    early = [each for each in reports if each.done_bytes <= each.total_bytes // 4]
+    shares = [each.done_bytes / each.total_bytes for each in reports]
+
+    assert early[-1].total_bytes == 45 * 65536
+    assert shares[-1] == 1
+    assert [each.total_bytes for each in reports] == sorted(each.total_bytes for each in reports)
+
+
+def test_two_disks_that_fail_at_once_are_one_failure(
+    lab: ServiceLab,
+) -> None:
+    lab.write(1)
+    lab.driver.unreadable |= {"vda", "vdb"}
+    with pytest.raises(DiskUnreadable, match=r"vd[ab] of server web"):
+        lab.back_up()
+    lab.driver.unreadable.clear()
+    last = lab.back_up()
+
+    assert [backup.state for backup in lab.listed()] == [BackupState.ERROR, BackupState.AVAILABLE]
+    assert lab.saved(last) == lab.content()
+    assert lab.tracking() == (last.tracking,)
+
+
+def test_a_cancel_in_the_middle_of_two_disks_ends_both_at_once(lab: ServiceLab) -> None:
+    lab.server.write("vda", offset=0, size=4 * MIB, pattern=1)
+    lab.server.write("vdb", offset=0, size=2 * MIB, pattern=1)
+
+    def on_progress(progress: Progress) -> None:
+        if progress.doing == "reading vda, vdb":
+            lab.cancel.set()
+
+    watcher = Watcher(on_progress=on_progress, cancel=lab.cancel)
+    backups = replace(lab.backups, copying=CopyOptions(piece_size_bytes=65536, in_flight_max=2))
+    begun = monotonic()
+    with pytest.raises(OperationCancelled):
+        backups.create(CreateBackup(server="web", limit_bytes_per_s=MIB // 4), watcher)
+
+    assert monotonic() - begun < 10  # all of it takes 24 s
+    assert (lab.listed(), lab.tracking()) == ([], ())
+    assert not [each.name for each in threading.enumerate() if "disk" in each.name]
 
 
 def test_a_rate_limit_holds_over_all_disks(lab: ServiceLab) -> None:

@@ -18,10 +18,12 @@ from csbs.testing.fake_driver import FakeServer
 from csbs.workflows.run import Watcher
 from tests.unit.workflows.service_lab import MIB, Crash, ServiceLab
 
-#: When the server ends: as the first piece of a disk is stored, as all of it is, or at the look-on.
+VDA, VDB = 4 * MIB, 2 * MIB
+#: When the server ends, its disks being copied one after another: as the first piece of a disk is
+#: stored, as all of it is, or at the look-on.
 MOMENTS = ["in vda", "end of vda", "in vdb", "end of vdb", "look on"]
 #: Small enough that most of a disk is unread when its first piece is stored.
-PIECES = CopyOptions(piece_size_bytes=2 * 65536, in_flight_max=2)
+PIECES = CopyOptions(piece_size_bytes=2 * 65536, in_flight_max=2, disks_at_once=1)
 
 #: A backup asks for the time less often than this.
 CLOCK_CALLS_MAX = 40
@@ -40,12 +42,15 @@ def lab(tmp_path: Path) -> Iterator[ServiceLab]:
 
 def fill(lab: ServiceLab, pattern: int) -> None:
     """Writes all of both disks."""
-    lab.server.write("vda", offset=0, size=4 * MIB, pattern=pattern)
-    lab.server.write("vdb", offset=0, size=2 * MIB, pattern=pattern)
+    lab.server.write("vda", offset=0, size=VDA, pattern=pattern)
+    lab.server.write("vdb", offset=0, size=VDB, pattern=pattern)
 
 
 def back_up(lab: ServiceLab, moment: str, end: End) -> Backup:
-    """A backup in which the server writes and ends at a moment."""
+    """A backup in which the server writes and ends at a moment.
+
+    Of vda, all of it must be dirty or new.
+    """
     reached: list[str] = []
 
     def reach(now: str) -> None:
@@ -57,8 +62,10 @@ def back_up(lab: ServiceLab, moment: str, end: End) -> Backup:
     def on_progress(progress: Progress) -> None:
         target = progress.doing.removeprefix("reading ")
         reach(f"in {target}")
-        if progress.done_bytes == progress.total_bytes:
-            reach(f"end of {target}")
+        if target == "vda" and progress.done_bytes == VDA:
+            reach("end of vda")
+        if target == "vdb" and progress.done_bytes == progress.total_bytes:
+            reach("end of vdb")
 
     backups = replace(lab.backups, copying=PIECES)
     request = CreateBackup(server="web", look_on=lambda _exports, _check: reach("look on"))
@@ -110,9 +117,43 @@ def test_what_was_copied_is_not_read_again(lab: ServiceLab) -> None:
     assert made.disks[0].read_bytes == 4 * MIB + 2 * 65536
 
 
+@pytest.mark.parametrize("incremental", [False, True], ids=["full", "incremental"])
+def test_in_the_middle_of_two_disks_at_once_it_goes_on_with_both(
+    lab: ServiceLab, *, incremental: bool
+) -> None:
+    if incremental:
+        lab.back_up()
+        fill(lab, 8)
+    reached: list[Progress] = []
+
+    def on_progress(progress: Progress) -> None:
+        if progress.doing == "reading vda, vdb" and not reached:
+            reached.append(progress)
+            lab.write(7)
+            lab.server.power_off()
+
+    # Slow enough that neither disk is at its end when the other one begins.
+    request = CreateBackup(server="web", limit_bytes_per_s=8 * MIB)
+    backups = replace(lab.backups, copying=replace(PIECES, disks_at_once=2))
+    made = backups.create(request, Watcher(on_progress=on_progress, cancel=lab.cancel))
+    content = lab.content()
+    lab.write(3)
+    last = lab.back_up()
+
+    assert [(each.done_bytes < VDA + VDB) for each in reached] == [True]
+    expected = Mode.INCREMENTAL if incremental else Mode.FULL
+    assert [(disk.target, disk.mode) for disk in made.disks] == [
+        ("vda", expected),
+        ("vdb", expected),
+    ]
+    assert lab.saved(made) == content
+    assert [disk.mode for disk in last.disks] == [Mode.INCREMENTAL] * 2
+    assert lab.saved(last) == lab.content()
+
+
 def test_a_power_cut_fails_and_the_next_is_a_rescan(lab: ServiceLab) -> None:
     lab.back_up()
-    lab.write(2)
+    fill(lab, 2)
     with pytest.raises(ServerPoweredOff, match=r"web was powered off .* no usable"):
         back_up(lab, "end of vda", FakeServer.kill)
     [_, failed] = lab.listed()
@@ -130,6 +171,7 @@ def test_a_server_that_runs_again_fails_the_backup(lab: ServiceLab) -> None:
         server.start()
 
     first = lab.back_up()
+    fill(lab, 8)
     with pytest.raises(CsbsError, match="started again"):
         back_up(lab, "end of vda", restart)
     assert lab.tracking() == (first.tracking,)

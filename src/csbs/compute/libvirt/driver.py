@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from csbs.compute.base import BackupJob, DiskToWrite, HostCheck, JobRequest, never
@@ -40,6 +40,8 @@ class DriverOptions:
     scratch_limits: ScratchLimits = field(default_factory=ScratchLimits)
     #: How long a guest's file systems may be frozen.
     freeze_budget_s: float = 3.0
+    #: Of the qemu-nbd processes that serve images.
+    low_priority: bool = False
     #: Opens the connection; None: as libvirt does.
     open_uri: Callable[[str], libvirt.virConnect] | None = None
 
@@ -79,6 +81,7 @@ class LibvirtDriver:
         )
         self._power = Power(self._connection, monotonic=options.monotonic, sleep=options.sleep)
         self._new_id = options.new_id
+        self._low_priority = options.low_priority
 
     def list_refs(self) -> list[ServerRef]:
         """See `ComputeDriver.list_refs`."""
@@ -108,7 +111,7 @@ class LibvirtDriver:
         return stopped_job.begin_stopped(
             self._tracking,
             facts.server,
-            [_stopped_disk(facts, each.target, each.since) for each in request.disks],
+            self._stopped_disks(facts, request),
             name=tracking_name(request.backup_id),
             files=self._folders.run_of(request.server_id) / self._unique(),
         )
@@ -122,7 +125,7 @@ class LibvirtDriver:
         return stopped_job.go_on_stopped(
             self._tracking,
             facts.server,
-            [_stopped_disk(facts, each.target, each.since) for each in request.disks],
+            self._stopped_disks(facts, request),
             name=tracking_name(request.backup_id),
             files=self._folders.run_of(request.server_id) / self._unique(),
         )
@@ -153,7 +156,9 @@ class LibvirtDriver:
         qemu = self._qemu_user()
         self._folders.prepare(server_id, qemu, scratch=False)
         files = self._folders.run_of(server_id) / self._unique()
-        with restoring.open_for_restore(facts.server, disks, qemu=qemu, files=files) as uris:
+        with restoring.open_for_restore(
+            facts.server, disks, qemu=qemu, files=files, low_priority=self._low_priority
+        ) as uris:
             yield uris
 
     def stop(
@@ -181,6 +186,12 @@ class LibvirtDriver:
             "asking for capabilities", lambda opened: opened.getCapabilities()
         )
         return QemuUser(*qemu_owner(capabilities))
+
+    def _stopped_disks(self, facts: DomainFacts, request: JobRequest) -> list[StoppedDisk]:
+        return [
+            replace(_stopped_disk(facts, each.target, each.since), low_priority=self._low_priority)
+            for each in request.disks
+        ]
 
     def _unique(self) -> str:
         """Short, since the path of a socket may have 107 bytes."""

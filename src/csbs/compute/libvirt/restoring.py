@@ -29,6 +29,7 @@ def open_for_restore(
     *,
     qemu: QemuUser,
     files: Path,
+    low_priority: bool = False,
 ) -> Iterator[Mapping[str, str]]:
     """See `ComputeDriver.open_for_restore`; the server must be stopped.
 
@@ -42,7 +43,9 @@ def open_for_restore(
             if each.create_size_bytes is not None:
                 path = _make(server, each, each.create_size_bytes, qemu)
                 opening.callback(path.unlink, missing_ok=True)
-            nbd[each.disk.target] = opening.enter_context(_serve(server, each, files))
+            nbd[each.disk.target] = opening.enter_context(
+                _serve(server, each, files, low_priority=low_priority)
+            )
         opening.pop_all()
     try:
         yield {target: each.uri for target, each in nbd.items()}
@@ -80,13 +83,14 @@ def _make(server: ServerRef, each: DiskToWrite, size_bytes: int, qemu: QemuUser)
     return path
 
 
-def _serve(server: ServerRef, each: DiskToWrite, files: Path) -> QemuNbd:
+def _serve(server: ServerRef, each: DiskToWrite, files: Path, *, low_priority: bool) -> QemuNbd:
     target = each.disk.target
     image = NbdImage(
         path=str(_path(server, each)),
         format=each.disk.format,
         export=target,
         read_only=False,
+        low_priority=low_priority,
     )
     try:
         return start_qemu_nbd(

@@ -34,6 +34,8 @@ class StoppedDisk:
     path: str
     since: TrackingName | None
     trackable: bool
+    #: Of the process that serves it.
+    low_priority: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +157,12 @@ def _lock(locks: ExitStack, each: StoppedDisk, server: ServerRef) -> None:
 def _serve(each: StoppedDisk, server: ServerRef, files: Path) -> QemuNbd:
     target = each.disk.target
     image = NbdImage(
-        path=each.path, format=each.disk.format, export=target, read_only=True, bitmap=each.since
+        path=each.path,
+        format=each.disk.format,
+        export=target,
+        read_only=True,
+        bitmap=each.since,
+        low_priority=each.low_priority,
     )
     try:
         return start_qemu_nbd(

@@ -111,6 +111,8 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.DateTime(), nullable=True),
         sa.Column("done_bytes", sa.BigInteger(), nullable=False),
         sa.Column("total_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("bytes_per_s", sa.BigInteger(), nullable=True),
+        sa.Column("left_s", sa.BigInteger(), nullable=True),
         sa.Column("error_kind", sa.String(length=32), nullable=False),
         sa.Column("error_message", sa.Text(), nullable=False),
         sa.Column("cancel_requested", sa.Boolean(), nullable=False),
