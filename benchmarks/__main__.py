@@ -1,69 +1,87 @@
 """`make bench`: measures all lanes and writes RESULTS.md and RESULTS.json.
 
-python -m benchmarks [disk] [big] [engine]      these groups only; all of them by default
+python -m benchmarks [disk] [guest] [memory] [big] [engine]    these groups only; by default all
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from benchmarks.aged import aged_repository, packs_per_leaf
 from benchmarks.arithmetic import Sample
 from benchmarks.audit import measure_audit
 from benchmarks.big import measure_big
 from benchmarks.engine import run_engine
-from benchmarks.machine import load, machine_facts
-from benchmarks.report import write_results
+from benchmarks.guest import measure_guest
+from benchmarks.leftovers import Busy, alone, bench_server, end_processes, remove_servers
+from benchmarks.machine import BUSY, is_busy, load, machine_facts
+from benchmarks.memory import measure_memory
+from benchmarks.results import Results
 from benchmarks.rounds import TARGET, Round
 from benchmarks.settings import DISK_SIZE_BYTES, Settings, settings_of
-from benchmarks.source import Source, make_source
-from csbs.domain.clock import new_id, sleep
+from benchmarks.source import ImagesDiffer, Source, make_source
+from csbs.domain.clock import monotonic
 from csbs.testing.libvirt_daemon import libvirt_running
-from csbs.testing.libvirt_domains import DomainDisk, domain_server
+from csbs.testing.libvirt_domains import DomainDisk
 
 _RUN = Path("/run/csbs-bench")
-GROUPS = ("disk", "big", "engine")
+_LOCK = Path("/run/csbs-bench.lock")
+GROUPS = ("disk", "guest", "memory", "big", "engine")
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Bench:
-    """One run: its samples, and what they are written to after each round."""
+    """One run."""
 
-    def __init__(self, settings: Settings, groups: list[str]) -> None:
+    def __init__(self, settings: Settings, groups: list[str], results: Results) -> None:
         self._settings = settings
         self._groups = groups
-        self._lanes: dict[str, list[Sample]] = {}
-        self._facts: dict[str, str] = {}
+        self._results = results
+        self._facts = results.facts
 
     def run(self) -> None:
-        """Measures; no number is printed before the images were compared."""
-        folder = self._settings.folder
+        """Measures; nothing is written unless all images that were restored are right."""
+        began = monotonic()
+        folder, rounds = self._settings.folder, self._settings.rounds
+        if is_busy():
+            print(f"bench: load {load()}: {BUSY}", flush=True)
         self._say("make the disk")
         source = make_source(folder, files_bytes=self._settings.size_bytes)
-        self._facts = machine_facts(source)
+        self._facts.update(machine_facts(source))
         if "disk" in self._groups:
             self._measure_disk(source)
+        if "guest" in self._groups:
+            self._say("writes in a real guest")
+            measure_guest(folder, rounds=rounds, keep=self._keep, settle=self._results.settle)
+        if "memory" in self._groups:
+            self._say("memory: many disks, and one of 16 TiB")
+            measure_memory(source, folder, keep=self._keep)
+            self._results.settle()
         if "big" in self._groups:
             self._say("a running server with a disk of 1 TiB")
-            measure_big(source, folder, rounds=self._settings.rounds, keep=self._keep)
+            measure_big(source, folder, rounds=rounds, keep=self._keep)
             self._say("the audit")
-            measure_audit(source, folder / "audit", rounds=self._settings.rounds, keep=self._keep)
-            self._write()
+            measure_audit(source, folder / "audit", rounds=rounds, keep=self._keep)
+            self._results.settle()
         if "engine" in self._groups:
             self._measure_engine(source)
+        self._facts["took"] = f"{(monotonic() - began) / 60:.0f} minutes"
 
     def _measure_disk(self, source: Source) -> None:
         disk = DomainDisk(target=TARGET, size_bytes=DISK_SIZE_BYTES)
-        with domain_server([disk], new_id=new_id, sleep=sleep) as server:
+        with bench_server([disk]) as server:
             for number in range(1, self._settings.rounds + 1):
                 self._say(f"round {number} of {self._settings.rounds}")
                 folder = self._settings.folder
                 Round(
                     source=source, server=server, folder=folder, seed=number, keep=self._keep
                 ).run()
-                self._write()
+                self._results.settle()
 
     def _measure_engine(self, source: Source) -> None:
         age = self._settings.age
@@ -77,15 +95,11 @@ class Bench:
                 f"{(aged.store.node_bytes - nodes_before) / 1e6:.1f} MB of nodes in the three "
                 "increments of a round"
             )
-        self._write()
+        self._results.settle()
 
     def _keep(self, lane: str, sample: Sample) -> None:
         print(f"  {lane} is done", flush=True)
-        self._lanes.setdefault(lane, []).append(sample)
-
-    def _write(self) -> None:
-        self._facts["load at the end"] = load()
-        write_results(self._settings, self._facts, self._lanes)
+        self._results.keep(lane, sample)
 
     def _say(self, what: str) -> None:
         print(f"- {what} ...", flush=True)
@@ -98,16 +112,46 @@ def main(arguments: list[str]) -> int:
     if os.geteuid() != 0 or not set(groups) <= set(GROUPS):
         print(f"bench: run it as root; groups are {', '.join(GROUPS)}")
         return 2
-    _clear(settings.folder, keep_aged=True)
-    settings.folder.mkdir(parents=True, exist_ok=True)
+    for number in _ENDING_SIGNALS:
+        signal.signal(number, _interrupt)
     try:
-        with libvirt_running():
-            Bench(settings, groups).run()
-    finally:
-        _clear(settings.folder, keep_aged="BENCH_KEEP" in os.environ)
-        _clear(_RUN, keep_aged=False)
+        with alone(_LOCK):
+            _measure(settings, groups)
+    except Busy as error:
+        print(f"bench: {error}")
+        return 1
+    except ImagesDiffer as error:
+        print(f"bench: {error}; nothing was written")
+        return 1
+    except KeyboardInterrupt:
+        print(f"bench: interrupted, and cleaned up; RESULTS.* in {settings.out} are as they were")
+        return 130
     print((settings.out / "RESULTS.md").read_text(encoding="utf-8"))
     return 0
+
+
+def _measure(settings: Settings, groups: list[str]) -> None:
+    """All of it, and nothing is left of it, nor of a former run that was killed."""
+    results = Results(settings)
+    with libvirt_running():
+        remove_servers()
+        end_processes(settings.folder)
+        _clear(settings.folder, keep_aged=True)
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with results.written():
+                Bench(settings, groups, results).run()
+        finally:
+            end_processes(settings.folder)
+            _clear(settings.folder, keep_aged="BENCH_KEEP" in os.environ)
+            _clear(_RUN, keep_aged=False)
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    """Once: what is cleaned up then takes its time."""
+    for each in _ENDING_SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _clear(folder: Path, *, keep_aged: bool) -> None:

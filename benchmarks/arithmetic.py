@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from statistics import median
 
 
@@ -19,6 +20,8 @@ class Sample:
     stored_bytes: int = 0
     #: Proportional set size of its processes, the highest that was seen.
     peak_pss_bytes: int = 0
+    #: How long each write of a program in the guest took meanwhile, in milliseconds.
+    waits_ms: tuple[float, ...] = ()
 
 
 #: Samples by lane, in the order of rounds.
@@ -41,6 +44,18 @@ def stored_bytes(sample: Sample) -> float:
     return sample.stored_bytes
 
 
+def p99_ms(sample: Sample) -> float:
+    """What 99 of 100 writes did not exceed; 0 where there was no writer."""
+    return percentile(sample.waits_ms, 99)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest of the values that so many percent of them do not exceed; 0 of none."""
+    if not values:
+        return 0.0
+    return sorted(values)[max(0, ceil(len(values) * percent / 100) - 1)]
+
+
 def middle(samples: Sequence[Sample], number: Number = seconds) -> float:
     """The median."""
     return median(number(sample) for sample in samples)
@@ -53,8 +68,12 @@ def spread(samples: Sequence[Sample], number: Number = seconds) -> float:
 
 
 def timed(lanes: Lanes) -> dict[str, Sequence[Sample]]:
-    """The lanes whose time was taken."""
-    return {name: samples for name, samples in lanes.items() if samples and middle(samples)}
+    """The lanes whose time is a result; how long somebody wrote in a guest is none."""
+    return {
+        name: samples
+        for name, samples in lanes.items()
+        if samples and middle(samples) and not samples[0].waits_ms
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +103,7 @@ def speed(ours: str, theirs: str) -> Ratio:
 
 
 #: Each figure that is a ratio, by its key in RESULTS.json.
-RATIOS: Mapping[str, Ratio] = {
+RATIOS: dict[str, Ratio] = {
     "full_vs_zstd": speed("full", "zstd"),
     "stored_vs_zstd": Ratio("full", "zstd", stored_bytes),
     "full_vs_restic": speed("full", "restic"),
@@ -97,8 +116,19 @@ RATIOS: Mapping[str, Ratio] = {
     "restore_vs_virtnbdrestore": speed("restore", "virtnbdrestore"),
     "diff_restore_vs_full": Ratio("diff_restore", "restore"),
     "stored_vs_restic": Ratio("full", "restic", stored_bytes),
+    "guest_p99_ratio": Ratio("guest_limited", "guest_quiet", p99_ms),
+    "guest_p99_ratio_unlimited": Ratio("guest_unlimited", "guest_quiet", p99_ms),
+    "guest_p99_ratio_filesystem": Ratio("guest_filesystem", "guest_quiet", p99_ms),
     "increment_stored_ratio": Ratio("increment", "increment_zstd", stored_bytes),
     "increment_4k_stored_ratio": Ratio("increment_4k", "increment_4k_written", stored_bytes),
+}
+
+#: What the figure of the same name without `ceiling_` could be at most: a backup that does nothing
+#: but read and compress by `zstd -1`.
+CEILINGS: dict[str, Ratio] = {
+    "ceiling_vs_restic": speed("zstd", "restic"),
+    "ceiling_vs_borg": speed("zstd", "borg"),
+    "ceiling_vs_virtnbdbackup": speed("zstd", "virtnbdbackup"),
 }
 
 #: Each figure that is a median of seconds, and its lane.
@@ -111,33 +141,59 @@ TIMES: Mapping[str, str] = {
 }
 
 #: Lanes of csbs as a process of its own: their memory counts.
-OURS = ("full", "full_live", "rescan", "restore", "change", "diff_restore", "nochange_live")
+OURS = (
+    *("full", "full_live", "rescan", "restore", "change", "diff_restore", "nochange_live"),
+    *("guest_limited", "guest_unlimited", "guest_filesystem"),
+    *("many_disks_full", "many_disks_rescan", "many_disks_restore"),
+    *("huge_disk_full", "huge_disk_rescan", "huge_disk_increment"),
+)
 #: The lanes whose noise tells how quiet the machine was.
 QUIET = ("zstd", "full", "read", "rescan", "restore")
 _MIB = 1024**2
 
 
+def writing_work_s(lanes: Lanes) -> float | None:
+    """Processor time of decompression and of writing the raw image, and of nothing else."""
+    decompress, write = lanes.get("zstd_decompress"), lanes.get("nbdcopy_write")
+    if not decompress or not write:
+        return None
+    return middle(decompress, cpu_seconds) + middle(write, cpu_seconds)
+
+
+def by_restore_ceiling(lanes: Lanes, lane: str, cores: int) -> float | None:
+    """A lane's time by that of a machine that only decompresses and writes, on all cores."""
+    work_s, samples = writing_work_s(lanes), lanes.get(lane)
+    return middle(samples) * cores / work_s if work_s and samples else None
+
+
 def restore_vs_ceiling(lanes: Lanes, cores: int) -> float | None:
     """Our restore's speed by that of a machine that only decompresses and writes, on all cores."""
-    needed = [lanes.get(name) for name in ("restore", "zstd_decompress", "nbdcopy_write")]
-    if not all(needed):
-        return None
-    restore, decompress, write = (each or [] for each in needed)
-    work = middle(decompress, cpu_seconds) + middle(write, cpu_seconds)
-    return work / cores / middle(restore)
+    slower = by_restore_ceiling(lanes, "restore", cores)
+    return 1 / slower if slower else None
+
+
+def peak_lane(lanes: Lanes) -> str | None:
+    """The lane of csbs that needed the most memory."""
+    ours = [name for name in OURS if lanes.get(name)]
+    return max(ours, key=lambda name: _peak_bytes(lanes[name]), default=None)
+
+
+def _peak_bytes(samples: Sequence[Sample]) -> int:
+    return max(sample.peak_pss_bytes for sample in samples)
 
 
 def figures(lanes: Lanes, *, cores: int) -> dict[str, float]:
     """Every figure whose lanes were measured, by its key."""
-    found = {key: ratio.of(lanes) for key, ratio in RATIOS.items()}
+    found = {key: ratio.of(lanes) for key, ratio in (RATIOS | CEILINGS).items()}
     found["restore_vs_ceiling"] = restore_vs_ceiling(lanes, cores)
+    found["ceiling_restore_vs_restic"] = by_restore_ceiling(lanes, "restic_restore", cores)
+    found["ceiling_restore_vs_virtnbdrestore"] = by_restore_ceiling(lanes, "virtnbdrestore", cores)
     for key, lane in TIMES.items():
         found[key] = middle(lanes[lane]) if lanes.get(lane) else None
     if lanes.get("nochange"):
         found["nochange_bytes"] = middle(lanes["nochange"], stored_bytes)
-    ours = [sample.peak_pss_bytes for name in OURS for sample in lanes.get(name, ())]
-    if ours:
-        found["peak_rss_mib"] = max(ours) / _MIB
+    if (highest := peak_lane(lanes)) is not None:
+        found["peak_rss_mib"] = _peak_bytes(lanes[highest]) / _MIB
     noise = [spread(lanes[name]) for name in QUIET if lanes.get(name)]
     if noise:
         found["spread"] = max(noise)

@@ -39,7 +39,8 @@ def measure_audit(
         store, name="audited", catalog_id="bench", clock=utc_now, new_id=new_id
     )
     index = ContentIndex(folder / "index.sqlite")
-    with start_qemu_nbd(served, socket=folder / "audit.sock", pid_file=None) as server:
+    socket, pid_file = folder / "audit.sock", folder / "audit.pid"
+    with start_qemu_nbd(served, socket=socket, pid_file=pid_file) as server:
         _audits(server.uri, repository, index, rounds, keep)
     index.close()
     shutil.rmtree(folder)

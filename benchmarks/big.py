@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.arithmetic import Sample
+from benchmarks.leftovers import bench_server
 from benchmarks.product import Product
 from benchmarks.source import Source
 from csbs.blockio.processes import run_tool
-from csbs.domain.clock import new_id, sleep
-from csbs.testing.libvirt_domains import DomainDisk, domain_server
+from csbs.testing.libvirt_domains import DomainDisk
 
 _SIZE_BYTES = 1024**4
 _TARGET = "vda"
@@ -24,7 +24,7 @@ def measure_big(
     """Increments of nothing: audit, allocation check and libvirt's calls are all there is."""
     disk = DomainDisk(target=_TARGET, size_bytes=_SIZE_BYTES)
     product = Product(folder=folder / "big")
-    with domain_server([disk], new_id=new_id, sleep=sleep) as server:
+    with bench_server([disk]) as server:
         image = server.path(_TARGET)
         shutil.copyfile(source.qcow2, image)
         resize = ["qemu-img", "resize", "-q", "-f", "qcow2", str(image), str(_SIZE_BYTES)]

@@ -49,9 +49,21 @@ GOALS: Mapping[str, Goal] = {
     "audit_seconds": _at_most(0.3),
     "stored_vs_restic": _at_most(1.25),
     "peak_rss_mib": _at_most(400),
+    "guest_p99_ratio": _at_most(2),
 }
 
+#: What the JSON has after a whole run, and a reader counts on.
+OWED = (
+    *("machine", "date", "source_path", "spread"),
+    *("full_vs_zstd", "stored_vs_zstd", "full_vs_restic", "full_vs_borg"),
+    *("full_vs_virtnbdbackup", "full_vs_qemu_img", "rescan_vs_read", "rescan_vs_full"),
+    *("restore_vs_ceiling", "restore_vs_restic", "restore_vs_virtnbdrestore"),
+    *("diff_restore_vs_full", "increment_seconds", "increment_stored_ratio"),
+    *("increment_4k_seconds", "increment_4k_stored_ratio", "nochange_seconds", "nochange_bytes"),
+    *("nochange_live_seconds", "audit_seconds", "stored_vs_restic", "peak_rss_mib"),
+    "guest_p99_ratio",
+)
+
 NOT_MEASURED: Mapping[str, str] = {
-    "guest_p99_ratio": "a lane with a writer in a guest and `--limit` is not there yet",
     "collect_*": "collection of 100 backups of 10 million blocks (design, not in the JSON)",
 }

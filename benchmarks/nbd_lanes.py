@@ -50,8 +50,7 @@ class Bounds:
     def nbdcopy_write(self) -> Sample:
         """`nbdcopy` of the raw image into a new qcow2 image, flushed; with qemu-nbd's time."""
         target = self.folder / "nbdcopy.qcow2"
-        create = ["qemu-img", "create", "-q", "-f", "qcow2", str(target), str(DISK_SIZE_BYTES)]
-        run_tool(create, doing="making a target", timeout_s=_TIMEOUT_S)
+        make_target(target)
         with self._served(target, read_only=False) as server:
             command = ["nbdcopy", "--flush", str(self.source.raw), server.uri]
             sample = run_measured(command, durable=self.folder).sample
@@ -69,11 +68,18 @@ class Bounds:
             yield server
 
 
+def make_target(image: Path) -> None:
+    """An empty image of the source's size."""
+    create = ["qemu-img", "create", "-q", "-f", "qcow2", str(image), str(DISK_SIZE_BYTES)]
+    run_tool(create, doing="making a target", timeout_s=_TIMEOUT_S)
+
+
 @contextmanager
 def served(image: Path, socket: Path, *, read_only: bool) -> Iterator[QemuNbd]:
     """A qcow2 image, served as csbs has it served."""
     wanted = NbdImage(path=str(image), format="qcow2", export="disk", read_only=read_only)
-    with start_qemu_nbd(wanted, socket=socket, pid_file=None) as server:
+    pid_file = socket.with_suffix(".pid")
+    with start_qemu_nbd(wanted, socket=socket, pid_file=pid_file) as server:
         yield server
 
 

@@ -58,11 +58,11 @@ def _pieces(uri: str) -> Iterator[bytearray]:
             with readers.one() as client:
                 return client.read(*place)
 
-        yield from map_bounded(pool, read, _places(planner), in_flight_max=_IN_FLIGHT_MAX)
+        yield from map_bounded(pool, read, places(planner), in_flight_max=_IN_FLIGHT_MAX)
 
 
-def _places(planner: NbdClient) -> Iterator[tuple[int, int]]:
-    """(offset, size) of each piece; neighbours are joined."""
+def places(planner: NbdClient) -> Iterator[tuple[int, int]]:
+    """(offset, size) of each piece that is allocated; neighbours are joined."""
     offset = end = 0
     for extent in planner.extents(None):
         if extent.allocation is not Allocation.DATA:

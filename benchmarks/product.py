@@ -31,13 +31,28 @@ class Product:
         """Makes data folder and repository, as `restic init` and `borg init` do for theirs."""
         self._run("repository", "collect")
 
-    def back_up(self, server: str, *, mode: str) -> tuple[str, Sample]:
-        """Backs up; its id, and what was measured.  Raises `NotAsAsked` if the mode is another."""
+    def start(self) -> Sample:
+        """A command that does next to nothing: what each of them costs before it works."""
+        return self._run("server", "list")[1]
+
+    def start_server(self, server: str) -> None:
+        """Starts a stopped server."""
+        self._run("server", "start", server)
+
+    def back_up(
+        self, server: str, *options: str, mode: str, consistency: str = "crash"
+    ) -> tuple[str, Sample]:
+        """Backs up; its id, and what was measured.
+
+        Raises `NotAsAsked` if a disk's mode, or the consistency, is another.
+        """
         before_bytes = self.stored_bytes()
-        document, sample = self._run("backup", "create", server, "--consistency", "crash")
-        modes = [disk["mode"] for disk in document["disks"]]
-        if modes != [mode]:
-            raise NotAsAsked(f"asked for {mode}, got {document['disks']}")
+        document, sample = self._run(
+            "backup", "create", server, "--consistency", consistency, *options
+        )
+        modes = {disk["mode"] for disk in document["disks"]}
+        if modes != {mode} or document["consistency"]["reached"] != consistency:
+            raise NotAsAsked(f"asked for {mode} and {consistency}, got {document}")
         added_bytes = self.stored_bytes() - before_bytes
         return document["id"], replace(sample, stored_bytes=added_bytes)
 

@@ -13,6 +13,7 @@ from benchmarks.peers import Peers
 from benchmarks.product import Product
 from benchmarks.running import sync
 from benchmarks.source import Source, compare
+from benchmarks.stages import measure_stages
 from csbs.testing.libvirt_domains import DomainServer
 
 Keep = Callable[[str, Sample], None]
@@ -34,6 +35,7 @@ class Round:
     def run(self) -> None:
         """All lanes; every image that csbs restored was compared when it returns."""
         self._stopped()
+        self._stages()
         self._peers()
         self._running()
 
@@ -42,6 +44,7 @@ class Round:
         product = Product(folder=self.folder / "csbs")
         self._renew_disk()
         product.make()
+        self.keep("start", product.start())
         self.keep("zstd", bounds.zstd())
         _, full = product.back_up(self.server.name, mode="full")
         self.keep("full", full)
@@ -73,6 +76,12 @@ class Round:
         self.keep("change", sample)
         self.keep("diff_restore", product.restore(backup_id))
         compare(self.source.raw, disk, other_format="qcow2")
+
+    def _stages(self) -> None:
+        folder = self.folder / "stages"
+        for stage, sample in measure_stages(self.source, folder).items():
+            self.keep(stage, sample)
+        shutil.rmtree(folder)
 
     def _peers(self) -> None:
         peers = Peers(source=self.source, folder=self.folder)

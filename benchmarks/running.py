@@ -6,17 +6,21 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from benchmarks.arithmetic import Sample
-from csbs.blockio.processes import shown
+from csbs.blockio.processes import ProcessRecord, end_process, shown
 from csbs.domain.clock import monotonic
 from csbs.domain.errors import ToolFailed
 
+#: No lane takes a tenth of it; one that hangs ends the run.
+TIMEOUT_S = 1800.0
+#: csbs lets a server go when it is asked to end.
+_END_TIMEOUT_S = 60.0
 _SAMPLE_INTERVAL_S = 0.2
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -30,11 +34,16 @@ class Done:
 
 
 def run_measured(
-    command: Sequence[str], *, durable: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    *,
+    durable: Path,
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> Done:
     """Runs a program to its end, and until all on the file system of `durable` is on the disk.
 
-    Nothing else waits to be written when it begins.  Raises `ToolFailed`.
+    Nothing else waits to be written when it begins.  Raises `ToolFailed`, also if it takes longer
+    than `timeout_s`.  Whatever ends this ends the program too: it is asked first, then killed.
     """
     sync(durable)
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as messages:
@@ -46,9 +55,9 @@ def run_measured(
             stderr=messages,
             env={**os.environ, **(environment or {})},
         )
-        with PeakMemory(process.pid) as memory:
+        with PeakMemory(process.pid) as memory, _ended_in_time(process, timeout_s):
             _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+            process.returncode = os.waitstatus_to_exitcode(status)
         sync(durable)
         took_s = monotonic() - began
         output.seek(0)
@@ -64,6 +73,33 @@ def run_measured(
             ),
             output=output.read().decode("utf-8", "replace"),
         )
+
+
+@contextmanager
+def _ended_in_time(process: subprocess.Popen[bytes], timeout_s: float) -> Iterator[None]:
+    """The program runs no more after the body, whatever ends that."""
+    timer = threading.Timer(timeout_s, process.terminate)
+    killer = threading.Timer(timeout_s + _END_TIMEOUT_S, process.kill)
+    for each in (timer, killer):
+        each.daemon = True
+        each.start()
+    try:
+        yield
+    except BaseException:
+        family = [ProcessRecord.of(pid) for pid in descendants(process.pid, _parents())]
+        process.terminate()
+        try:
+            process.wait(_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for record in family:
+            if record is not None:
+                end_process(record, timeout_s=_END_TIMEOUT_S)
+        raise
+    finally:
+        timer.cancel()
+        killer.cancel()
 
 
 def sync(folder: Path) -> None:

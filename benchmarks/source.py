@@ -10,10 +10,15 @@ from pathlib import Path
 
 from benchmarks.settings import DISK_SIZE_BYTES
 from csbs.blockio.processes import run_tool
+from csbs.domain.errors import ToolFailed
 
 #: Taken one after another until there is enough.
 FILES_OF = (Path("/usr"), Path("/opt"), Path("/var/lib/dpkg"))
 _TIMEOUT_S = 600.0
+
+
+class ImagesDiffer(Exception):
+    """A restored image is not what was backed up: no number of such a run is worth anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +49,13 @@ def make_source(folder: Path, *, files_bytes: int) -> Source:
     )
 
 
-def compare(raw: Path, other: Path, *, other_format: str) -> None:
-    """Raises `ToolFailed` unless both images read the same."""
-    _run("qemu-img", "compare", "-q", "-f", "raw", "-F", other_format, str(raw), str(other))
+def compare(one: Path, other: Path, *, one_format: str = "raw", other_format: str) -> None:
+    """Raises `ImagesDiffer` unless both images can be read, and read the same."""
+    formats = ["-f", one_format, "-F", other_format]
+    try:
+        _run("qemu-img", "compare", *formats, str(one), str(other))
+    except ToolFailed as error:
+        raise ImagesDiffer(f"{other} is not as {one}: {error.why}") from error
 
 
 def _run(*command: str) -> None:
