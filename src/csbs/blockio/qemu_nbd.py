@@ -55,7 +55,8 @@ class NbdImage:
     read_only: bool
     #: A persistent bitmap to offer as meta context `qemu:dirty-bitmap:<bitmap>`.
     bitmap: str | None = None
-    connections_max: int = 8
+    #: As many threads as may be set, one that plans, and some to spare.
+    connections_max: int = 40
 
 
 class QemuNbd:
