@@ -185,8 +185,8 @@ class ComputeDriver(Protocol):
         """Opens disks of a *stopped* server for writing; by target.
 
         Missing images are made anew (same path, format and size) and read as zero.  Persistent
-        bitmaps keep recording.  If this process is killed, the images stay locked, so that the server cannot
-        start half restored; `clean_up` lets go of them.
+        bitmaps keep recording.  If this process is killed, the images stay locked, so that the
+        server cannot start half restored; `clean_up` lets go of them.
         """
 
     def stop(

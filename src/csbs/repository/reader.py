@@ -66,10 +66,6 @@ class Fetch:
     size_bytes: int
     blocks: tuple[tuple[int, int], ...]
 
-    def without(self, blocks: AbstractSet[int]) -> Fetch:
-        """The same read for fewer blocks."""
-        return replace(self, blocks=tuple(each for each in self.blocks if each[0] not in blocks))
-
 
 @dataclass(frozen=True, slots=True)
 class _Place:
@@ -179,6 +175,17 @@ class ImageReader:
         )
         by_slot = dict(zip(slots, plain, strict=True))
         return [(block, by_slot[slot]) for block, slot in fetch.blocks]
+
+    def without(self, fetch: Fetch, blocks: AbstractSet[int]) -> Fetch:
+        """The fetch for fewer blocks, perhaps none, and no more of the pack than they need."""
+        left = tuple(each for each in fetch.blocks if each[0] not in blocks)
+        if not blocks or not left:
+            return replace(fetch, blocks=left)
+        footer = self._packs.footer(fetch.pack_id)
+        positions = np.searchsorted(footer.slots, [slot for _, slot in left])
+        offset = int(footer.offsets[positions].min())
+        end = int((footer.offsets[positions] + footer.sizes[positions]).max())
+        return replace(fetch, offset_bytes=offset, size_bytes=end - offset, blocks=left)
 
     def same(self, fetch: Fetch, first_block: int, data: bytes | bytearray) -> list[int]:
         """Which of the fetch's blocks are as in `data`, the bytes from `first_block` on.

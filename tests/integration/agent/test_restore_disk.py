@@ -183,9 +183,11 @@ def test_a_disk_that_fails_is_an_error(
     tmp_path: Path, engine: Engine, fault: str, doing: str
 ) -> None:
     image = stored_image(engine, tmp_path, 4 * MIB, "write -P 1 0 1M")
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"\x09" * 4 * MIB)
 
     with (
-        nbdkit(tmp_path, "--filter=error", "memory", "4M", fault, "error=ENOSPC") as server,
+        nbdkit(tmp_path, "--filter=error", "file", str(disk), fault, "error=ENOSPC") as server,
         pytest.raises(DiskUnreadable, match=f"{DISK}: {doing} .*No space left on device"),
     ):
         engine.restore(image, server.uri)
@@ -294,7 +296,7 @@ def test_what_the_disk_has_already_is_compared_and_not_written(
     make_image(disk, image_format, size + more)
     with serve(disk, image_format, read_only=False) as server:
         engine.restore(image, server.uri)
-        nothing = engine.restore(image, server.uri, compare=True)
+        nothing = engine.restore(image, server.uri)
     write_image(
         disk,
         image_format,
@@ -305,7 +307,7 @@ def test_what_the_disk_has_already_is_compared_and_not_written(
     )
 
     with serve(disk, image_format, read_only=False) as server:
-        result = engine.restore(image, server.uri, compare=True)
+        result = engine.restore(image, server.uri)
 
     assert nothing == RestoreResult(written_bytes=0, zeroed_bytes=0, unchanged_bytes=size + more)
     assert content(disk, image_format) == expected + bytes(more)
@@ -320,7 +322,7 @@ def test_a_part_that_cannot_be_read_is_written(tmp_path: Path, engine: Engine) -
     disk.write_bytes(b"\x09" * 4 * MIB)
 
     with nbdkit(tmp_path, "--filter=error", "file", str(disk), "error-pread-rate=100%") as server:
-        result = engine.restore(image, server.uri, compare=True)
+        result = engine.restore(image, server.uri)
 
     assert disk.read_bytes() == expected
     assert result == RestoreResult(written_bytes=MIB, zeroed_bytes=3 * MIB)

@@ -156,13 +156,14 @@ import os, signal, sys, threading
 from pathlib import Path
 from csbs.app import open_app
 from csbs.config import load_settings
+from csbs.services.restores import RestoreRequest
 from csbs.workflows.run import Watcher
 def die(progress):
     if progress.doing.startswith("writing vda") and progress.done_bytes > 0:
         os.kill(os.getpid(), signal.SIGKILL)
 with open_app(load_settings(Path(sys.argv[1]))) as app:
     watcher = Watcher(on_progress=die, cancel=threading.Event())
-    app.restores.restore(app.restores.plan("b"), watcher, power_on=False)
+    app.restores.restore(app.restores.plan("b"), watcher, RestoreRequest(power_on=False))
 """
 
 
