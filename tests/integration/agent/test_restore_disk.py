@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from csbs.agent.rate_limit import RateLimit
 from csbs.agent.restore_disk import RestoreOptions, RestoreResult
 from csbs.blockio.nbd import NbdLimits
 from csbs.domain.clock import monotonic
@@ -326,3 +327,25 @@ def test_a_part_that_cannot_be_read_is_written(tmp_path: Path, engine: Engine) -
 
     assert disk.read_bytes() == expected
     assert result == RestoreResult(written_bytes=MIB, zeroed_bytes=3 * MIB)
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["written", "compared"])
+def test_a_limit_bounds_what_is_read_compared_and_written(
+    tmp_path: Path, engine: Engine, *, fresh: bool
+) -> None:
+    image, expected = stored(engine, tmp_path, 4 * MIB, "write -P 1 0 2M")
+    disk = tmp_path / "disk"
+    make_image(disk, "raw", 4 * MIB, *([] if fresh else ["write -P 1 0 2M"]))
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    limit = RateLimit(MIB, monotonic=lambda: now, sleep=sleep)
+    engine.writing = RestoreOptions(writers=1, rate_limit=limit, fetch_size_max=1)
+    with serve(disk, "raw", read_only=False) as server:
+        engine.restore(image, server.uri, fresh=fresh)
+
+    assert content(disk, "raw") == expected
+    assert 1.9 <= now <= 2.1
