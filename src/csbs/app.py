@@ -119,6 +119,7 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
         locks=locks,
         stop_timeout_s=settings.stop_timeout_s,
     )
+    limit_bytes_per_s = parse_rate(settings.rate_limit) if settings.rate_limit else None
     backup_service = BackupService(
         catalog=catalog,
         project_id=home.project_id,
@@ -129,7 +130,7 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
         clock=utc_now,
         new_id=new_id,
         copying=CopyOptions(readers=settings.readers, low_priority=settings.low_priority),
-        limit_bytes_per_s=parse_rate(settings.rate_limit) if settings.rate_limit else None,
+        limit_bytes_per_s=limit_bytes_per_s,
         require_space=partial(_require_space, settings.data_dir),
     )
     restores = RestoreService(
@@ -142,6 +143,7 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
         clock=utc_now,
         new_id=new_id,
         writing=RestoreOptions(writers=settings.readers, low_priority=settings.low_priority),
+        limit_bytes_per_s=limit_bytes_per_s,
         stop_timeout_s=settings.stop_timeout_s,
     )
     return App(

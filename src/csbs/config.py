@@ -69,7 +69,10 @@ class Settings(BaseSettings):
     ] = 3.0
     rate_limit: Annotated[
         str,
-        Field(description="What one backup may read a second, such as `50MB/s`; empty: no limit."),
+        Field(
+            description="What one backup may read, or one restore read and write, a second, such "
+            "as `50MB/s`; empty: no limit."
+        ),
     ] = ""
     stop_timeout_s: Annotated[
         float,

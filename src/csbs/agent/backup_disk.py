@@ -183,7 +183,7 @@ def bytes_to_copy(copy: DiskCopy, options: CopyOptions, *, cancelled: Callable[[
 def source_blocks(client: NbdClient, copy: DiskCopy, *, start: int = 0) -> Iterator[BlockExtent]:
     """The disk from block `start` on: what is dirty by all that is known, what is allocated."""
     extents = client.extents(copy.dirty_context, start=start * BLOCK_SIZE)
-    return marked(by_block(extents), copy.also_dirty)
+    return marked(by_block(extents), copy.also_dirty.runs)
 
 
 def _export_to_plan(copy: DiskCopy) -> NbdExport:

@@ -1,10 +1,10 @@
-"""What of a disk is not as in a backup already: all that a resumed restore has to write.
+"""What of a disk is not as in a backup already: all that a restore has to write.
 
-A restore that was interrupted left a disk that is partly new; which parts, nobody wrote down, and
-a qemu-nbd that was killed leaves no bitmap to be trusted.  So the disk itself is read:
+Where no change tracking can be trusted, as after a restore that was interrupted, the disk itself
+is read:
 
     stored blocks    read, digests compared with those in the packs' footers: no pack is read
-    zeroes           what the server calls hole or zero is that; the rest is read
+    zeroes           what the server does not call hole or zero is read
 
 What cannot be read counts as different: writing may mend it.
 """
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from csbs.agent.write_plan import Zeroes
 from csbs.blockio.nbd import NbdClient
 from csbs.domain.errors import DiskUnreadable
-from csbs.domain.extents import BLOCK_SIZE, Allocation
+from csbs.domain.extents import BLOCK_SIZE
 from csbs.repository import Fetch, ImageReader
 
 log = logging.getLogger(__name__)
@@ -40,29 +40,25 @@ def differing(
         data = _read(client, offset_bytes, size_bytes)
         if data is not None:
             same.update(reader.same(part, first, data))
-    return part.without(same)
+    return reader.without(part, same)
 
 
 def not_zero(client: NbdClient, piece: Zeroes) -> Iterator[Zeroes]:
     """The parts of the range, in blocks, that do not read as zero.
 
-    The export must have the context `base:allocation`.  Raises `DiskUnreadable` if the server does
-    not say what is allocated, and `OperationCancelled`.
+    Raises `OperationCancelled`.
     """
-    for extent in client.extents(None, start=piece.start, end=piece.end):
-        if extent.allocation is not Allocation.DATA:
+    step = _READ_BLOCKS * BLOCK_SIZE
+    for start in range(piece.start, piece.end, step):
+        end = min(start + step, piece.end)
+        data = _read(client, start, end - start)
+        if data is None:
+            yield Zeroes(start, end)
             continue
-        step = _READ_BLOCKS * BLOCK_SIZE
-        for start in range(extent.start, extent.end, step):
-            end = min(start + step, extent.end)
-            data = _read(client, start, end - start)
-            if data is None:
-                yield Zeroes(start, end)
-                continue
-            for at in range(0, len(data), BLOCK_SIZE):
-                block = data[at : at + BLOCK_SIZE]
-                if block.count(0) != len(block):
-                    yield Zeroes(start + at, start + at + len(block))
+        for at in range(0, len(data), BLOCK_SIZE):
+            block = data[at : at + BLOCK_SIZE]
+            if block.count(0) != len(block):
+                yield Zeroes(start + at, start + at + len(block))
 
 
 def _read(client: NbdClient, offset_bytes: int, size_bytes: int) -> bytearray | None:

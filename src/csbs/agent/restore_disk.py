@@ -1,12 +1,12 @@
-"""Restoring one disk: every byte of it is written, as data or as zeroes, or found equal.
+"""Restoring one disk: what may differ from the image is written, or compared first.
 
-    zero       ranges without data, joined; the server may free their space
+    plan       (thread, own connection) what is known of the disk -> pieces (`restore_plan.py`)
+    zero       ranges without data; the server may free their space
     load       (threads) a range of a pack -> blocks, each checked by its digest
     write      (the same threads) neighbours joined into one request
     flush      at the end; only then is the disk restored
 
-A restore that goes on after an interrupted one compares first, piece by piece, and writes what
-differs.  Where the disk is larger than the image, the rest is zeroed too.
+A piece that is to be compared is read first, and what differs is written.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from itertools import chain
 
 from csbs.agent.compare import differing, not_zero
+from csbs.agent.look_through import checked_size
 from csbs.agent.meter import Meter
-from csbs.agent.write_plan import Zeroes, in_parts, joined, zeroes
+from csbs.agent.rate_limit import RateLimit
+from csbs.agent.restore_plan import DiskTarget, Load, Piece, piece_size_bytes, pieces
+from csbs.agent.write_plan import Zeroes, in_parts, joined
 from csbs.blockio.connections import Connections, open_connections
-from csbs.blockio.nbd import BASE_ALLOCATION, ZERO_SIZE_MAX, NbdClient, NbdExport, NbdLimits
-from csbs.blockio.pipeline import map_bounded
+from csbs.blockio.nbd import NbdClient, NbdExport, NbdLimits
+from csbs.blockio.pipeline import map_bounded, run_ahead
 from csbs.blockio.priority import lower_own_priority
 from csbs.blockio.watch import Watch
 from csbs.domain.clock import Monotonic, monotonic
-from csbs.domain.errors import DiskUnreadable, OperationCancelled
+from csbs.domain.errors import OperationCancelled
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.task import Progress
 from csbs.repository import Fetch, ImageReader
@@ -38,20 +40,6 @@ _REQUEST_SIZE_MAX = 4 * 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiskTarget:
-    """Where an image is restored to."""
-
-    #: Name for errors, such as "vda of server web1".
-    disk: str
-    #: NBD, writable.
-    uri: str
-    #: Size of the disk that was backed up; the target may be larger.
-    image_size_bytes: int
-    #: Write only what the disk does not have already.
-    compare: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreOptions:
     """How it is restored; memory is about 100 MB for each writer at most."""
 
@@ -60,6 +48,12 @@ class RestoreOptions:
     #: How much of a pack is read at once.
     fetch_size_max: int = 4 * 1024**2
     in_flight_max: int = 8
+    #: How far the plan runs ahead, in pieces; one may have some thousand blocks that compressed to
+    #: nothing.
+    planned_max: int = 64
+    #: Shared by all disks; None: as fast as it goes.  Counts what is read of the store, and what
+    #: is compared and written.
+    rate_limit: RateLimit | None = None
     limits: NbdLimits = field(default_factory=NbdLimits)
     #: Its threads get less of the host than others do.
     low_priority: bool = False
@@ -77,7 +71,7 @@ class RestoreResult:
 
     written_bytes: int
     zeroed_bytes: int
-    #: Compared, and found to be as in the backup.
+    #: As in the backup already, as far as is known or was compared.
     unchanged_bytes: int = 0
 
 
@@ -91,42 +85,35 @@ def restore_disk(
 ) -> RestoreResult:
     """Makes the disk equal to the image, and zero behind it; durable when it returns.
 
-    The disk may be larger than the image.  May be repeated after any failure; until it has
-    succeeded the disk is neither old nor new.  Comparing asks the server for `base:allocation`.
+    The disk may be larger than the image.  May be repeated after any failure, with nothing known of
+    it; until it has succeeded the disk is neither old nor new.
 
-    `progress` is called about ten times a second by the calling thread; `cancelled` is asked by
-    several threads.  Raises `DiskUnreadable` if the disk is too small, read-only, fails, or is
-    silent for too long; `OperationCancelled` within a second after `cancelled`; and what the
-    reader raises for damaged backups.
+    `progress` is called about ten times a second by the calling thread, with the bytes of
+    `LookedThrough.work_bytes`; `cancelled` is asked by several threads.  Raises `DiskUnreadable` if
+    the disk is too small, read-only, fails, or is silent for too long; `OperationCancelled` within
+    a second after `cancelled`; and what the readers raise for damaged backups.
     """
-    contexts = (BASE_ALLOCATION,) if target.compare else ()
-    export = NbdExport(uri=target.uri, disk=target.disk, contexts=contexts)
+    planning = NbdExport(uri=target.uri, disk=target.disk, contexts=target.contexts)
     meter = Meter(f"writing {target.disk}", progress, monotonic=options.monotonic)
     zeroed_bytes = written_bytes = 0
     with ExitStack() as opened:
         watch = opened.enter_context(Watch(cancelled=cancelled, monotonic=options.monotonic))
-        with NbdClient(export, watch, options.limits) as client:
-            size_bytes = _checked_size(target, client)
-            connection_count = options.writers if client.can_multi_conn else 1
-        meter.expect(size_bytes)
+        planner = opened.enter_context(NbdClient(planning, watch, options.limits))
+        size_bytes = checked_size(target, planner)
+        writing = NbdExport(uri=target.uri, disk=target.disk)
         connections = opened.enter_context(
-            open_connections(export, connection_count, watch, options.limits)
+            open_connections(
+                writing, options.writers if planner.can_multi_conn else 1, watch, options.limits
+            )
         )
         pool = opened.enter_context(
             ThreadPoolExecutor(options.writers, "write-disk", options.begin_thread)
         )
-        pieces: Iterator[Zeroes | Fetch] = chain(
-            zeroes(
-                reader.runs(),
-                image_size_bytes=target.image_size_bytes,
-                disk_size_bytes=size_bytes,
-                piece_size_max=ZERO_SIZE_MAX,
-            ),
-            reader.fetches(fetch_size_max=options.fetch_size_max),
-        )
-        work = _Work(connections, reader, size_bytes, target.compare)
+        ahead = _planned(target, planner, reader, options, meter)
+        planned = opened.enter_context(run_ahead(ahead, ahead_max=options.planned_max))
+        work = _Work(connections, reader, size_bytes, _waiting(options.rate_limit, watch))
         results = opened.enter_context(
-            closing(map_bounded(pool, work.do, pieces, in_flight_max=options.in_flight_max))
+            closing(map_bounded(pool, work.do, planned, in_flight_max=options.in_flight_max))
         )
         opened.callback(watch.interrupt)  # first at the end: nobody waits for calls of no use
         for done in results:
@@ -134,9 +121,8 @@ def restore_disk(
                 raise OperationCancelled(f"the copy of disk {target.disk}")
             written_bytes += done.written_bytes
             zeroed_bytes += done.zeroed_bytes
-            meter.done(done.size_bytes)
+            meter.done(done.work_bytes)
         connections.flush()
-    assert meter.done_bytes == size_bytes, f"{meter.done_bytes} of {size_bytes} bytes were done"
     meter.finish()
     return RestoreResult(
         written_bytes=written_bytes,
@@ -145,24 +131,31 @@ def restore_disk(
     )
 
 
-def _checked_size(target: DiskTarget, client: NbdClient) -> int:
-    if client.is_read_only:
-        raise DiskUnreadable(target.disk, "opening it", "it is read-only")
-    size_bytes = client.size_bytes
-    if size_bytes < target.image_size_bytes:
-        raise DiskUnreadable(
-            target.disk,
-            "opening it",
-            f"it has {size_bytes} bytes, the backup needs {target.image_size_bytes}",
-        )
-    return size_bytes
+def _planned(
+    target: DiskTarget,
+    planner: NbdClient,
+    reader: ImageReader,
+    options: RestoreOptions,
+    meter: Meter,
+) -> Iterator[Piece]:
+    size_bytes = planner.size_bytes
+    for piece in pieces(target, planner, reader, fetch_size_max=options.fetch_size_max):
+        meter.expect(piece_size_bytes(piece, size_bytes))
+        yield piece
+
+
+def _waiting(rate_limit: RateLimit | None, watch: Watch) -> Callable[[int], None]:
+    """Waits until so many bytes may be moved."""
+    if rate_limit is None:
+        return lambda _: None
+    return lambda size_bytes: rate_limit.take(size_bytes, watch.unwanted)
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """One piece: how large it is, and what of it was written."""
+    """One piece: how much work it was, and what of it was written."""
 
-    size_bytes: int
+    work_bytes: int
     written_bytes: int = 0
     zeroed_bytes: int = 0
 
@@ -174,34 +167,39 @@ class _Work:
     connections: Connections
     reader: ImageReader
     disk_size_bytes: int
-    compare: bool
+    wait: Callable[[int], None]
 
-    def do(self, piece: Zeroes | Fetch) -> _Done:
-        return self._zero(piece) if isinstance(piece, Zeroes) else self._write(piece)
+    def do(self, piece: Piece) -> _Done:
+        work_bytes = piece_size_bytes(piece, self.disk_size_bytes)
+        if isinstance(piece, Zeroes):
+            return _Done(work_bytes, zeroed_bytes=self._zero(piece, work_bytes))
+        return _Done(work_bytes, written_bytes=self._write(piece))
 
-    def _zero(self, piece: Zeroes) -> _Done:
+    def _zero(self, piece: Zeroes, work_bytes: int) -> int:
         zeroed_bytes = 0
+        self.wait(work_bytes)
         with self.connections.one() as client:
-            for each in not_zero(client, piece) if self.compare else (piece,):
+            for each in not_zero(client, piece) if piece.compare else (piece,):
                 client.zero(each.start, each.end - each.start)
                 zeroed_bytes += each.end - each.start
-        return _Done(piece.end - piece.start, zeroed_bytes=zeroed_bytes)
+        return zeroed_bytes
 
-    def _write(self, piece: Fetch) -> _Done:
+    def _write(self, piece: Load) -> int:
         written_bytes = 0
-        for part in in_parts(piece, part_size_max=_PART_SIZE_MAX):
-            wanted = part
-            if self.compare:
-                with self.connections.one() as client:
-                    wanted = differing(
-                        client, self.reader, part, disk_size_bytes=self.disk_size_bytes
-                    )
+        for part in in_parts(piece.fetch, part_size_max=_PART_SIZE_MAX):
+            wanted = self._differing(part) if piece.compare else part
             if wanted.blocks:
                 written_bytes += self._write_part(wanted)
-        return _Done(self._size_bytes(piece), written_bytes=written_bytes)
+        return written_bytes
+
+    def _differing(self, part: Fetch) -> Fetch:
+        self.wait(len(part.blocks) * BLOCK_SIZE)
+        with self.connections.one() as client:
+            return differing(client, self.reader, part, disk_size_bytes=self.disk_size_bytes)
 
     def _write_part(self, part: Fetch) -> int:
         written_bytes = 0
+        self.wait(part.size_bytes + len(part.blocks) * BLOCK_SIZE)
         requests = joined(
             self.reader.load(part),
             disk_size_bytes=self.disk_size_bytes,
@@ -212,9 +210,3 @@ class _Work:
                 client.write(offset_bytes, data)
                 written_bytes += len(data)
         return written_bytes
-
-    def _size_bytes(self, piece: Fetch) -> int:
-        """Of the disk; its last block may be partial."""
-        return sum(
-            min(BLOCK_SIZE, self.disk_size_bytes - block * BLOCK_SIZE) for block, _ in piece.blocks
-        )

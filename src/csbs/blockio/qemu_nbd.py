@@ -56,7 +56,8 @@ class NbdImage:
     read_only: bool
     #: A persistent bitmap to offer as meta context `qemu:dirty-bitmap:<bitmap>`.
     bitmap: str | None = None
-    connections_max: int = 8
+    #: As many threads as may be set, one that plans, and some to spare.
+    connections_max: int = 40
     #: Its qemu-nbd gets less of the host than others do.
     low_priority: bool = False
 

@@ -137,6 +137,8 @@ def _disk_restore(disk: DiskRestore) -> Document:
         "target": disk.target,
         "action": disk.action,
         "size_bytes": disk.size_bytes,
+        "way": disk.way,
+        "way_reason": disk.way_reason,
         "note": disk.note,
     }
 

@@ -8,9 +8,10 @@ import typer
 
 from csbs.cli.options import BackupName, Json, Yes, opened
 from csbs.cli.output import Output, size, table
+from csbs.domain.rate import parse_rate
 
 if TYPE_CHECKING:
-    from csbs.domain.restore_plan import RestorePlan
+    from csbs.domain.restore_plan import DiskRestore, RestorePlan
     from csbs.services.restores import RestoreDone
 
 
@@ -24,19 +25,38 @@ def restore(
     no_start: Annotated[
         bool, typer.Option("--no-start", help="Leave the server stopped afterwards.")
     ] = False,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare", help="Compare the disks with the backup, whatever is known of changes."
+        ),
+    ] = False,
+    limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE", help="Read, compare and write at most so much a second, such as 50MB/s."
+        ),
+    ] = None,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Restore a server's disks from a backup, in place.
 
-    The server is stopped, its disks are written, and it is started. What is on the disks
-    now is lost. Ctrl-C stops it until the first write; a restore that was interrupted later is
-    finished by the same command, which compares the disks and writes what differs.
+    The server is stopped, what differs is written, and it is started. What is on the disks
+    now is lost. Where it is not known what differs, the disk is compared with the backup. Ctrl-C
+    stops it until the first write; a restore that was interrupted later is finished by the same
+    command.
     """
     from csbs.cli.documents import restore_document, restored_document  # noqa: PLC0415  see cli.options
     from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
+    from csbs.services.restores import RestoreRequest  # noqa: PLC0415  see cli.options
 
     output = Output(json)
+    request = RestoreRequest(
+        power_on=not no_start,
+        compare=compare,
+        limit_bytes_per_s=None if limit is None else parse_rate(limit),
+    )
     with opened(context) as app:
         plan = app.restores.plan(backup)
         if dry_run:
@@ -45,7 +65,7 @@ def restore(
         output.say(_plan_text(plan))
         _confirm(output, plan, power_on=not no_start, yes=yes)
         with watched(output) as watcher:
-            done = app.restores.restore(plan, watcher, power_on=not no_start)
+            done = app.restores.restore(plan, watcher, request)
     output.show(restored_document(done, started=not no_start), _done_text(done, no_start=no_start))
 
 
@@ -68,23 +88,32 @@ def _confirm(output: Output, plan: RestorePlan, *, power_on: bool, yes: bool) ->
 
 
 def _done_text(done: RestoreDone, *, no_start: bool) -> str:
-    backup, results = done.plan.backup, done.results.values()
+    backup = done.plan.backup
     state = "stopped" if no_start else "started"
-    written = size(sum(each.written_bytes for each in results))
-    zeroed = size(sum(each.zeroed_bytes for each in results))
-    unchanged = size(sum(each.unchanged_bytes for each in results))
-    text = f"restored {backup.server_name} from {backup.name}; it is {state}\n"
-    text += f"written {written}, zeroed {zeroed}"
-    if done.resumed:
-        text += (
-            f"; {unchanged} were as in the backup already: an interrupted restore came before, "
-            "so the disks were compared"
+    rows = [
+        (
+            disk.target,
+            size(result.written_bytes),
+            size(result.zeroed_bytes),
+            size(result.unchanged_bytes),
+            _how(disk),
         )
-    return text
+        for disk in done.plan.written
+        if (result := done.results.get(disk.target)) is not None
+    ]
+    text = table(("DISK", "WRITTEN", "ZEROED", "UNCHANGED", "HOW"), rows)
+    return f"restored {backup.server_name} from {backup.name}; it is {state}\n{text}"
 
 
 def _plan_text(plan: RestorePlan) -> str:
-    rows = [(disk.target, disk.action, size(disk.size_bytes), disk.note) for disk in plan.disks]
+    rows = [
+        (disk.target, disk.action, size(disk.size_bytes), _how(disk), disk.note)
+        for disk in plan.disks
+    ]
     return f"restore of {plan.backup.server_name} from {plan.backup.name}:\n" + table(
-        ("DISK", "ACTION", "WRITES", "NOTE"), rows
+        ("DISK", "ACTION", "SIZE", "HOW", "NOTE"), rows
     )
+
+
+def _how(disk: DiskRestore) -> str:
+    return f"{disk.way}: {disk.way_reason}" if disk.way else "-"

@@ -93,10 +93,23 @@ class DiskToWrite:
     """A disk to be restored.
 
     `create_size_bytes` is set where its image is missing and must be made anew with that size.
+    `since` asks for its changes since that TrackingPoint.
     """
 
     disk: DiskDescription
     create_size_bytes: int | None = None
+    since: TrackingName | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritableDisk:
+    """One disk of a stopped server, open for writing; nobody else can open it."""
+
+    #: NBD URI.
+    uri: str
+    #: Meta context that reports what changed since the TrackingPoint that was asked for, and what
+    #: is written here; None where that TrackingPoint cannot be used (any more), or none was.
+    dirty_context: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,12 +181,12 @@ class ComputeDriver(Protocol):
 
     def open_for_restore(
         self, server_id: ServerId, disks: Sequence[DiskToWrite]
-    ) -> AbstractContextManager[Mapping[str, str]]:
-        """Writable NBD URIs of disks of a *stopped* server, by target.
+    ) -> AbstractContextManager[Mapping[str, WritableDisk]]:
+        """Opens disks of a *stopped* server for writing; by target.
 
-        Missing images are made anew (same path, format and size).  Persistent bitmaps keep
-        recording.  If this process is killed, the images stay locked, so that the server cannot
-        start half restored; `clean_up` lets go of them.
+        Missing images are made anew (same path, format and size) and read as zero.  Persistent
+        bitmaps keep recording.  If this process is killed, the images stay locked, so that the
+        server cannot start half restored; `clean_up` lets go of them.
         """
 
     def stop(

@@ -80,12 +80,14 @@ class BlockSet:
 NO_BLOCKS = BlockSet()
 
 
-def marked(blocks: Iterable[BlockExtent], also_dirty: BlockSet) -> Iterator[BlockExtent]:
-    """The same extents, cut where needed, with all blocks of the set dirty too.
+def marked(
+    blocks: Iterable[BlockExtent], also_dirty: Iterable[tuple[int, int]]
+) -> Iterator[BlockExtent]:
+    """The same extents, cut where needed, with all blocks of these half-open runs dirty too.
 
-    The extents must ascend; they may begin anywhere.
+    The extents must ascend; they may begin anywhere.  So must the runs, which may overlap.
     """
-    runs = iter(also_dirty.runs)
+    runs = iter(also_dirty)
     run = next(runs, None)
     for each in blocks:
         first = each.first

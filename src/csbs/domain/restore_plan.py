@@ -6,12 +6,13 @@ so disks that changed places or names are each written with what was theirs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from csbs.domain.backup import Backup, DiskBackup
+from csbs.domain.backup import Backup, DiskBackup, Mode
+from csbs.domain.backup_plan import DiskPlan
 from csbs.domain.errors import (
     CsbsError,
     DiskHalfWritten,
@@ -39,6 +40,17 @@ class Action(StrEnum):
     LEAVE_OUT = "leave_out"
 
 
+class Way(StrEnum):
+    """How a disk becomes what it was in the backup."""
+
+    #: What differs is known: from the maps of two backups, and from change tracking.
+    DIFFERENCE = "difference"
+    #: The disk is read, compared with the backup, and what differs is written.
+    COMPARE = "compare"
+    #: The image is made anew, so all that has data is written.
+    ANEW = "anew"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskRestore:
     """What happens to one disk; `target` is the server's, or the backup's for a left-out one."""
@@ -52,8 +64,23 @@ class DiskRestore:
     disk: DiskDescription | None
     #: The disk of the backup; None where it is kept.
     saved: DiskBackup | None
-    #: Nothing but its path says that this is the disk: ask for it by name.
-    by_path_only: bool = False
+    found_by: FoundBy | None = None
+    #: None where it is not written.
+    way: Way | None = None
+    #: Why this way, for people.
+    way_reason: str = ""
+    #: What is tracked of it; set for `Way.DIFFERENCE` only.
+    tracked: DiskPlan | None = None
+
+    @property
+    def by_path_only(self) -> bool:
+        """Nothing but its path says that this is the disk: ask for it by name."""
+        there = self.disk is not None and not self.disk.missing
+        return self.saved is not None and self.found_by is FoundBy.PATH and there
+
+    def compared(self, why: str) -> DiskRestore:
+        """The same disk, compared, since what is tracked of it is of no use."""
+        return replace(self, way=Way.COMPARE, way_reason=why, tracked=None)
 
     @property
     def size_bytes(self) -> int:
@@ -93,6 +120,33 @@ def plan_restore(backup: Backup, matches: Sequence[Match], ids: Sequence[DiskId]
     if not plan.written:
         raise NothingToRestore(backup.id, backup.server_name)
     return plan
+
+
+def choose_ways(
+    plan: RestorePlan, tracked: Mapping[DiskId, DiskPlan], *, resumed: bool
+) -> RestorePlan:
+    """The plan with a way for each disk that is written.
+
+    `tracked` says how a backup would read each of them now; what it would read whole is compared.
+    `resumed`: an interrupted restore left disks of which nobody knows what they hold.
+    """
+    ways = (
+        _with_way(disk, tracked[disk.disk_id], resumed=resumed)
+        if disk in plan.written and disk.disk_id is not None
+        else disk
+        for disk in plan.disks
+    )
+    return replace(plan, disks=tuple(ways))
+
+
+def _with_way(disk: DiskRestore, plan: DiskPlan, *, resumed: bool) -> DiskRestore:
+    if disk.action is Action.CREATE:
+        return replace(disk, way=Way.ANEW, way_reason="its image is made anew")
+    if resumed:
+        return disk.compared("an interrupted restore came before")
+    if plan.mode is not Mode.INCREMENTAL:
+        return disk.compared(plan.reason)
+    return replace(disk, way=Way.DIFFERENCE, way_reason=plan.reason, tracked=plan)
 
 
 def require_no_half_written(plan: RestorePlan, interrupted: Backup) -> None:
@@ -167,7 +221,7 @@ def _plan_disk(backup: Backup, match: Match, disk_id: DiskId) -> DiskRestore:
         note=note,
         disk=disk,
         saved=saved,
-        by_path_only=saved is not None and match.found_by is FoundBy.PATH and not disk.missing,
+        found_by=match.found_by,
     )
 
 

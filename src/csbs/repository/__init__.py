@@ -17,15 +17,17 @@ from csbs.repository.encoder import BlockEncoder, EncodedBlock
 from csbs.repository.lock import FileLock, repository_lock
 from csbs.repository.manifest import Image, Manifest
 from csbs.repository.node import DAMAGED, FANOUT, HOLE, STORED, ZERO, Address, Flags
-from csbs.repository.reader import Fetch, ImageReader, Run
+from csbs.repository.reader import FETCH_SIZE_MAX, WINDOW_BLOCKS, Fetch, ImageReader, Run
 from csbs.repository.repository import Repository
 from csbs.repository.writer import BackupWriter, ImageWriter
 
 __all__ = [
     "DAMAGED",
     "FANOUT",
+    "FETCH_SIZE_MAX",
     "HOLE",
     "STORED",
+    "WINDOW_BLOCKS",
     "ZERO",
     "Address",
     "BackupWriter",

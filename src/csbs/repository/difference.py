@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from csbs.repository.manifest import Image
 from csbs.repository.map_reader import Entry, MapReader, entry_of, runs_of, stored_entries
-from csbs.repository.node import FANOUT, STORED, PackTable, blocks_below
+from csbs.repository.node import FANOUT, HOLE, STORED, Node, PackTable, blocks_below
 from csbs.repository.pack_reader import PackReader
 
 
@@ -36,32 +37,54 @@ def difference(packs: PackReader, before: Image | None, after: Image) -> int:
 
 
 def differing_runs(packs: PackReader, before: Image, after: Image) -> Iterator[tuple[int, int]]:
-    """Half-open runs of blocks, ascending, in which two images of one size may differ.
+    """Half-open runs of blocks, ascending, in which two images may differ.
 
-    All others are the same bytes in both: the same address, or both hole, or both zero.  Subtrees
-    that both share are not loaded.  Neighbouring runs may touch, and the last may reach beyond the
-    disk.  Raises `MissingPack`, `CorruptObject`.
+    All others are the same bytes in both: the same address, or both hole, or both zero; behind the
+    end of an image all is hole.  Subtrees that both share are not loaded.  Neighbouring runs may
+    touch, and the last may reach beyond the larger disk.  Raises `MissingPack`, `CorruptObject`.
     """
-    assert before.size_bytes == after.size_bytes, "images of one size"
     maps = MapReader(packs, PackTable())
-    yield from _differing(maps, before.level, 0, (maps.root(before), maps.root(after)))
+    level = max(before.level, after.level)
+    yield from _differing(maps, level, 0, (_whole(maps, before, level), _whole(maps, after, level)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """A map or a part of one; lower than where it stands, it is the first child, the rest hole."""
+
+    level: int
+    entry: Entry
+
+    def node(self, maps: MapReader, level: int) -> Node:
+        return Node.uniform(level, HOLE) if self.level < level else maps.node(level, self.entry)
+
+    def child(self, node: Node, index: int) -> _Tree:
+        if self.level < node.level and index == 0:
+            return self
+        return _Tree(node.level - 1, entry_of(node, index))
+
+
+def _whole(maps: MapReader, image: Image, level: int) -> _Tree:
+    root = maps.root(image)
+    return _Tree(image.level if root.state == STORED else level, root)
 
 
 def _differing(
-    maps: MapReader, level: int, base: int, pair: tuple[Entry, Entry]
+    maps: MapReader, level: int, base: int, pair: tuple[_Tree, _Tree]
 ) -> Iterator[tuple[int, int]]:
     below = blocks_below(level)
     if pair[0] == pair[1]:
         return
-    if STORED not in (pair[0].state, pair[1].state):  # a hole against zero, however large
+    if STORED not in (pair[0].entry.state, pair[1].entry.state):  # a hole against zero
         yield base, base + below * FANOUT
         return
-    before, after = maps.node(level, pair[0]), maps.node(level, pair[1])
+    before, after = (tree.node(maps, level) for tree in pair)
     differs = (
         (before.states != after.states)
         | (before.packs != after.packs)
         | (before.slots != after.slots)
     )
+    differs[0] |= any(tree.level < level for tree in pair)
     for start, end in runs_of(differs.view(np.uint8)):
         if not differs[start]:
             continue
@@ -69,7 +92,7 @@ def _differing(
             yield base + start, base + end
             continue
         for i in range(start, end):
-            children = entry_of(before, i), entry_of(after, i)
+            children = pair[0].child(before, i), pair[1].child(after, i)
             yield from _differing(maps, level - 1, base + i * below, children)
 
 

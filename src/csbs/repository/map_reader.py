@@ -32,7 +32,7 @@ from csbs.repository.pack import Kind, pack_key
 from csbs.repository.pack_reader import PackReader
 
 #: A node is 6 kB; the inner ones on the path, and the leaves of the batches in flight.
-_NODES_MAX = 64
+NODES_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,16 @@ class Entries(NamedTuple):
 
 
 class MapReader:
-    """Nodes of maps, their pack ids as numbers of `table`; for one thread at a time."""
+    """Nodes of maps, their pack ids as numbers of `table`; for one thread at a time.
 
-    def __init__(self, packs: PackReader, table: PackTable) -> None:
+    With `nodes_max` so many nodes are kept, and nobody may change one that he got.
+    """
+
+    def __init__(self, packs: PackReader, table: PackTable, *, nodes_max: int = 0) -> None:
         self._packs = packs
         self.table = table
+        self._kept: OrderedDict[Entry, Node] = OrderedDict()
+        self._nodes_max = nodes_max
 
     def root(self, image: Image) -> Entry:
         """The image's root as an entry, as if a node above it named it."""
@@ -79,6 +84,18 @@ class MapReader:
         """
         if entry.state != STORED:
             return Node.uniform(level, entry.state)
+        node = self._kept.get(entry)
+        if node is None or node.level != level:
+            node = self._loaded(level, entry)
+            if self._nodes_max:
+                self._kept[entry] = node
+                if len(self._kept) > self._nodes_max:
+                    self._kept.popitem(last=False)
+        else:
+            self._kept.move_to_end(entry)
+        return node
+
+    def _loaded(self, level: int, entry: Entry) -> Node:
         address = self.address(entry)
         name = f"{pack_key(address.pack_id)} slot {address.slot}"
         node = decode_node(name, self._packs.frame(address, Kind.NODE), self.table)
@@ -119,11 +136,12 @@ class MapReader:
             yield base, base + FANOUT, node
             return
         below = blocks_below(level)
-        for start, end in runs_of(node.states):
+        low = max((wanted[0] - base) // below, 0)
+        high = min(-(-(wanted[1] - base) // below), FANOUT)
+        for first, last in runs_of(node.states[low:high]):
+            start, end = low + first, low + last
             if node.states[start] != STORED:
-                piece = Entry(int(node.states[start]))
-                if base + start * below < wanted[1] and base + end * below > wanted[0]:
-                    yield base + start * below, base + end * below, piece
+                yield base + start * below, base + end * below, Entry(int(node.states[start]))
                 continue
             for index in range(start, end):
                 child = entry_of(node, index)
@@ -186,7 +204,7 @@ class ParentBlocks:
             entry = HOLE_ENTRY if number else self._reader.root(self._image)
         node = self._reader.node(level, entry)
         self._nodes[level, number] = node
-        if len(self._nodes) > _NODES_MAX:
+        if len(self._nodes) > NODES_MAX:
             self._nodes.popitem(last=False)
         return node
 

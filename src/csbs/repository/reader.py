@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from csbs.domain.extents import BLOCK_SIZE, block_count
+from csbs.repository import difference
 from csbs.repository.errors import BlockDamaged, CorruptObject
 from csbs.repository.manifest import Image
-from csbs.repository.map_reader import Entry, MapReader, runs_of
-from csbs.repository.node import DAMAGED, FANOUT, HOLE, STORED, Address, Node, PackTable
+from csbs.repository.map_reader import (
+    HOLE_ENTRY,
+    NODES_MAX,
+    Entry,
+    MapReader,
+    ParentBlocks,
+    runs_of,
+)
+from csbs.repository.node import (
+    DAMAGED,
+    FANOUT,
+    HOLE,
+    STORED,
+    Address,
+    Flags,
+    Node,
+    PackTable,
+)
 from csbs.repository.pack import Kind, pack_key
 from csbs.repository.pack_reader import PackReader
 
@@ -25,7 +43,10 @@ FETCH_SIZE_MAX = 4 * 1024 * 1024
 _GAP_SIZE_MAX = 64 * 1024
 
 #: Blocks that are planned together: 256 MiB of disk, so packs stream, and a plan stays small.
-_WINDOW_BLOCKS = 4096
+WINDOW_BLOCKS = 4096
+
+#: Half-open runs of blocks, ascending.
+Runs = Iterable[tuple[int, int]]
 
 _Column = npt.NDArray[np.int64]
 
@@ -48,10 +69,6 @@ class Fetch:
     size_bytes: int
     blocks: tuple[tuple[int, int], ...]
 
-    def without(self, blocks: AbstractSet[int]) -> Fetch:
-        """The same read for fewer blocks."""
-        return replace(self, blocks=tuple(each for each in self.blocks if each[0] not in blocks))
-
 
 class _Places(NamedTuple):
     """Where the frames of some blocks are, as columns; `pack` is a number of a `PackTable`."""
@@ -73,6 +90,8 @@ class ImageReader:
         self._packs = packs
         self._image = image
         self._block_count = block_count(image.size_bytes)
+        self._blocks = ParentBlocks(packs, image)
+        self._of_thread = threading.local()
 
     @property
     def image(self) -> Image:
@@ -86,8 +105,8 @@ class ImageReader:
             return b""
         first, end = offset_bytes // BLOCK_SIZE, block_count(end_bytes)
         data = bytearray((end - first) * BLOCK_SIZE)
-        maps = MapReader(self._packs, PackTable())
-        for start, piece_end, piece in self._pieces(maps, first, end):
+        maps = self._maps()
+        for start, piece_end, piece in self._pieces(maps, [(first, end)]):
             if not isinstance(piece, Node):
                 continue
             for block in range(start, piece_end):
@@ -99,15 +118,21 @@ class ImageReader:
 
     def state(self, block: int) -> int:
         """State of one block."""
-        for _, _, piece in self._pieces(MapReader(self._packs, PackTable()), block, block + 1):
+        for _, _, piece in self._pieces(self._maps(), [(block, block + 1)]):
             return int(piece.states[block % FANOUT]) if isinstance(piece, Node) else piece.state
         return HOLE
 
-    def runs(self) -> Iterator[Run]:
-        """All blocks of the disk in ascending order, neighbours of one state as one run."""
+    def runs(self, within: Runs | None = None) -> Iterator[Run]:
+        """The blocks of the disk in ascending order, neighbours of one state as one run.
+
+        Of `within`, which may go beyond the disk (there all is hole), or all of them.
+        """
         current: Run | None = None
-        for run in self._raw_runs():
-            if current is not None and current.state == run.state:
+        for run in self._raw_runs([(0, self._block_count)] if within is None else within):
+            if current is not None and (current.state, current.end_block) == (
+                run.state,
+                run.first_block,
+            ):
                 current = replace(current, end_block=run.end_block)
                 continue
             if current is not None:
@@ -116,20 +141,30 @@ class ImageReader:
         if current is not None:
             yield current
 
-    def fetches(self, *, fetch_size_max: int = FETCH_SIZE_MAX) -> Iterator[Fetch]:
-        """The plan of one pass over all stored blocks, roughly in ascending order.
+    def differing_runs(self, other: Image) -> Iterator[tuple[int, int]]:
+        """Runs of blocks in which this image and another one may differ (`Repository` has it)."""
+        return difference.differing_runs(self._packs, other, self._image)
+
+    def allocation_differs(self, leaf: int, allocated: Flags) -> Flags | None:
+        """Which of the 512 blocks of a leaf are not allocated as here; None: all are."""
+        return self._blocks.allocation_differs(leaf, allocated)
+
+    def fetches(
+        self, within: Runs | None = None, *, fetch_size_max: int = FETCH_SIZE_MAX
+    ) -> Iterator[Fetch]:
+        """The plan of one pass over the stored blocks, of `within` or all, roughly ascending.
 
         A fetch has at most `fetch_size_max` bytes, or one frame.
         """
-        maps = MapReader(self._packs, PackTable())
+        maps = self._maps()
         window: list[_Places] = []
         planned = 0
-        for start, end, piece in self._pieces(maps, 0, self._block_count):
-            if isinstance(piece, Node):
-                for places in self._places(maps, piece, start, end):
-                    window.append(places)
-                    planned += len(places.block)
-            if planned >= _WINDOW_BLOCKS:
+        runs = [(0, self._block_count)] if within is None else within
+        for base, leaf, indices in _by_leaf(self._pieces(maps, runs)):
+            for places in self._places(maps, base, leaf, indices):
+                window.append(places)
+                planned += len(places.block)
+            if planned >= WINDOW_BLOCKS:
                 yield from _merged(window, maps.table, fetch_size_max)
                 window, planned = [], 0
         if window:
@@ -146,6 +181,17 @@ class ImageReader:
         )
         by_slot = dict(zip(slots, plain, strict=True))
         return [(block, by_slot[slot]) for block, slot in fetch.blocks]
+
+    def without(self, fetch: Fetch, blocks: AbstractSet[int]) -> Fetch:
+        """The fetch for fewer blocks, perhaps none, and no more of the pack than they need."""
+        left = tuple(each for each in fetch.blocks if each[0] not in blocks)
+        if not blocks or not left:
+            return replace(fetch, blocks=left)
+        footer = self._packs.footer(fetch.pack_id)
+        positions = np.searchsorted(footer.slots, [slot for _, slot in left])
+        offset = int(footer.offsets[positions].min())
+        end = int((footer.offsets[positions] + footer.sizes[positions]).max())
+        return replace(fetch, offset_bytes=offset, size_bytes=end - offset, blocks=left)
 
     def same(self, fetch: Fetch, first_block: int, data: bytes | bytearray) -> list[int]:
         """Which of the fetch's blocks are as in `data`, the bytes from `first_block` on.
@@ -164,9 +210,8 @@ class ImageReader:
                 found.append(block)
         return found
 
-    def _raw_runs(self) -> Iterator[Run]:
-        maps = MapReader(self._packs, PackTable())
-        for start, end, piece in self._pieces(maps, 0, self._block_count):
+    def _raw_runs(self, within: Runs) -> Iterator[Run]:
+        for start, end, piece in self._pieces(self._maps(), within):
             if isinstance(piece, Node):
                 base = start - start % FANOUT
                 for low, high in runs_of(piece.states[start - base : end - base]):
@@ -174,16 +219,30 @@ class ImageReader:
             else:
                 yield Run(start, end, piece.state)
 
-    def _pieces(
-        self, maps: MapReader, first: int, end: int
-    ) -> Iterator[tuple[int, int, Entry | Node]]:
-        """Leaves and uniform pieces, cut to the range and to the disk."""
-        end = min(end, self._block_count)
+    def _pieces(self, maps: MapReader, runs: Runs) -> Iterator[tuple[int, int, Entry | Node]]:
+        """Leaves and uniform pieces, cut to the runs; behind the disk all is hole."""
         root = maps.root(self._image)
-        for low, high, piece in maps.leaves(self._image.level, root, first, end):
-            start, stop = max(low, first), min(high, end)
-            if start < stop:
-                yield start, stop, piece
+        low = high = 0
+        piece: Entry | Node | None = None
+        for first, last in runs:
+            start, end = first, min(last, self._block_count)
+            if piece is not None and low <= start < min(high, end):  # where the last run ended
+                yield start, min(high, end), piece
+                start = min(high, end)
+            left = maps.leaves(self._image.level, root, start, end) if start < end else ()
+            for low, high, piece in left:
+                if max(low, start) < min(high, end):
+                    yield max(low, start), min(high, end), piece
+            if last > self._block_count:
+                yield max(first, self._block_count), last, HOLE_ENTRY
+
+    def _maps(self) -> MapReader:
+        """One for each thread, since they may not be shared."""
+        found: MapReader | None = getattr(self._of_thread, "maps", None)
+        if found is None:
+            found = MapReader(self._packs, PackTable(), nodes_max=NODES_MAX)
+            self._of_thread.maps = found
+        return found
 
     def _block(self, maps: MapReader, leaf: Node, block: int) -> bytes | None:
         index = block % FANOUT
@@ -195,12 +254,13 @@ class ImageReader:
         address = Address(maps.table.pack_id(int(leaf.packs[index])), int(leaf.slots[index]))
         return self._packs.frame(address, Kind.BLOCK)
 
-    def _places(self, maps: MapReader, leaf: Node, start: int, end: int) -> Iterator[_Places]:
-        base = start - start % FANOUT
-        states = leaf.states[start - base : end - base]
+    def _places(
+        self, maps: MapReader, base: int, leaf: Node, indices: npt.NDArray[np.intp]
+    ) -> Iterator[_Places]:
+        states = leaf.states[indices]
         if bool((states == DAMAGED).any()):
-            raise BlockDamaged(self._image.id, start + int(np.argmax(states == DAMAGED)))
-        stored = np.flatnonzero(states == STORED) + (start - base)
+            raise BlockDamaged(self._image.id, base + int(indices[np.argmax(states == DAMAGED)]))
+        stored = indices[states == STORED]
         packs, slots = leaf.packs[stored], leaf.slots[stored]
         for number in np.unique(packs):
             pack_id = maps.table.pack_id(int(number))
@@ -221,10 +281,22 @@ class ImageReader:
             )
 
 
+def _by_leaf(
+    pieces: Iterable[tuple[int, int, Entry | Node]],
+) -> Iterator[tuple[int, Node, npt.NDArray[np.intp]]]:
+    """(first block, leaf, indices into it) of the leaves among the pieces, each leaf once."""
+    for (base, _), group in groupby(pieces, lambda each: (each[0] // FANOUT * FANOUT, id(each[2]))):
+        ranges = list(group)
+        leaf = ranges[0][2]
+        if isinstance(leaf, Node):
+            yield base, leaf, np.concatenate([np.arange(a - base, b - base) for a, b, _ in ranges])
+
+
 def _merged(window: list[_Places], table: PackTable, fetch_size_max: int) -> list[Fetch]:
     """Fetches for these blocks, in the order of the first block of each."""
     places = _Places(*map(np.concatenate, zip(*window, strict=True)))
-    places = _Places(*(column[np.lexsort((places.offset, places.pack))] for column in places))
+    order = np.lexsort((places.offset, places.pack))
+    places = _Places(*(column[order] for column in places))
     # Frames lie behind one another, so the one before has the highest end so far.
     apart = (np.diff(places.pack) != 0) | (places.offset[1:] > places.end[:-1] + _GAP_SIZE_MAX)
     bounds = [0, *(np.flatnonzero(apart) + 1).tolist(), len(places.pack)]

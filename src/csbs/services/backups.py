@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from csbs.agent.audit import AuditOptions
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.rate_limit import RateLimit
-from csbs.catalog import Catalog, Transaction, backups, servers, tasks, token_moves
+from csbs.catalog import Catalog, backups, servers, tasks
 from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState, DiskBackup, default_name
-from csbs.domain.backup_plan import DiskHistory, DiskPlan, Parent, Token, plan_disk
-from csbs.domain.block_set import BlockSet
+from csbs.domain.backup_plan import DiskPlan, plan_disk
 from csbs.domain.clock import Clock, NewId
 from csbs.domain.consistency import Consistency
 from csbs.domain.deletion_plan import DeletionPlan
@@ -28,12 +27,12 @@ from csbs.domain.errors import (
     ServerWithoutDisks,
 )
 from csbs.domain.identity import Match
-from csbs.domain.ids import BackupId, DiskId, ProjectId, ServerId, TaskId, tracking_name
+from csbs.domain.ids import BackupId, ProjectId, ServerId, TaskId, tracking_name
 from csbs.domain.lookup import matching
 from csbs.domain.server import ServerDescription, ServerRef, ServerState
 from csbs.domain.task import TaskKind, new_task
 from csbs.repository import ContentIndex, Repository
-from csbs.services.disks import IdentifiedDisks, identify_disks
+from csbs.services.disks import IdentifiedDisks, disk_histories, identify_disks
 from csbs.services.locks import Locks
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.servers import ServerService, require_whole
@@ -215,36 +214,12 @@ class BackupService:
     def _plan(
         self, server: ServerDescription, identified: IdentifiedDisks, *, full: bool
     ) -> list[DiskPlan]:
-        with self.catalog.transaction() as transaction:
-            tokens = servers.tokens(transaction, self.project_id, server.id)
-            former = backups.of_server(transaction, self.project_id, server.id)
-            deletions = servers.with_deletions(transaction, self.project_id, server.id)
-            histories = {
-                disk_id: DiskHistory(
-                    parent=(parent := _parent(former, disk_id)),
-                    token=(token := tokens.get(disk_id)),
-                    moved=self._moved(transaction, disk_id, parent, token),
-                    had_deletion=disk_id in deletions,
-                    backup_count=sum(each.disk(disk_id) is not None for each in former),
-                )
-                for disk_id, _ in identified.disks
-            }
+        ids = [disk_id for disk_id, _ in identified.disks]
+        histories = disk_histories(self.catalog, self.project_id, server.id, ids)
         return [
             plan_disk(disk_id, match, histories[disk_id], identified.tracking, full=full)
             for disk_id, match in identified.disks
         ]
-
-    def _moved(
-        self,
-        transaction: Transaction,
-        disk_id: DiskId,
-        parent: Parent | None,
-        token: Token | None,
-    ) -> BlockSet | None:
-        if parent is None or token is None:
-            return None
-        place = disk_id, parent.backup_id
-        return token_moves.find(transaction, self.project_id, place, token.name)
 
     def _new_backup(
         self,
@@ -297,15 +272,6 @@ def _ready(server: ServerDescription) -> ServerDescription:
         if disk.shared:
             raise DiskShared(disk.target, server.name)
     return server
-
-
-def _parent(former: Sequence[Backup], disk_id: DiskId) -> Parent | None:
-    """The newest available backup that has the disk; `former` is ordered, oldest first."""
-    for backup in reversed(former):
-        disk = backup.disk(disk_id)
-        if disk is not None and backup.state is BackupState.AVAILABLE:
-            return Parent(backup_id=backup.id, size_bytes=disk.size_bytes)
-    return None
 
 
 def _new_disk(match: Match, plan: DiskPlan) -> DiskBackup:

@@ -1,14 +1,17 @@
-"""Finding a server's disks again among those that the catalog knows."""
+"""A server's disks: finding them again among those that the catalog knows, and what it knows."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from csbs.catalog import Catalog, servers
+from csbs.catalog import Catalog, backups, servers, token_moves
 from csbs.compute.base import ComputeDriver
+from csbs.domain.backup import Backup, BackupState
+from csbs.domain.backup_plan import DiskHistory, Parent
 from csbs.domain.clock import NewId
 from csbs.domain.identity import Match, match_disks
-from csbs.domain.ids import DiskId, ProjectId, TrackingName
+from csbs.domain.ids import DiskId, ProjectId, ServerId, TrackingName
 from csbs.domain.server import ServerDescription, TrackingReport
 
 
@@ -38,6 +41,40 @@ def identify_disks(
         ),
         tracking=report,
     )
+
+
+def disk_histories(
+    catalog: Catalog, project_id: ProjectId, server_id: ServerId, ids: Collection[DiskId]
+) -> dict[DiskId, DiskHistory]:
+    """What is known of each of these disks: its newest backup, and its token."""
+    with catalog.transaction() as transaction:
+        tokens = servers.tokens(transaction, project_id, server_id)
+        former = backups.of_server(transaction, project_id, server_id)
+        deletions = servers.with_deletions(transaction, project_id, server_id)
+        histories = {}
+        for disk_id in ids:
+            parent, token = _parent(former, disk_id), tokens.get(disk_id)
+            moved = None
+            if parent is not None and token is not None:
+                place = disk_id, parent.backup_id
+                moved = token_moves.find(transaction, project_id, place, token.name)
+            histories[disk_id] = DiskHistory(
+                parent=parent,
+                token=token,
+                moved=moved,
+                had_deletion=disk_id in deletions,
+                backup_count=sum(each.disk(disk_id) is not None for each in former),
+            )
+    return histories
+
+
+def _parent(former: Sequence[Backup], disk_id: DiskId) -> Parent | None:
+    """The newest available backup that has the disk; `former` is ordered, oldest first."""
+    for backup in reversed(former):
+        disk = backup.disk(disk_id)
+        if disk is not None and backup.state is BackupState.AVAILABLE:
+            return Parent(backup_id=backup.id, size_bytes=disk.size_bytes)
+    return None
 
 
 def _bitmaps(report: TrackingReport) -> dict[str, frozenset[TrackingName]]:

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from csbs.agent.audit import AuditOptions
+from csbs.agent.rate_limit import RateLimit
 from csbs.agent.restore_disk import RestoreOptions, RestoreResult
 from csbs.catalog import Catalog, backups, servers, tasks
 from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState
+from csbs.domain.backup_plan import DiskPlan, plan_disk
 from csbs.domain.clock import Clock, NewId
 from csbs.domain.errors import BackupNotRestorable, Denied, PlanChanged, ServerNotFound, Unavailable
-from csbs.domain.ids import ProjectId, TaskId
-from csbs.domain.restore_plan import RestorePlan, plan_restore, require_no_half_written
-from csbs.domain.server import ServerDescription
+from csbs.domain.identity import Match
+from csbs.domain.ids import DiskId, ProjectId, TaskId
+from csbs.domain.restore_plan import (
+    RestorePlan,
+    choose_ways,
+    plan_restore,
+    require_no_half_written,
+)
+from csbs.domain.server import ServerDescription, TrackingReport
 from csbs.domain.task import TaskKind, new_task
 from csbs.repository import Repository
 from csbs.services.backups import BackupService
-from csbs.services.disks import identify_disks
+from csbs.services.disks import disk_histories, identify_disks
 from csbs.services.locks import Locks
 from csbs.services.repositories import RepositoryAccess
 from csbs.workflows.records import Records, retire_owed
@@ -29,10 +38,26 @@ from csbs.workflows.settle import settle
 log = logging.getLogger(__name__)
 
 
+#: How long the sample of a disk that is left as it is may take, on a slow disk.
+_SAMPLE_TIME_MAX_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreRequest:
+    """What a caller asks for."""
+
+    power_on: bool
+    #: Compare what is known not to differ too.
+    compare: bool = False
+    #: None: what the settings say.
+    limit_bytes_per_s: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreDone:
     """What a restore did."""
 
+    #: With the ways as they were gone.
     plan: RestorePlan
     #: An interrupted restore came before: the disks were compared, and only differences written.
     resumed: bool
@@ -53,6 +78,8 @@ class RestoreService:
     clock: Clock
     new_id: NewId
     writing: RestoreOptions
+    #: What a restore may move a second, unless it is told otherwise; None: no limit.
+    limit_bytes_per_s: int | None
     stop_timeout_s: float
 
     def plan(self, wanted: str) -> RestorePlan:
@@ -65,7 +92,9 @@ class RestoreService:
         _require_restorable(backup)
         return self._plan(backup, self._server(backup))
 
-    def restore(self, agreed: RestorePlan, watcher: Watcher, *, power_on: bool) -> RestoreDone:
+    def restore(
+        self, agreed: RestorePlan, watcher: Watcher, request: RestoreRequest
+    ) -> RestoreDone:
         """Restores the server's disks in place, and returns what was done.
 
         Asks nobody: what is on the disks is lost.  Can be cancelled until the first write.  Raises
@@ -92,7 +121,7 @@ class RestoreService:
             plan = self._plan(backup, server)
             if _written(plan) != _written(agreed):
                 raise PlanChanged(server.name)
-            return self._restore(plan, server, repository, watcher, power_on=power_on)
+            return self._restore(plan, server, repository, watcher, request)
 
     def _restore(
         self,
@@ -100,8 +129,7 @@ class RestoreService:
         server: ServerDescription,
         repository: Repository,
         watcher: Watcher,
-        *,
-        power_on: bool,
+        request: RestoreRequest,
     ) -> RestoreDone:
         backup = plan.backup
         task = new_task(TaskId(self.new_id()), TaskKind.RESTORE, backup, at=self.clock())
@@ -113,18 +141,20 @@ class RestoreService:
             catalog=self.catalog,
             driver=self.driver,
             repository=repository,
-            writing=self.writing,
+            writing=self._writing(request),
+            sampling=AuditOptions(time_max_s=_SAMPLE_TIME_MAX_S),
+            compare_rest=request.compare,
             stop_timeout_s=self.stop_timeout_s,
         )
         do = ServerRestore(plan, server, tools)
         run = LocalRun(task, catalog=self.catalog, clock=self.clock, watcher=watcher)
         try:
             with run.watched():
-                restore_server(run, do, plan, power_on=power_on)
+                restore_server(run, do, plan, power_on=request.power_on)
         finally:
             with self.catalog.transaction() as transaction:
                 backups.set_state(transaction, self.project_id, backup.id, BackupState.AVAILABLE)
-        return RestoreDone(plan=plan, resumed=do.resumed, results=do.results)
+        return RestoreDone(plan=do.plan, resumed=do.resumed, results=do.results)
 
     def _plan(self, backup: Backup, server: ServerDescription) -> RestorePlan:
         found = identify_disks(self.catalog, self.driver, self.project_id, server, self.new_id)
@@ -136,7 +166,30 @@ class RestoreService:
             if earlier is not None:
                 interrupted = backups.get(transaction, self.project_id, earlier.backup_id)
                 require_no_half_written(plan, interrupted)
-        return plan
+        tracked = self._tracked(plan, server, found.tracking)
+        return choose_ways(plan, tracked, resumed=earlier is not None)
+
+    def _tracked(
+        self, plan: RestorePlan, server: ServerDescription, report: TrackingReport
+    ) -> dict[DiskId, DiskPlan]:
+        """How a backup would read each disk that is written: its rules say what is trusted."""
+        ids = [each.disk_id for each in plan.written if each.disk_id is not None]
+        histories = disk_histories(self.catalog, self.project_id, server.id, ids)
+        return {
+            each.disk_id: plan_disk(
+                each.disk_id,
+                Match(each.disk, None, each.found_by),
+                histories[each.disk_id],
+                report,
+                full=False,
+            )
+            for each in plan.written
+            if each.disk_id is not None and each.disk is not None and each.found_by is not None
+        }
+
+    def _writing(self, request: RestoreRequest) -> RestoreOptions:
+        limit = request.limit_bytes_per_s or self.limit_bytes_per_s
+        return replace(self.writing, rate_limit=None if limit is None else RateLimit(limit))
 
     def _server(self, backup: Backup) -> ServerDescription:
         try:

@@ -24,6 +24,7 @@ from csbs.domain.errors import CsbsError
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.task import Progress
 from csbs.services.backups import BackupService, CreateBackup
+from csbs.services.restores import RestoreRequest
 from csbs.testing import by_hand
 from csbs.testing.libvirt_domains import DomainDisk, DomainServer, read_export
 from csbs.testing.scribbler import Scribbler
@@ -172,7 +173,8 @@ class Chain:
     def restore(self, kept: Kept) -> None:
         """Restores a backup over the server, which stays stopped, and compares the images."""
         restores = self._app.restores
-        restores.restore(restores.plan(kept.backup.id), _once(None), power_on=False)
+        request = RestoreRequest(power_on=False)
+        restores.restore(restores.plan(kept.backup.id), _once(None), request)
         self.learn()
         _require_none(differences(kept.content, self.content), "the restored disks are wrong")
 

@@ -362,14 +362,62 @@ class DriverContract:
         disk = driver.describe(offline_server.id).disk("vda")
         assert disk is not None
 
-        with driver.open_for_restore(offline_server.id, [DiskToWrite(disk=disk)]) as uris:
-            write_export(uris["vda"], offset=2 * BLOCK_SIZE, size=BLOCK_SIZE, pattern=9)
+        with driver.open_for_restore(offline_server.id, [DiskToWrite(disk=disk)]) as opened:
+            assert opened["vda"].dirty_context is None
+            write_export(opened["vda"].uri, offset=2 * BLOCK_SIZE, size=BLOCK_SIZE, pattern=9)
 
         assert offline_server.content("vda")[2 * BLOCK_SIZE : 3 * BLOCK_SIZE] == b"\t" * BLOCK_SIZE
         job = begin(driver, offline_server.id, SECOND, since=FIRST)
         found = changed(job, "vda")
         job.end()
         assert found == [(2, 1)]
+
+    def test_a_disk_to_be_restored_tells_what_changed_and_goes_on_recording(
+        self, driver: ComputeDriver, offline_server: ContractServer
+    ) -> None:
+        begin(driver, offline_server.id, FIRST).end()
+        offline_server.write("vda", offset=0, size=1, pattern=1)
+        begin(driver, offline_server.id, SECOND, since=FIRST).end()
+        offline_server.write("vda", offset=5 * BLOCK_SIZE, size=1, pattern=1)
+        disk = driver.describe(offline_server.id).disk("vda")
+        assert disk is not None
+        asked = [DiskToWrite(disk=disk, since=tracking_name(FIRST))]
+
+        with driver.open_for_restore(offline_server.id, asked) as opened:
+            uri, context = opened["vda"].uri, opened["vda"].dirty_context
+            assert context is not None
+            before = dirty_ranges(uri, context)
+            write_export(uri, offset=2 * BLOCK_SIZE, size=BLOCK_SIZE, pattern=9)
+
+        job = begin(driver, offline_server.id, THIRD, since=SECOND)
+        found = changed(job, "vda")
+        job.end()
+        assert [offset // BLOCK_SIZE for offset, _ in before] == [0, 5]
+        assert found == [(2, 1), (5, 1)]
+
+    @pytest.mark.parametrize("lost", ["retired", "never was", "killed"])
+    def test_lost_tracking_is_not_used_by_a_restore(
+        self, driver: ComputeDriver, offline_server: ContractServer, lost: str
+    ) -> None:
+        if lost == "killed":
+            driver.start(offline_server.id)
+        begin(driver, offline_server.id, FIRST).end()
+        if lost == "killed":
+            offline_server.write("vda", offset=0, size=1, pattern=1)
+            offline_server.kill()
+        if lost == "retired":
+            driver.retire_tracking(offline_server.id, [tracking_name(FIRST)])
+        disk = driver.describe(offline_server.id).disk("vda")
+        assert disk is not None
+        since = tracking_name(SECOND if lost == "never was" else FIRST)
+
+        with driver.open_for_restore(
+            offline_server.id, [DiskToWrite(disk=disk, since=since)]
+        ) as opened:
+            assert opened["vda"].dirty_context is None
+            write_export(opened["vda"].uri, offset=0, size=BLOCK_SIZE, pattern=9)
+
+        assert offline_server.content("vda")[:BLOCK_SIZE] == b"\t" * BLOCK_SIZE
 
     def test_a_missing_image_is_made_anew(
         self, driver: ComputeDriver, offline_server: ContractServer
@@ -380,8 +428,8 @@ class DriverContract:
         assert (disk.missing, disk.size_bytes) == (True, 0)
         wanted = DiskToWrite(disk=disk, create_size_bytes=4 * MIB)
 
-        with driver.open_for_restore(offline_server.id, [wanted]) as uris:
-            write_export(uris["vdb"], offset=0, size=BLOCK_SIZE, pattern=5)
+        with driver.open_for_restore(offline_server.id, [wanted]) as opened:
+            write_export(opened["vdb"].uri, offset=0, size=BLOCK_SIZE, pattern=5)
 
         expected = (b"\5" * BLOCK_SIZE).ljust(4 * MIB, b"\0")
         assert offline_server.content("vdb") == expected

@@ -10,13 +10,21 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from csbs.blockio.processes import run_tool
 from csbs.blockio.qemu_img import ImageInfo, add_bitmap, create_image, image_info, remove_bitmap
 from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
-from csbs.compute.base import BackupJob, DiskExport, DiskToWrite, HostCheck, JobRequest, never
+from csbs.compute.base import (
+    BackupJob,
+    DiskExport,
+    DiskToWrite,
+    HostCheck,
+    JobRequest,
+    WritableDisk,
+    never,
+)
 from csbs.compute.libvirt.clean_up import end_recorded
 from csbs.compute.libvirt.describing import image_identity
 from csbs.compute.libvirt.folders import QemuUser
@@ -309,7 +317,7 @@ class FakeDriver:
     @contextmanager
     def open_for_restore(
         self, server_id: ServerId, disks: Sequence[DiskToWrite]
-    ) -> Iterator[Mapping[str, str]]:
+    ) -> Iterator[Mapping[str, WritableDisk]]:
         """See `ComputeDriver.open_for_restore`."""
         server = self._called("open_for_restore", server_id)
         if server.state is not ServerState.STOPPED:
@@ -317,11 +325,11 @@ class FakeDriver:
         owner = server.folder.stat()
         with open_for_restore(
             ServerRef(server.id, server.name),
-            disks,
+            [self._only_usable(server, each) for each in disks],
             qemu=QemuUser(owner.st_uid, owner.st_gid),
             files=self._folder / self._new_id()[:8],
-        ) as uris:
-            yield uris
+        ) as opened:
+            yield opened
 
     def stop(
         self, server_id: ServerId, *, timeout_s: float, cancelled: Callable[[], bool] = never
@@ -370,6 +378,10 @@ class FakeDriver:
 
     def _open_jobs(self, server: FakeServer) -> list[FakeJob]:
         return [job for owner, job in self._jobs if owner == server.id and not job.ended]
+
+    def _only_usable(self, server: FakeServer, disk: DiskToWrite) -> DiskToWrite:
+        good = _bitmaps(server, disk.disk.target) & set(server.checkpoints) - server.broken
+        return disk if disk.since in good else replace(disk, since=None)
 
     def _refuse_lost_tracking(self, server: FakeServer, request: JobRequest) -> None:
         for disk in request.disks:

@@ -1,9 +1,10 @@
 """Restoring a server's disks in place.
 
+check     what will surely be read is there
 stop      the server is shut down
+look      each disk, opened through qemu-nbd: what is to be written, and a sample of the rest
 mark      from here on the server must not start: its disks may be half old and half new
-write     every disk, through qemu-nbd, so that its change tracking goes on; after an interrupted
-          restore only what differs
+write     what differs, through qemu-nbd, so that its change tracking goes on
 unmark    the disks are whole
 start     unless the caller says no
 """
@@ -11,19 +12,25 @@ start     unless the caller says no
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from csbs.agent.restore_disk import DiskTarget, RestoreOptions, RestoreResult, restore_disk
-from csbs.catalog import Catalog, servers
+from csbs.agent.audit import AuditOptions
+from csbs.agent.look_through import LookedThrough, look_through
+from csbs.agent.restore_disk import RestoreOptions, RestoreResult, restore_disk
+from csbs.agent.restore_plan import DiskTarget, KnownSince
+from csbs.catalog import Catalog, backups, servers
 from csbs.catalog.servers import UnfinishedRestore
-from csbs.compute.base import ComputeDriver, DiskToWrite, never
-from csbs.domain.restore_plan import Action, DiskRestore, RestorePlan
+from csbs.compute.base import ComputeDriver, DiskToWrite, WritableDisk, never
+from csbs.domain.errors import Corrupt
+from csbs.domain.extents import BLOCK_SIZE
+from csbs.domain.restore_plan import Action, DiskRestore, RestorePlan, Way
 from csbs.domain.server import ServerDescription, ServerState
 from csbs.domain.task import Progress
-from csbs.repository import Image, Repository
+from csbs.repository import ImageReader, Repository
+from csbs.repository.errors import BackupMissing
 from csbs.workflows.run import Run, check_cancelled
 
 log = logging.getLogger(__name__)
@@ -41,10 +48,16 @@ class RestoreSteps(Protocol):
     def mark(self) -> None:
         """Records that the disks may be half written, and keeps the server from starting."""
 
-    def open_disks(self) -> AbstractContextManager[Mapping[str, str]]:
-        """Opens the disks that are written; NBD URIs by target."""
+    def open_disks(self) -> AbstractContextManager[Mapping[str, WritableDisk]]:
+        """Opens the disks that are there, by target."""
 
-    def write(self, disk: DiskRestore, uri: str, run: Run) -> None:
+    def look_through(self, disk: DiskRestore, opened: WritableDisk, run: Run) -> None:
+        """Finds out what must be written of a disk; ends early if the run is cancelled."""
+
+    def make_missing(self) -> AbstractContextManager[Mapping[str, WritableDisk]]:
+        """Makes the images that are missing, and opens them, by target."""
+
+    def write(self, disk: DiskRestore, opened: WritableDisk, run: Run) -> None:
         """Makes one disk as it was."""
 
     def unmark(self) -> None:
@@ -62,19 +75,27 @@ def restore_server(run: Run, do: RestoreSteps, plan: RestorePlan, *, power_on: b
 
     A crash before `mark` leaves a stopped server with its old disks; one after it a server that
     stays stopped, with its images locked or at least marked in the catalog, until this restore
-    or another one has written all disks.  Nothing is marked before all disks are open, so a disk
-    that cannot be opened leaves the server as it was.
+    or another one has written all disks.  Nothing is marked before all disks are open and looked
+    through, so a disk that cannot be opened leaves the server as it was.  Missing images are made
+    last: one that a cancel left behind would be an empty disk.
     """
     marked = False
     run.step("check", do.check)
     try:
         run.step("stop", do.stop, run)
         check_cancelled(run, "the restore")
-        with do.open_disks() as uris:
-            run.step("mark", do.mark)
-            marked = True
+        with do.open_disks() as found:
             for disk in plan.written:
-                run.step(f"write {disk.target}", do.write, disk, uris[disk.target], run)
+                if disk.target in found:
+                    look = f"look through {disk.target}"
+                    run.step(look, do.look_through, disk, found[disk.target], run)
+            check_cancelled(run, "the restore")
+            with do.make_missing() as made:
+                run.step("mark", do.mark)
+                marked = True
+                for disk in plan.written:
+                    opened = made.get(disk.target) or found[disk.target]
+                    run.step(f"write {disk.target}", do.write, disk, opened, run)
     except Exception:
         if not marked:
             do.back_out()
@@ -92,6 +113,9 @@ class RestoreTools:
     driver: ComputeDriver
     repository: Repository
     writing: RestoreOptions
+    sampling: AuditOptions
+    #: Compare what is known not to differ too.
+    compare_rest: bool
     #: How long the server may take to shut down before it is forced.
     stop_timeout_s: float
 
@@ -100,10 +124,14 @@ class ServerRestore:
     """The steps of one restore of a real server."""
 
     def __init__(self, plan: RestorePlan, server: ServerDescription, tools: RestoreTools) -> None:
-        self._plan = plan
+        #: With the ways as they turn out.
+        self.plan = plan
         self._server = server
         self._tools = tools
         self._done_bytes = 0
+        #: By target: what was found of the disks that were there.
+        self._looked: dict[str, LookedThrough] = {}
+        self._readers: dict[str, ImageReader] = {}
         #: By target.
         self.results: dict[str, RestoreResult] = {}
         project_id = plan.backup.project_id
@@ -117,9 +145,24 @@ class ServerRestore:
         return self._earlier is not None
 
     def check(self) -> None:
-        """See `RestoreSteps.check`: every map node, and every pack with its footer."""
-        for disk in self._plan.written:
-            for _ in self._tools.repository.reader(self._image(disk)).fetches():
+        """See `RestoreSteps.check`: map nodes, and packs with their footers.
+
+        Of a disk whose changes are tracked those that are of another backup than it is now; what
+        was written since is looked at when the server is stopped.
+        """
+        for disk in self.plan.written:
+            reader = self._reader(disk)
+            reader.state(0)
+            if disk.way is Way.DIFFERENCE:
+                try:
+                    base = self._base(disk)
+                    for _ in reader.fetches(reader.differing_runs(base.image)):
+                        pass
+                except (Corrupt, BackupMissing) as error:
+                    self._compare(disk, "the backup at which tracking began is damaged", error)
+                else:
+                    continue
+            for _ in reader.fetches():
                 pass
 
     def stop(self, run: Run) -> None:
@@ -131,7 +174,7 @@ class ServerRestore:
 
     def mark(self) -> None:
         """See `RestoreSteps.mark`; after an interrupted restore the first autostart counts."""
-        backup, earlier = self._plan.backup, self._earlier
+        backup, earlier = self.plan.backup, self._earlier
         with self._tools.catalog.transaction() as transaction:
             servers.begin_restore(
                 transaction,
@@ -144,51 +187,150 @@ class ServerRestore:
             )
         self._tools.driver.set_autostart(self._server.id, on=False)
 
-    def open_disks(self) -> AbstractContextManager[Mapping[str, str]]:
-        """See `RestoreSteps.open_disks`."""
-        return self._tools.driver.open_for_restore(
-            self._server.id, [_to_write(disk) for disk in self._plan.written]
+    @contextmanager
+    def open_disks(self) -> Iterator[Mapping[str, WritableDisk]]:
+        """See `RestoreSteps.open_disks`; by now their images may be other ones."""
+        now = self._tools.driver.describe(self._server.id)
+        for disk in self.plan.written:
+            if disk.way is Way.DIFFERENCE and not _is_same(disk, now):
+                self._compare(disk, "its image is not what it was when the server was stopped")
+        there = [disk for disk in self.plan.written if disk.action is not Action.CREATE]
+        with self._opened(there) as opened:
+            yield opened
+
+    @contextmanager
+    def make_missing(self) -> Iterator[Mapping[str, WritableDisk]]:
+        """See `RestoreSteps.make_missing`."""
+        with self._opened([disk for disk in self.plan.written if disk.way is Way.ANEW]) as opened:
+            yield opened
+
+    @contextmanager
+    def _opened(self, disks: Sequence[DiskRestore]) -> Iterator[Mapping[str, WritableDisk]]:
+        if not disks:
+            yield {}
+            return
+        wanted = [_to_write(disk) for disk in disks]
+        with self._tools.driver.open_for_restore(self._server.id, wanted) as opened:
+            yield opened
+
+    def look_through(self, disk: DiskRestore, opened: WritableDisk, run: Run) -> None:
+        """See `RestoreSteps.look_through`."""
+        run.progress(Progress(f"looking through {disk.target}", 0, 0))
+        disk = self._now(disk)
+        if disk.way is Way.DIFFERENCE and opened.dirty_context is None:
+            self._compare(disk, "its tracking was lost when the server stopped")
+            disk = self._now(disk)
+        try:
+            found = self._look_through(disk, opened, run)
+        except (Corrupt, BackupMissing) as error:
+            if disk.way is not Way.DIFFERENCE:
+                raise
+            self._compare(disk, "the backup at which tracking began is damaged", error)
+            disk = self._now(disk)
+            found = self._look_through(disk, opened, run)
+        self._looked[disk.target] = found
+        if disk.way is Way.DIFFERENCE and found.target.known is None:
+            self._compare(disk, "its size is not that of its last backup")
+        elif disk.way is Way.DIFFERENCE and found.target.compare_rest:
+            why = "asked for"
+            if not self._tools.compare_rest:
+                why = "a sample of what tracking calls unchanged has changed"
+            self._compare(disk, why)
+
+    def _look_through(self, disk: DiskRestore, opened: WritableDisk, run: Run) -> LookedThrough:
+        return look_through(
+            self._target(disk, opened),
+            self._reader(disk),
+            self._tools.sampling,
+            turn=disk.tracked.audit_turn if disk.tracked else 0,
+            cancelled=run.cancelled,
         )
 
-    def write(self, disk: DiskRestore, uri: str, run: Run) -> None:
+    def write(self, disk: DiskRestore, opened: WritableDisk, run: Run) -> None:
         """See `RestoreSteps.write`."""
-        backup = self._plan.backup
-        image = self._image(disk)
-        total_bytes = sum(each.size_bytes for each in self._plan.written)
+        disk = self._now(disk)
+        looked = self._looked.get(disk.target)
+        target = looked.target if looked else self._target(disk, opened)
+        doing = "comparing" if disk.way is Way.COMPARE else "writing"
+        total_bytes = sum(self._work_bytes(each) for each in self.plan.written)
 
         def report(progress: Progress) -> None:
-            share = progress.done_bytes / progress.total_bytes if progress.total_bytes else 1.0
-            done_bytes = self._done_bytes + int(share * disk.size_bytes)
-            doing = "comparing" if self.resumed else "writing"
+            done_bytes = self._done_bytes + progress.done_bytes
             run.progress(Progress(f"{doing} {disk.target}", done_bytes, total_bytes))
 
         self.results[disk.target] = restore_disk(
-            DiskTarget(
-                disk=f"{disk.target} of server {backup.server_name}",
-                uri=uri,
-                image_size_bytes=image.size_bytes,
-                compare=self.resumed,
-            ),
-            self._tools.repository.reader(image),
+            target,
+            self._reader(disk),
             self._tools.writing,
             progress=report,
             cancelled=never,
         )
-        self._done_bytes += disk.size_bytes
+        self._done_bytes += self._work_bytes(disk)
 
-    def _image(self, disk: DiskRestore) -> Image:
-        assert disk.disk_id is not None
-        manifest = self._tools.repository.manifest(self._plan.backup.manifest_key)
-        image = manifest.image(disk.disk_id)
-        assert image is not None, "the plan has disks of the backup only"
-        return image
+    def _work_bytes(self, disk: DiskRestore) -> int:
+        looked = self._looked.get(disk.target)
+        if looked is not None:
+            return looked.work_bytes
+        return self._reader(disk).image.nonzero_blocks * BLOCK_SIZE
+
+    def _target(self, disk: DiskRestore, opened: WritableDisk) -> DiskTarget:
+        known = None
+        if disk.tracked is not None and opened.dirty_context is not None:
+            known = KnownSince(
+                base=self._base(disk),
+                dirty_context=opened.dirty_context,
+                also_dirty=disk.tracked.also_dirty,
+            )
+        return DiskTarget(
+            disk=f"{disk.target} of server {self.plan.backup.server_name}",
+            uri=opened.uri,
+            image_size_bytes=self._reader(disk).image.size_bytes,
+            fresh=disk.way is Way.ANEW,
+            known=known,
+            compare_rest=self._tools.compare_rest,
+        )
+
+    def _now(self, disk: DiskRestore) -> DiskRestore:
+        """The disk as it is planned by now."""
+        return next(each for each in self.plan.written if each.target == disk.target)
+
+    def _compare(self, disk: DiskRestore, why: str, error: Exception | None = None) -> None:
+        log.warning(
+            "a disk is compared with the backup",
+            extra={"disk": disk.target, "why": f"{why}: {error}" if error else why},
+        )
+        disks = (
+            each.compared(why) if each.target == disk.target and each.way else each
+            for each in self.plan.disks
+        )
+        self.plan = replace(self.plan, disks=tuple(disks))
+
+    def _base(self, disk: DiskRestore) -> ImageReader:
+        """The image that the disk is, but for what was tracked since."""
+        assert disk.tracked is not None
+        assert disk.tracked.parent_id is not None
+        with self._tools.catalog.transaction() as transaction:
+            base = backups.get(transaction, self.plan.backup.project_id, disk.tracked.parent_id)
+        image = self._tools.repository.manifest(base.manifest_key).image(disk.tracked.disk_id)
+        assert image is not None, "a parent has the disk"
+        return self._tools.repository.reader(image)
+
+    def _reader(self, disk: DiskRestore) -> ImageReader:
+        found = self._readers.get(disk.target)
+        if found is None:
+            assert disk.disk_id is not None
+            manifest = self._tools.repository.manifest(self.plan.backup.manifest_key)
+            image = manifest.image(disk.disk_id)
+            assert image is not None, "the plan has disks of the backup only"
+            found = self._readers[disk.target] = self._tools.repository.reader(image)
+        return found
 
     def unmark(self) -> None:
         """See `RestoreSteps.unmark`."""
         autostart = self._earlier.autostart if self._earlier else self._server.autostart
         if autostart:
             self._tools.driver.set_autostart(self._server.id, on=True)
-        backup = self._plan.backup
+        backup = self.plan.backup
         with self._tools.catalog.transaction() as transaction:
             servers.end_restore(transaction, backup.project_id, self._server.id)
 
@@ -203,7 +345,7 @@ class ServerRestore:
             return
         driver.clean_up(server.id)  # images that were opened are let go
         with self._tools.catalog.transaction() as transaction:
-            servers.end_restore(transaction, self._plan.backup.project_id, server.id)
+            servers.end_restore(transaction, self.plan.backup.project_id, server.id)
         if server.autostart:
             driver.set_autostart(server.id, on=True)
         if server.state is not ServerState.RUNNING:
@@ -220,4 +362,16 @@ class ServerRestore:
 def _to_write(disk: DiskRestore) -> DiskToWrite:
     assert disk.disk is not None
     size_bytes = disk.size_bytes if disk.action is Action.CREATE else None
-    return DiskToWrite(disk=disk.disk, create_size_bytes=size_bytes)
+    since = disk.tracked.since if disk.tracked else None
+    return DiskToWrite(disk=disk.disk, create_size_bytes=size_bytes, since=since)
+
+
+def _is_same(disk: DiskRestore, server: ServerDescription) -> bool:
+    """Whether the disk's image is the one that was planned with."""
+    now = server.disk(disk.target)
+    assert disk.disk is not None
+    return now is not None and (now.source, now.size_bytes, now.image_identity) == (
+        disk.disk.source,
+        disk.disk.size_bytes,
+        disk.disk.image_identity,
+    )

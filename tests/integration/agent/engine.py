@@ -10,7 +10,8 @@ from itertools import count
 from pathlib import Path
 
 from csbs.agent.backup_disk import Copying, CopyOptions, CopyResult, DiskCopy, back_up_disk
-from csbs.agent.restore_disk import DiskTarget, RestoreOptions, RestoreResult, restore_disk
+from csbs.agent.restore_disk import RestoreOptions, RestoreResult, restore_disk
+from csbs.agent.restore_plan import DiskTarget
 from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
 from csbs.domain.clock import new_id, utc_now
 from csbs.domain.task import Progress
@@ -55,10 +56,10 @@ class Engine:
         writer.commit(created_at=utc_now(), facts={})
         return result
 
-    def restore(self, image: Image, uri: str, *, compare: bool = False) -> RestoreResult:
-        """Writes the image over the disk."""
+    def restore(self, image: Image, uri: str, *, fresh: bool = False) -> RestoreResult:
+        """Writes the image over the disk, of which nothing is known unless it is `fresh`."""
         return restore_disk(
-            DiskTarget(disk=DISK, uri=uri, image_size_bytes=image.size_bytes, compare=compare),
+            DiskTarget(disk=DISK, uri=uri, image_size_bytes=image.size_bytes, fresh=fresh),
             self.reader(image),
             self.writing,
             progress=self._report,

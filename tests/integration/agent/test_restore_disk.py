@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from csbs.agent.rate_limit import RateLimit
 from csbs.agent.restore_disk import RestoreOptions, RestoreResult
 from csbs.blockio.nbd import NbdLimits
 from csbs.domain.clock import monotonic
@@ -183,9 +184,11 @@ def test_a_disk_that_fails_is_an_error(
     tmp_path: Path, engine: Engine, fault: str, doing: str
 ) -> None:
     image = stored_image(engine, tmp_path, 4 * MIB, "write -P 1 0 1M")
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"\x09" * 4 * MIB)
 
     with (
-        nbdkit(tmp_path, "--filter=error", "memory", "4M", fault, "error=ENOSPC") as server,
+        nbdkit(tmp_path, "--filter=error", "file", str(disk), fault, "error=ENOSPC") as server,
         pytest.raises(DiskUnreadable, match=f"{DISK}: {doing} .*No space left on device"),
     ):
         engine.restore(image, server.uri)
@@ -294,7 +297,7 @@ def test_what_the_disk_has_already_is_compared_and_not_written(
     make_image(disk, image_format, size + more)
     with serve(disk, image_format, read_only=False) as server:
         engine.restore(image, server.uri)
-        nothing = engine.restore(image, server.uri, compare=True)
+        nothing = engine.restore(image, server.uri)
     write_image(
         disk,
         image_format,
@@ -305,7 +308,7 @@ def test_what_the_disk_has_already_is_compared_and_not_written(
     )
 
     with serve(disk, image_format, read_only=False) as server:
-        result = engine.restore(image, server.uri, compare=True)
+        result = engine.restore(image, server.uri)
 
     assert nothing == RestoreResult(written_bytes=0, zeroed_bytes=0, unchanged_bytes=size + more)
     assert content(disk, image_format) == expected + bytes(more)
@@ -320,7 +323,29 @@ def test_a_part_that_cannot_be_read_is_written(tmp_path: Path, engine: Engine) -
     disk.write_bytes(b"\x09" * 4 * MIB)
 
     with nbdkit(tmp_path, "--filter=error", "file", str(disk), "error-pread-rate=100%") as server:
-        result = engine.restore(image, server.uri, compare=True)
+        result = engine.restore(image, server.uri)
 
     assert disk.read_bytes() == expected
     assert result == RestoreResult(written_bytes=MIB, zeroed_bytes=3 * MIB)
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["written", "compared"])
+def test_a_limit_bounds_what_is_read_compared_and_written(
+    tmp_path: Path, engine: Engine, *, fresh: bool
+) -> None:
+    image, expected = stored(engine, tmp_path, 4 * MIB, "write -P 1 0 2M")
+    disk = tmp_path / "disk"
+    make_image(disk, "raw", 4 * MIB, *([] if fresh else ["write -P 1 0 2M"]))
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    limit = RateLimit(MIB, monotonic=lambda: now, sleep=sleep)
+    engine.writing = RestoreOptions(writers=1, rate_limit=limit, fetch_size_max=1)
+    with serve(disk, "raw", read_only=False) as server:
+        engine.restore(image, server.uri, fresh=fresh)
+
+    assert content(disk, "raw") == expected
+    assert 1.9 <= now <= 2.1

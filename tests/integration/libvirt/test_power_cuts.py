@@ -47,8 +47,8 @@ from csbs.compute.libvirt import LibvirtDriver
 uri, run, scratch, server_id = sys.argv[1:]
 driver = LibvirtDriver(uri, run_folder=Path(run), scratch_folder=Path(scratch))
 disks = [DiskToWrite(disk=disk) for disk in driver.describe(server_id).disks]
-with driver.open_for_restore(server_id, disks) as uris:
-    print(uris["vda"], flush=True)
+with driver.open_for_restore(server_id, disks) as opened:
+    print(opened["vda"].uri, flush=True)
     sys.stdin.read()
 """
 

@@ -150,19 +150,90 @@ def test_the_backup_after_a_restore_is_incremental(
     assert contents(server) == expected
 
 
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_a_restore_of_a_small_difference_writes_little(
+    csbs: Shell, host: Host, *, running: bool
+) -> None:
+    """Back to an older backup, and forth; each time the next backup is incremental and right."""
+    del host  # libvirt runs
+    disk = DomainDisk(target="vda", size_bytes=256 * MIB)
+    with domain_server((disk,), new_id=new_id, sleep=sleep) as server:
+        server.write("vda", offset=0, size=128 * MIB, pattern=5)
+        csbs.ok("backup", "create", server.name, "--name", "old")
+        old = server.content("vda")
+        if running:
+            server.start()
+        server.write("vda", offset=3 * MIB + 512, size=MIB, pattern=6)
+        server.zero("vda", offset=60 * MIB, size=MIB)
+        csbs.ok("backup", "create", server.name, "--name", "new")
+        server.write("vda", offset=200 * MIB, size=MIB, pattern=7)  # in no backup
+        back = csbs.ok("restore", "old", "--yes", "--no-start")["disks"][0]
+        restored = server.content("vda")
+        after = csbs.ok("backup", "create", server.name, "--name", "after")
+        forth = csbs.ok("restore", "new", "--yes", "--no-start")["disks"][0]
+        new = server.content("vda")
+        again = csbs.ok("restore", "after", "--yes", "--no-start")["disks"][0]
+
+        assert restored == server.content("vda") == old
+        assert (
+            new
+            == old[: 3 * MIB + 512]
+            + b"\x06" * MIB
+            + old[4 * MIB + 512 : 60 * MIB]
+            + bytes(MIB)
+            + old[61 * MIB :]
+        )
+        assert [each["way"] for each in (back, forth, again)] == ["difference"] * 3
+        for each in (back, forth, again):
+            assert each["written_bytes"] + each["zeroed_bytes"] <= 3 * MIB + 2 * BLOCK_SIZE
+            done = each["written_bytes"] + each["zeroed_bytes"] + each["unchanged_bytes"]
+            assert done == 256 * MIB
+        assert after["disks"][0]["mode"] == "incremental"
+        assert after["changed_bytes"] <= 3 * MIB + 2 * BLOCK_SIZE
+
+
+@pytest.mark.parametrize("compare", [True, False], ids=["--compare", "sample"])
+def test_a_write_past_the_bitmaps_is_found(csbs: Shell, host: Host, *, compare: bool) -> None:
+    """One block is found for certain by `--compare`; many are by the sample."""
+    del host  # libvirt runs
+    disk = DomainDisk(target="vda", size_bytes=64 * MIB)
+    with domain_server((disk,), new_id=new_id, sleep=sleep) as server:
+        server.write("vda", offset=0, size=64 * MIB, pattern=5)
+        csbs.ok("backup", "create", server.name, "--name", "b")
+        saved = server.content("vda")
+        write_unseen(server, offset=MIB, size=512 if compare else 8 * MIB)
+        [done] = csbs.ok("restore", "b", "--yes", "--no-start", *(["--compare"] * compare))["disks"]
+
+        assert server.content("vda") == saved
+        why = "asked for" if compare else "a sample of what tracking calls unchanged has changed"
+        assert (done["way"], done["way_reason"]) == ("compare", why)
+        assert done["written_bytes"] == (BLOCK_SIZE if compare else 8 * MIB)
+
+
+def write_unseen(server: DomainServer, *, offset: int, size: int) -> None:
+    """Writes to vda of a stopped server with all its bitmaps switched off."""
+    path = str(server.path("vda"))
+    for change in ("--disable", "--enable"):
+        for name in server.checkpoints():
+            run_tool(["qemu-img", "bitmap", change, path, name], doing=change, timeout_s=60)
+        if change == "--disable":
+            server.write("vda", offset=offset, size=size, pattern=6)
+
+
 #: Restores, and dies like by kill -9 when a part of the first disk is written.
 DIE_IN_THE_MIDDLE = """
 import os, signal, sys, threading
 from pathlib import Path
 from csbs.app import open_app
 from csbs.config import load_settings
+from csbs.services.restores import RestoreRequest
 from csbs.workflows.run import Watcher
 def die(progress):
     if progress.doing.startswith("writing vda") and progress.done_bytes > 0:
         os.kill(os.getpid(), signal.SIGKILL)
 with open_app(load_settings(Path(sys.argv[1]))) as app:
     watcher = Watcher(on_progress=die, cancel=threading.Event())
-    app.restores.restore(app.restores.plan("b"), watcher, power_on=False)
+    app.restores.restore(app.restores.plan("b"), watcher, RestoreRequest(power_on=False))
 """
 
 

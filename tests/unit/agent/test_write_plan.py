@@ -1,55 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from csbs.agent.write_plan import Zeroes, in_parts, joined, zeroes
-from csbs.domain.extents import BLOCK_SIZE, block_count
-from csbs.repository import HOLE, STORED, ZERO, Fetch, Run
+from csbs.agent.write_plan import in_parts, joined
+from csbs.domain.extents import BLOCK_SIZE
+from csbs.repository import Fetch
 
 MIB = 1024**2
-STATES = st.lists(st.sampled_from([HOLE, ZERO, STORED]), max_size=30)
-
-
-def runs_of(states: list[int]) -> list[Run]:
-    return [Run(block, block + 1, state) for block, state in enumerate(states)]
-
-
-@given(
-    states=STATES,
-    cut_bytes=st.integers(0, BLOCK_SIZE - 1),
-    more_bytes=st.sampled_from([0, 1, 512, BLOCK_SIZE, 5 * BLOCK_SIZE + 3]),
-    piece_blocks=st.integers(1, 4),
-)
-def test_data_and_zeroes_are_the_whole_disk_without_overlap(
-    states: list[int], cut_bytes: int, more_bytes: int, piece_blocks: int
-) -> None:
-    image_size = max(len(states) * BLOCK_SIZE - cut_bytes, 0) if states else 0
-    disk_size = image_size + more_bytes
-    assert block_count(image_size) == len(states)
-
-    zeroed = list(
-        zeroes(
-            runs_of(states),
-            image_size_bytes=image_size,
-            disk_size_bytes=disk_size,
-            piece_size_max=piece_blocks * BLOCK_SIZE,
-        )
-    )
-    data = joined(
-        [(block, bytes(BLOCK_SIZE)) for block, state in enumerate(states) if state == STORED],
-        disk_size_bytes=disk_size,
-        request_size_max=piece_blocks * BLOCK_SIZE,
-    )
-    written = [Zeroes(offset, offset + len(each)) for offset, each in data]
-
-    assert all(0 < each.end - each.start <= piece_blocks * BLOCK_SIZE for each in zeroed + written)
-    end = 0
-    for each in sorted(zeroed + written, key=lambda each: each.start):
-        assert each.start == end
-        end = each.end
-    assert end == disk_size
 
 
 @pytest.mark.parametrize(

@@ -91,10 +91,10 @@ def test_marked_blocks_are_dirty_and_nothing_else_changes(
         BlockExtent(first, first + 7, kinds[first % 2], first in dirty)
         for first in range(start, 80, 7)
     ]
-    made = list(marked(extents, set_of(also)))
+    made = list(marked(extents, set_of(also).runs))
 
     assert each_block(made) == [
         (block, allocation, is_dirty or block in also)
         for block, allocation, is_dirty in each_block(extents)
     ]
-    assert list(marked(extents, NO_BLOCKS)) == extents
+    assert list(marked(extents, NO_BLOCKS.runs)) == extents

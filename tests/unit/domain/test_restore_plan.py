@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from csbs.domain.backup import Backup
+from csbs.domain.backup import Backup, Mode
+from csbs.domain.backup_plan import DiskPlan
 from csbs.domain.errors import CsbsError, DiskNotWritable, DiskTooSmall, NothingToRestore
 from csbs.domain.identity import FoundBy, KnownDisk, Match
-from csbs.domain.ids import DiskId
-from csbs.domain.restore_plan import Action, RestorePlan, plan_restore
+from csbs.domain.ids import BackupId, DiskId, TrackingName
+from csbs.domain.restore_plan import Action, RestorePlan, Way, choose_ways, plan_restore
 from csbs.domain.server import DiskDescription
 from csbs.testing.values import make_backup
 
@@ -153,3 +154,41 @@ def test_a_disk_that_the_server_may_only_read_keeps_its_data() -> None:
     disks = {"d1": DISK, "d2": replace(DISK, target="vdb", read_only=True)}
 
     assert actions(plan(disks, saved("d1", "d2"))) == {"d1": Action.WRITE, "d2": Action.KEEP}
+
+
+TRACKED = DiskPlan(
+    disk_id=DiskId("d1"),
+    target="vda",
+    mode=Mode.INCREMENTAL,
+    reason="changes are tracked",
+    parent_id=BackupId("b1"),
+    since=TrackingName("csbs-b1"),
+)
+
+
+@pytest.mark.parametrize("resumed", [False, True], ids=["", "resumed"])
+@pytest.mark.parametrize("missing", [False, True], ids=["", "missing"])
+@pytest.mark.parametrize("mode", Mode)
+def test_only_what_a_backup_would_trust_is_not_compared(
+    mode: Mode, *, missing: bool, resumed: bool
+) -> None:
+    made = plan({"d1": replace(DISK, missing=missing)}, saved("d1"))
+    how = replace(TRACKED, mode=mode, reason=f"why {mode}")
+    [disk] = choose_ways(made, {DiskId("d1"): how}, resumed=resumed).disks
+
+    trusted = mode is Mode.INCREMENTAL and not resumed
+    if missing:
+        assert disk.way is Way.ANEW
+    elif trusted:
+        assert (disk.way, disk.way_reason) == (Way.DIFFERENCE, "why incremental")
+    else:
+        why = "an interrupted restore came before" if resumed else f"why {mode}"
+        assert (disk.way, disk.way_reason) == (Way.COMPARE, why)
+    assert (disk.tracked is not None) == (disk.way is Way.DIFFERENCE)
+
+
+def test_a_disk_that_is_kept_has_no_way() -> None:
+    made = plan({"d1": DISK, "new": replace(DISK, target="vdc")}, saved("d1"))
+    disks = choose_ways(made, {DiskId("d1"): TRACKED}, resumed=False).disks
+
+    assert [disk.way for disk in disks] == [Way.DIFFERENCE, None]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from csbs.domain.extents import BLOCK_SIZE, block_count
 from csbs.repository import DAMAGED, HOLE, STORED, ZERO, Image, Run
@@ -301,3 +305,62 @@ def test_zero_and_hole_differ_however_large_the_disk(lab: Lab) -> None:
     assert runs_found[0][0] == LEAF
     assert all(one[1] == other[0] for one, other in pairwise(runs_found))
     assert runs_found[-1][1] >= count
+
+
+_SEEDS = st.dictionaries(
+    st.one_of(st.integers(0, 8), st.integers(LEAF - 3, LEAF + 3), st.integers(3 * LEAF, 3 * LEAF)),
+    st.sampled_from([0, 1, 2]),
+    max_size=8,
+)
+_SIZES = st.sampled_from([4, LEAF - 1, LEAF, LEAF + 2, 3 * LEAF + 1])
+
+
+def _blocks(seeds: dict[int, int], count: int, cut_bytes: int) -> dict[int, bytes]:
+    """Blocks of a disk that ends inside its last one, padded as they are stored."""
+    found = {
+        n: noise(seed) if seed else bytes(BLOCK_SIZE) for n, seed in seeds.items() if n < count
+    }
+    if count - 1 in found:
+        found[count - 1] = found[count - 1][: BLOCK_SIZE - cut_bytes].ljust(BLOCK_SIZE, b"\0")
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    first=_SEEDS,
+    changes=_SEEDS,
+    sizes=st.tuples(_SIZES, _SIZES),
+    cuts=st.tuples(st.sampled_from([0, 512]), st.sampled_from([0, 512])),
+    related=st.booleans(),
+)
+def test_blocks_that_differ_are_those_of_a_comparison_byte_by_byte(
+    first: dict[int, int],
+    changes: dict[int, int],
+    sizes: tuple[int, int],
+    cuts: tuple[int, int],
+    *,
+    related: bool,
+) -> None:
+    """Growth and shrink too: behind its end an image counts as a hole."""
+    before = _blocks(first, sizes[0], cuts[0])
+    after = _blocks(first | changes, sizes[1], cuts[1])
+    with TemporaryDirectory() as folder:
+        lab = Lab(MemoryStore(), Path(folder))
+        old = image_of(lab, sizes[0] * BLOCK_SIZE - cuts[0], before)
+        parent = old if related and sizes[0] == sizes[1] else None
+        new = image_of(lab, sizes[1] * BLOCK_SIZE - cuts[1], after, parent)
+        found = list(lab.repository.differing_runs(old, new))
+        back = list(lab.repository.differing_runs(new, old))
+        reader = lab.repository.reader(new)
+        written = dict(each for fetch in reader.fetches(found) for each in reader.load(fetch))
+        empty = [run for run in reader.runs(found) if run.state in {HOLE, ZERO}]
+        lab.close()
+
+    assert found == back
+    assert all(one[0] < one[1] <= other[0] for one, other in pairwise(found))
+    disk = {n: data for n, data in before.items() if any(data)}
+    for run in empty:
+        disk = {n: d for n, d in disk.items() if not run.first_block <= n < run.end_block}
+    # What is written differs in bytes; what is zeroed may have been a hole or zero before.
+    assert all(disk.get(n) != data for n, data in written.items())
+    assert disk | written == {n: data for n, data in after.items() if any(data)}

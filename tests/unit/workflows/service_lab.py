@@ -19,7 +19,7 @@ from csbs.repository.objectstore import FolderStore
 from csbs.services.backups import BackupService, CreateBackup
 from csbs.services.locks import Locks
 from csbs.services.repositories import RepositoryAccess
-from csbs.services.restores import RestoreDone, RestoreService
+from csbs.services.restores import RestoreDone, RestoreRequest, RestoreService
 from csbs.services.servers import ServerService
 from csbs.testing.fake_driver import FakeDriver, FakeServer
 from csbs.testing.faults import Faults
@@ -115,6 +115,7 @@ class ServiceLab:
             clock=self.clock,
             new_id=_new_id,
             writing=RestoreOptions(),
+            limit_bytes_per_s=None,
             stop_timeout_s=1,
         )
 
@@ -134,8 +135,11 @@ class ServiceLab:
     def back_up(self, *, full: bool = False) -> Backup:
         return self.backups.create(CreateBackup(server="web", full=full), self.watcher)
 
-    def restore(self, backup: Backup, *, power_on: bool = False) -> RestoreDone:
-        return self.restores.restore(self.restores.plan(backup.id), self.watcher, power_on=power_on)
+    def restore(
+        self, backup: Backup, *, power_on: bool = False, compare: bool = False
+    ) -> RestoreDone:
+        request = RestoreRequest(power_on=power_on, compare=compare)
+        return self.restores.restore(self.restores.plan(backup.id), self.watcher, request)
 
     def delete(self, backup: Backup) -> None:
         self.backups.delete(backup.id, self.watcher)

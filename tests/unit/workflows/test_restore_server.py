@@ -21,12 +21,15 @@ from csbs.domain.errors import (
     RestoreUnfinished,
     ServerBusy,
 )
-from csbs.domain.restore_plan import Action
+from csbs.domain.extents import BLOCK_SIZE
+from csbs.domain.restore_plan import Action, Way
 from csbs.domain.server import ServerState
-from csbs.domain.task import TaskState
+from csbs.domain.task import Progress, TaskState
+from csbs.services.restores import RestoreRequest
+from csbs.workflows.run import Watcher
 from tests.unit.workflows.service_lab import Crash, ServiceLab
 
-CLOCK_CALLS_MAX = 30
+CLOCK_CALLS_MAX = 40
 
 
 @pytest.fixture
@@ -197,10 +200,122 @@ def test_a_resumed_restore_writes_only_what_differs(lab: ServiceLab) -> None:
     assert (plain.resumed, resumed.resumed) == (False, True)
     assert lab.content() == content
     for target, disk in zip(("vda", "vdb"), plain.plan.written, strict=True):
-        assert plain.results[target].unchanged_bytes == 0
+        assert plain.results[target].written_bytes < 3 * 65536
         done = resumed.results[target]
         assert done.written_bytes + done.zeroed_bytes < 5 * 65536
         assert done.written_bytes + done.zeroed_bytes + done.unchanged_bytes == disk.size_bytes
+
+
+def test_only_what_differs_is_written_and_the_next_backup_is_right(lab: ServiceLab) -> None:
+    """An older backup over a newer state, and forth again."""
+    lab.write(1)
+    first, old = lab.back_up(), lab.content()
+    lab.write(2)
+    second, new = lab.back_up(), lab.content()
+    lab.write(3)
+    back = lab.restore(first)
+    restored = lab.content()
+    forth = lab.restore(second)
+
+    assert (restored, lab.content()) == (old, new)
+    for done in (back, forth):
+        assert {disk.way for disk in done.plan.written} == {Way.DIFFERENCE}
+        for result in done.results.values():
+            assert result.written_bytes + result.zeroed_bytes <= 4 * BLOCK_SIZE
+    third = lab.back_up()
+    assert [disk.mode for disk in third.disks] == [Mode.INCREMENTAL] * 2
+    assert lab.saved(third) == new
+
+
+def test_the_newest_backup_may_have_been_deleted(lab: ServiceLab) -> None:
+    """Its tracking speaks for the one before it."""
+    lab.write(1)
+    first, old = lab.back_up(), lab.content()
+    lab.write(2)
+    second = lab.back_up()
+    lab.write(3)
+    lab.delete(second)
+    done = lab.restore(first)
+
+    assert {disk.way for disk in done.plan.written} == {Way.DIFFERENCE}
+    assert lab.content() == old
+
+
+@pytest.mark.parametrize("compare", [False, True], ids=["sample", "--compare"])
+def test_a_write_that_tracking_missed_is_found(lab: ServiceLab, *, compare: bool) -> None:
+    """By the sample, as all of the disk fits into it; or since it was asked for."""
+    lab.write(1)
+    first, old = lab.back_up(), lab.content()
+    lab.write(2)
+    lab.back_up()
+    lab.server.power_off()
+    lab.server.write_unseen("vda", offset=BLOCK_SIZE, size=512, pattern=9)
+    planned = lab.restores.plan(first.id)
+    done = lab.restore(first, compare=compare)
+    after = lab.back_up()
+
+    assert lab.content() == old == lab.saved(after)
+    assert planned.disks[0].way is Way.DIFFERENCE
+    why = "asked for" if compare else "a sample of what tracking calls unchanged has changed"
+    vda = done.plan.disks[0]
+    assert (vda.way, vda.way_reason) == (Way.COMPARE, why)
+
+
+def test_untracked_disks_are_compared(lab: ServiceLab) -> None:
+    lab.write(1)
+    backup, content = lab.back_up(), lab.content()
+    lab.write(2)
+    lab.server.power_off()
+    lab.servers.untrack("web")
+    done = lab.restore(backup)
+
+    assert lab.content() == content
+    assert {disk.way for disk in done.plan.written} == {Way.COMPARE}
+    assert all(result.written_bytes <= 2 * BLOCK_SIZE for result in done.results.values())
+
+
+def test_a_disk_made_anew_is_written_without_zeroes(lab: ServiceLab) -> None:
+    lab.write(1)
+    backup, content = lab.back_up(), lab.content()
+    lab.server.power_off()
+    lab.server.path("vdb").unlink()
+    done = lab.restore(backup)
+
+    assert lab.content() == content
+    assert done.plan.disks[1].way is Way.ANEW
+    assert done.results["vdb"].zeroed_bytes == 0
+
+
+def test_a_cancel_before_the_first_write_leaves_no_empty_disk(lab: ServiceLab) -> None:
+    lab.write(1)
+    backup = lab.back_up()
+    lab.server.power_off()
+    lab.server.path("vdb").unlink()
+    watcher = Watcher(
+        on_progress=lambda progress: (
+            lab.cancel.set() if progress.doing.startswith("looking through") else None
+        ),
+        cancel=lab.cancel,
+    )
+    with pytest.raises(OperationCancelled):
+        lab.restores.restore(lab.restores.plan(backup.id), watcher, RestoreRequest(power_on=False))
+
+    assert not lab.server.path("vdb").exists()
+    assert lab.servers.half_restored() == {}
+
+
+def test_progress_counts_what_has_to_be_done(lab: ServiceLab) -> None:
+    lab.write(1)
+    backup = lab.back_up()
+    lab.write(2)
+    seen: list[Progress] = []
+    watcher = Watcher(on_progress=seen.append, cancel=lab.cancel)
+    lab.restores.restore(lab.restores.plan(backup.id), watcher, RestoreRequest(power_on=False))
+    totals = {each.total_bytes for each in seen if each.total_bytes}
+
+    assert len(totals) == 1
+    assert max(totals) <= 4 * BLOCK_SIZE
+    assert seen[-1].done_bytes == seen[-1].total_bytes
 
 
 def test_another_backup_over_an_interrupted_restore_is_compared_too(lab: ServiceLab) -> None:
@@ -241,7 +356,7 @@ def crash_in_the_first_write(lab: ServiceLab, backup: Backup) -> None:
     for crash_at in range(1, CLOCK_CALLS_MAX):
         lab.clock.crash_at = crash_at
         with contextlib.suppress(Crash):
-            lab.restores.restore(plan, lab.watcher, power_on=False)
+            lab.restores.restore(plan, lab.watcher, RestoreRequest(power_on=False))
         lab.clock.crash_at = 0
         if lab.servers.half_restored() == {lab.server.id: backup.id}:
             return
@@ -255,7 +370,7 @@ def test_a_plan_that_nobody_agreed_to_is_not_carried_out(lab: ServiceLab) -> Non
     lab.server.path("vdb").unlink()
     content = lab.server.content("vda")
     with pytest.raises(PlanChanged):
-        lab.restores.restore(plan, lab.watcher, power_on=False)
+        lab.restores.restore(plan, lab.watcher, RestoreRequest(power_on=False))
 
     assert lab.server.content("vda") == content
     assert not lab.server.path("vdb").exists()
@@ -277,7 +392,7 @@ def test_a_damaged_backup_is_refused_before_the_server_is_stopped(
         if path.is_file():
             path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(Corrupt):
-        lab.restores.restore(plan, lab.watcher, power_on=True)
+        lab.restores.restore(plan, lab.watcher, RestoreRequest(power_on=True))
 
     assert lab.server.state is ServerState.RUNNING
     assert "stop" not in lab.driver.calls

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from csbs.compute.base import BackupJob, DiskToWrite, HostCheck, JobRequest, never
+from csbs.compute.base import BackupJob, DiskToWrite, HostCheck, JobRequest, WritableDisk, never
 from csbs.compute.libvirt import clean_up, describing, live_job, restoring, stopped_job
 from csbs.compute.libvirt.binding import libvirt
 from csbs.compute.libvirt.connection import CALL_TIMEOUT_S, Connection
@@ -148,7 +148,7 @@ class LibvirtDriver:
     @contextmanager
     def open_for_restore(
         self, server_id: ServerId, disks: Sequence[DiskToWrite]
-    ) -> Iterator[Mapping[str, str]]:
+    ) -> Iterator[Mapping[str, WritableDisk]]:
         """See `ComputeDriver.open_for_restore`."""
         facts = describing.facts_of(self._connection, server_id)
         if facts.active:
@@ -156,10 +156,11 @@ class LibvirtDriver:
         qemu = self._qemu_user()
         self._folders.prepare(server_id, qemu, scratch=False)
         files = self._folders.run_of(server_id) / self._unique()
+        asked = self._tracking.only_usable(server_id, disks)
         with restoring.open_for_restore(
-            facts.server, disks, qemu=qemu, files=files, low_priority=self._low_priority
-        ) as uris:
-            yield uris
+            facts.server, asked, qemu=qemu, files=files, low_priority=self._low_priority
+        ) as opened:
+            yield opened
 
     def stop(
         self, server_id: ServerId, *, timeout_s: float, cancelled: Callable[[], bool] = never

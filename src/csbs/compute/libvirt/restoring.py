@@ -7,17 +7,21 @@ half written.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from csbs.blockio.qemu_img import create_image
 from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
-from csbs.compute.base import DiskToWrite
+from csbs.compute.base import DiskToWrite, WritableDisk
 from csbs.compute.libvirt.folders import QemuUser
 from csbs.domain.errors import CsbsError, DriverFailed, ToolFailed
 from csbs.domain.server import ServerRef
+
+log = logging.getLogger(__name__)
 
 _IMAGE_MODE = 0o600
 
@@ -30,25 +34,26 @@ def open_for_restore(
     qemu: QemuUser,
     files: Path,
     low_priority: bool = False,
-) -> Iterator[Mapping[str, str]]:
+) -> Iterator[Mapping[str, WritableDisk]]:
     """See `ComputeDriver.open_for_restore`; the server must be stopped.
 
-    The names of sockets and records of processes begin with `files`.  Raises `DriverFailed`
+    The names of sockets and records of processes begin with `files`.  Each `since` must have been
+    looked at; one that qemu-nbd refuses all the same is not used.  Raises `DriverFailed`
     naming the disk: before the body if an image cannot be made or opened (then all are let go,
     and new ones removed), after it if one was not closed well.
     """
     with ExitStack() as opening:
         nbd: dict[str, QemuNbd] = {}
+        opened: dict[str, WritableDisk] = {}
         for each in disks:
             if each.create_size_bytes is not None:
                 path = _make(server, each, each.create_size_bytes, qemu)
                 opening.callback(path.unlink, missing_ok=True)
-            nbd[each.disk.target] = opening.enter_context(
-                _serve(server, each, files, low_priority=low_priority)
-            )
+            served, opened[each.disk.target] = _open(server, each, files, low_priority=low_priority)
+            nbd[each.disk.target] = opening.enter_context(served)
         opening.pop_all()
     try:
-        yield {target: each.uri for target, each in nbd.items()}
+        yield opened
     except BaseException:
         for left in nbd.values():
             left.leave_running()
@@ -83,6 +88,21 @@ def _make(server: ServerRef, each: DiskToWrite, size_bytes: int, qemu: QemuUser)
     return path
 
 
+def _open(
+    server: ServerRef, each: DiskToWrite, files: Path, *, low_priority: bool
+) -> tuple[QemuNbd, WritableDisk]:
+    if each.since is not None:
+        try:
+            nbd = _serve(server, each, files, low_priority=low_priority)
+        except DriverFailed as error:  # perhaps QEMU ended badly a moment ago
+            log.warning("tracking was refused", extra={"disk": each.disk.target, "why": str(error)})
+        else:
+            context = f"qemu:dirty-bitmap:{each.since}"
+            return nbd, WritableDisk(uri=nbd.uri, dirty_context=context)
+    nbd = _serve(server, replace(each, since=None), files, low_priority=low_priority)
+    return nbd, WritableDisk(uri=nbd.uri, dirty_context=None)
+
+
 def _serve(server: ServerRef, each: DiskToWrite, files: Path, *, low_priority: bool) -> QemuNbd:
     target = each.disk.target
     image = NbdImage(
@@ -90,6 +110,7 @@ def _serve(server: ServerRef, each: DiskToWrite, files: Path, *, low_priority: b
         format=each.disk.format,
         export=target,
         read_only=False,
+        bitmap=each.since,
         low_priority=low_priority,
     )
     try:

@@ -16,11 +16,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from csbs.blockio.qemu_img import ImageBitmap, add_bitmap, image_info, remove_bitmap
+from csbs.compute.base import DiskToWrite
 from csbs.compute.libvirt.binding import libvirt, libvirt_qemu
 from csbs.compute.libvirt.connection import Connection
 from csbs.compute.libvirt.domain_xml import (
@@ -121,6 +122,17 @@ class Tracking:
         for target, name in asked:
             if name not in usable.get(target, frozenset()):
                 raise TrackingLost(server.name, f"{target} has no usable bitmap {name}")
+
+    def only_usable(self, server_id: ServerId, disks: Sequence[DiskToWrite]) -> list[DiskToWrite]:
+        """The same disks, without a `since` that cannot be used."""
+        asked = any(disk.since for disk in disks)
+        usable = self.report(server_id).usable if asked else {}
+        return [
+            disk
+            if disk.since in usable.get(disk.disk.target, frozenset())
+            else replace(disk, since=None)
+            for disk in disks
+        ]
 
     def retire(self, server_id: ServerId, names: Collection[TrackingName]) -> None:
         """See `ComputeDriver.retire_tracking`."""
