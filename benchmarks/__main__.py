@@ -32,7 +32,7 @@ from csbs.testing.libvirt_domains import DomainDisk
 _RUN = Path("/run/csbs-bench")
 _LOCK = Path("/run/csbs-bench.lock")
 GROUPS = ("disk", "guest", "memory", "big", "engine")
-_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 
 class Bench:
@@ -114,6 +114,7 @@ def main(arguments: list[str]) -> int:
         return 2
     for number in _ENDING_SIGNALS:
         signal.signal(number, _interrupt)
+    signal.alarm(settings.minutes_max * 60)
     try:
         with alone(_LOCK):
             _measure(settings, groups)
@@ -147,8 +148,9 @@ def _measure(settings: Settings, groups: list[str]) -> None:
             _clear(_RUN, keep_aged=False)
 
 
-def _interrupt(_number: int, _frame: object) -> NoReturn:
+def _interrupt(number: int, _frame: object) -> NoReturn:
     """Once: what is cleaned up then takes its time."""
+    print(f"bench: {signal.Signals(number).name}: cleaning up ...", flush=True)
     for each in _ENDING_SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt

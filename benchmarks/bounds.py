@@ -124,8 +124,8 @@ def _restore_ceiling(seen: _Seen) -> str:
     return (
         f"decompressing and writing alone take {work:.1f} s of processor time, "
         f"{seen.work('restore', 'csbs')}: by processor time alone "
-        f"{work / seen.cpu('restore'):.2f} of the ceiling; the rest is time in which one of "
-        f"{seen.cores} processors waited, or worked for others"
+        f"{work / seen.cpu('restore'):.2f} of the ceiling. It kept "
+        f"{seen.cpu('restore') / seen.wall('restore'):.1f} of {seen.cores} processors busy"
     )
 
 
@@ -180,6 +180,7 @@ _WORDS: Mapping[str, Callable[[_Seen], str]] = {
     "diff_restore_vs_full": _diff_restore,
     "increment_seconds": _alone("increment"),
     "nochange_seconds": _alone("nochange"),
+    "audit_seconds": _alone("audit"),
     "guest_p99_ratio": _guest,
     "peak_rss_mib": lambda seen: f"the most was needed by `{peak_lane(seen.lanes)}`",
 }

@@ -20,6 +20,8 @@ class Settings:
     size_bytes: int = 2_400_000_000
     #: Increments that age the map of the engine's lanes (BENCH_AGE).
     age: int = 1000
+    #: When a run that has not ended gives up (BENCH_MINUTES).
+    minutes_max: int = 180
     #: Where it works; removed at the end (BENCH_DIR).
     folder: Path = Path("/var/lib/csbs-bench")
     #: Where RESULTS.md and RESULTS.json go (BENCH_OUT).
@@ -33,6 +35,7 @@ def settings_of(environment: Mapping[str, str]) -> Settings:
         rounds=int(environment.get("BENCH_ROUNDS") or usual.rounds),
         size_bytes=_size_bytes(environment.get("BENCH_SIZE") or str(usual.size_bytes)),
         age=int(environment.get("BENCH_AGE") or usual.age),
+        minutes_max=int(environment.get("BENCH_MINUTES") or usual.minutes_max),
         folder=Path(environment.get("BENCH_DIR") or usual.folder),
         out=Path(environment.get("BENCH_OUT") or usual.out),
     )

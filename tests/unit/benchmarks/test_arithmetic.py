@@ -11,12 +11,14 @@ from benchmarks.arithmetic import (
     cpu_seconds,
     figures,
     middle,
+    peak_lane,
+    percentile,
     restore_vs_ceiling,
     spread,
     stored_bytes,
     timed,
 )
-from benchmarks.goals import GOALS, NOT_MEASURED, Goal
+from benchmarks.goals import GOALS, NOT_MEASURED, OWED, Goal
 
 
 def took(*seconds: float) -> list[Sample]:
@@ -107,3 +109,108 @@ def test_each_ratio_has_lanes_of_two_names() -> None:
     assert all(ratio.upper != ratio.lower for ratio in RATIOS.values())
     assert not set(NOT_MEASURED) & set(RATIOS)
     assert GOALS["stored_vs_restic"].text == "at most 1.25"
+
+
+#: Each lane of a whole run: (seconds, processor seconds, stored bytes).
+WHOLE: dict[str, tuple[float, float, int]] = {
+    "zstd": (10, 1, 100),
+    "full": (8, 1, 106),
+    "full_live": (9, 1, 106),
+    "read": (2, 1, 0),
+    "rescan": (3, 1, 0),
+    "restore": (5, 1, 0),
+    "zstd_decompress": (9, 3, 0),
+    "nbdcopy_write": (9, 5, 0),
+    "diff_restore": (1, 1, 0),
+    "restic": (40, 1, 100),
+    "restic_restore": (20, 1, 0),
+    "borg": (12, 1, 0),
+    "qemu_img": (80, 1, 0),
+    "virtnbdbackup": (18, 1, 0),
+    "virtnbdrestore": (15, 1, 0),
+    "increment": (1.5, 1, 52),
+    "increment_zstd": (0, 0, 50),
+    "increment_4k": (20, 1, 300),
+    "increment_4k_written": (0, 0, 60),
+    "nochange": (0.25, 1, 532),
+    "nochange_live": (2.5, 1, 0),
+    "audit": (0.125, 1, 0),
+}
+FIGURES = {
+    "spread": 0,
+    "full_vs_zstd": 1.25,
+    "stored_vs_zstd": 1.06,
+    "full_vs_restic": 5,
+    "full_vs_borg": 1.5,
+    "full_vs_virtnbdbackup": 2,
+    "full_vs_qemu_img": 10,
+    "rescan_vs_read": 1.5,
+    "rescan_vs_full": 0.375,
+    "restore_vs_ceiling": 0.8,  # (3 + 5) / 2 cores / 5
+    "restore_vs_restic": 4,
+    "restore_vs_virtnbdrestore": 3,
+    "diff_restore_vs_full": 0.2,
+    "stored_vs_restic": 1.06,
+    "increment_seconds": 1.5,
+    "increment_stored_ratio": 1.04,
+    "increment_4k_seconds": 20,
+    "increment_4k_stored_ratio": 5,
+    "nochange_seconds": 0.25,
+    "nochange_bytes": 532,
+    "nochange_live_seconds": 2.5,
+    "audit_seconds": 0.125,
+    "peak_rss_mib": 64,
+    "guest_p99_ratio": 1.5,
+    "guest_p99_ratio_unlimited": 4,
+    "guest_p99_ratio_filesystem": 2,
+    "ceiling_vs_restic": 4,
+    "ceiling_vs_borg": 1.2,
+    "ceiling_vs_virtnbdbackup": 1.8,
+    "ceiling_restore_vs_restic": 5,  # 20 / ((3 + 5) / 2 cores)
+    "ceiling_restore_vs_virtnbdrestore": 3.75,
+}
+
+
+def a_whole_run() -> dict[str, list[Sample]]:
+    lanes = {
+        name: [Sample(seconds=took, cpu_seconds=cpu, stored_bytes=stored)] * 3
+        for name, (took, cpu, stored) in WHOLE.items()
+    }
+    for phase, slow_ms in (("quiet", 2), ("limited", 3), ("unlimited", 8), ("filesystem", 4)):
+        waits_ms = (*[1.0] * 98, slow_ms, 900.0)
+        lanes[f"guest_{phase}"] = [Sample(seconds=9, waits_ms=waits_ms)] * 3
+    lanes["huge_disk_full"] = [Sample(seconds=9, peak_pss_bytes=64 * 1024**2)]
+    return lanes
+
+
+def test_each_figure_of_a_whole_run() -> None:
+    assert figures(a_whole_run(), cores=2) == FIGURES
+    assert peak_lane(a_whole_run()) == "huge_disk_full"
+
+
+def test_a_whole_run_has_all_that_is_owed() -> None:
+    assert set(OWED) <= set(FIGURES) | {"machine", "date", "source_path"}
+    assert set(GOALS) <= set(OWED)
+
+
+def test_each_figure_is_of_medians_over_rounds() -> None:
+    lanes = a_whole_run()
+    outliers = {
+        name: [*each[:2], Sample(seconds=999, stored_bytes=1)] for name, each in lanes.items()
+    }
+    del outliers["huge_disk_full"]
+    del lanes["huge_disk_full"]
+    expected = figures(lanes, cores=2)
+    found = figures(outliers, cores=2)
+    assert {**found, "spread": 0} == {**expected, "spread": 0}
+
+
+def test_percentiles_are_values_that_were_seen() -> None:
+    assert percentile([float(each) for each in range(1000, 0, -1)], 99) == 990
+    assert percentile([5.0, 7.0], 99) == 7
+    assert percentile([5.0], 50) == 5
+    assert percentile([], 99) == 0
+
+
+def test_how_long_a_guest_wrote_is_no_time_of_a_lane() -> None:
+    assert "guest_quiet" not in timed(a_whole_run())

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.running import descendants, folder_size, run_measured
+from csbs.blockio.processes import ProcessRecord
 from csbs.domain.errors import ToolFailed
 
 
@@ -29,6 +30,28 @@ def test_memory_of_children_counts(tmp_path: Path) -> None:
 def test_a_program_that_fails_is_no_sample(tmp_path: Path) -> None:
     with pytest.raises(ToolFailed, match="out of paper"):
         run_measured([sys.executable, "-c", "exit('out of paper')"], durable=tmp_path)
+
+
+def test_a_program_that_hangs_is_ended(tmp_path: Path) -> None:
+    hang = "import signal\nsignal.pause()"
+    with pytest.raises(ToolFailed):
+        run_measured([sys.executable, "-c", hang], durable=tmp_path, timeout_s=0.2)
+
+
+def test_who_interrupts_ends_the_program_and_its_children(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    child = "import signal; signal.pause()"
+    program = (
+        "import os, pathlib, signal, subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}], start_new_session=True)\n"
+        f"pathlib.Path({str(told)!r}).write_text(str(child.pid))\n"
+        "os.kill(os.getppid(), signal.SIGINT)\n"
+        "signal.pause()"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run_measured([sys.executable, "-c", program], durable=tmp_path)
+    record = ProcessRecord.of(int(told.read_text()))
+    assert record is None or record.program != Path(sys.executable).name
 
 
 def test_a_family_is_all_generations() -> None:
