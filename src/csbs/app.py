@@ -12,6 +12,7 @@ from pathlib import Path
 
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
+from csbs.blockio.memory import keep_freed_memory
 from csbs.catalog import Catalog, Home, backups
 from csbs.compute.base import ComputeDriver, HostCheck
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
@@ -52,6 +53,7 @@ def open_app(settings: Settings) -> Iterator[App]:
 
     Raises `FolderDenied`, `FolderUnusable`, `DataFolderBusy`, `CatalogFailed`, `CatalogTooNew`.
     """
+    keep_freed_memory()
     _make_data_folder(settings.data_dir)
     with data_folder_in_use(settings.data_dir):
         _keep_reserve(settings.data_dir)
