@@ -1,6 +1,6 @@
 """`make bench`: measures all lanes and writes RESULTS.md and RESULTS.json.
 
-python -m benchmarks [disk] [big] [engine]      these groups only; all of them by default
+python -m benchmarks [disk] [big] [engine] [collect]      these groups only; all of them by default
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from benchmarks.aged import aged_repository, packs_per_leaf
 from benchmarks.arithmetic import Sample
 from benchmarks.audit import measure_audit
 from benchmarks.big import measure_big
+from benchmarks.collection import measure_collection
 from benchmarks.engine import run_engine
 from benchmarks.machine import load, machine_facts
 from benchmarks.report import write_results
@@ -25,7 +26,7 @@ from csbs.testing.libvirt_daemon import libvirt_running
 from csbs.testing.libvirt_domains import DomainDisk, domain_server
 
 _RUN = Path("/run/csbs-bench")
-GROUPS = ("disk", "big", "engine")
+GROUPS = ("disk", "big", "engine", "collect")
 
 
 class Bench:
@@ -53,6 +54,11 @@ class Bench:
             self._write()
         if "engine" in self._groups:
             self._measure_engine(source)
+        if "collect" in self._groups:
+            self._say("a collection of 100 backups")
+            backups = folder / "aged-collection"
+            measure_collection(backups, rounds=self._settings.rounds, keep=self._keep)
+            self._write()
 
     def _measure_disk(self, source: Source) -> None:
         disk = DomainDisk(target=TARGET, size_bytes=DISK_SIZE_BYTES)

@@ -108,6 +108,7 @@ TIMES: Mapping[str, str] = {
     "nochange_seconds": "nochange",
     "nochange_live_seconds": "nochange_live",
     "audit_seconds": "audit",
+    "collect_seconds": "collect",
 }
 
 #: Lanes of csbs as a process of its own: their memory counts.
@@ -135,6 +136,8 @@ def figures(lanes: Lanes, *, cores: int) -> dict[str, float]:
         found[key] = middle(lanes[lane]) if lanes.get(lane) else None
     if lanes.get("nochange"):
         found["nochange_bytes"] = middle(lanes["nochange"], stored_bytes)
+    if lanes.get("collect"):
+        found["collect_peak_mib"] = max(each.peak_pss_bytes for each in lanes["collect"]) / _MIB
     ours = [sample.peak_pss_bytes for name in OURS for sample in lanes.get(name, ())]
     if ours:
         found["peak_rss_mib"] = max(ours) / _MIB

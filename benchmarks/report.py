@@ -62,7 +62,15 @@ def _page(facts: Mapping[str, str], lanes: Lanes, found: Mapping[str, float]) ->
     yield from ("", "## Figures", "")
     yield "| figure | measured | by round | goal | |"
     yield "| --- | --- | --- | --- | --- |"
-    for key in (*RATIOS, "restore_vs_ceiling", *TIMES, "nochange_bytes", "peak_rss_mib", "spread"):
+    for key in (
+        *RATIOS,
+        "restore_vs_ceiling",
+        *TIMES,
+        "nochange_bytes",
+        "peak_rss_mib",
+        "collect_peak_mib",
+        "spread",
+    ):
         if key in found:
             yield _figure(key, found[key], lanes)
     yield from ("", "Not measured yet:", "")
