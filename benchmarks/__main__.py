@@ -1,6 +1,6 @@
 """`make bench`: measures all lanes and writes RESULTS.md and RESULTS.json.
 
-python -m benchmarks [disk] [guest] [memory] [big] [engine]    these groups only; by default all
+python -m benchmarks [disk] [guest] [memory] [big] [engine] [collect]    these groups; or all
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from benchmarks.aged import aged_repository, packs_per_leaf
 from benchmarks.arithmetic import Sample
 from benchmarks.audit import measure_audit
 from benchmarks.big import measure_big
+from benchmarks.collection import measure_collection
 from benchmarks.engine import run_engine
 from benchmarks.guest import measure_guest
 from benchmarks.leftovers import Busy, alone, bench_server, end_processes, remove_servers
@@ -31,7 +32,7 @@ from csbs.testing.libvirt_domains import DomainDisk
 
 _RUN = Path("/run/csbs-bench")
 _LOCK = Path("/run/csbs-bench.lock")
-GROUPS = ("disk", "guest", "memory", "big", "engine")
+GROUPS = ("disk", "guest", "memory", "big", "engine", "collect")
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 
@@ -70,6 +71,10 @@ class Bench:
             self._results.settle()
         if "engine" in self._groups:
             self._measure_engine(source)
+        if "collect" in self._groups:
+            self._say("a collection of 100 backups")
+            measure_collection(folder / "aged-collection", rounds=rounds, keep=self._keep)
+            self._results.settle()
         self._facts["took"] = f"{(monotonic() - began) / 60:.0f} minutes"
 
     def _measure_disk(self, source: Source) -> None:

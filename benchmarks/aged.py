@@ -112,8 +112,11 @@ class Aged:
     folder: Path
 
 
-def aged_repository(folder: Path, *, age: int) -> Aged:
-    """The repository in `folder`; made if it is not there (minutes), reused if it is."""
+def aged_repository(folder: Path, *, age: int, disk_blocks: int = DISK_BLOCKS) -> Aged:
+    """The repository in `folder`; made if it is not there (minutes), reused if it is.
+
+    `disk_blocks` is a multiple of 512.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     inner = FolderStore(folder / "store")
     inner.make()
@@ -126,8 +129,13 @@ def aged_repository(folder: Path, *, age: int) -> Aged:
     index = ContentIndex(folder / "index.sqlite")
     chance = random.Random(len(done))
     for number in range(max(done, default=-1) + 1, age + 1):
-        blocks = _full(chance) if image is None else _increment(chance)
-        image = _written(repository, index, image, blocks, number)
+        blocks = _full(chance, disk_blocks) if image is None else _increment(chance, disk_blocks)
+        writer = repository.begin(new_id(), started_at=utc_now(), index=index)
+        written = writer.image(IMAGE, disk_blocks * BLOCK_SIZE, parent=image)
+        for first, piece in blocks:
+            written.write(first, piece)
+        image = written.finish()
+        writer.commit(created_at=utc_now(), facts={"age": number})
         if number % 100 == 0:
             print(f"  aged by {number} increments", flush=True)
     index.close()
@@ -135,26 +143,10 @@ def aged_repository(folder: Path, *, age: int) -> Aged:
     return Aged(store=store, repository=repository, image=image, folder=folder)
 
 
-def _written(
-    repository: Repository,
-    index: ContentIndex,
-    parent: Image | None,
-    pieces: Iterator[tuple[int, list[EncodedBlock]]],
-    age: int,
-) -> Image:
-    writer = repository.begin(new_id(), started_at=utc_now(), index=index)
-    image = writer.image(IMAGE, DISK_BLOCKS * BLOCK_SIZE, parent=parent)
-    for first, blocks in pieces:
-        image.write(first, blocks)
-    done = image.finish()
-    writer.commit(created_at=utc_now(), facts={"age": age})
-    return done
-
-
-def _full(chance: random.Random) -> Iterator[tuple[int, list[EncodedBlock]]]:
+def _full(chance: random.Random, disk_blocks: int) -> Iterator[tuple[int, list[EncodedBlock]]]:
     """Every block, with the address that a full backup gives it."""
     pack_id = b""
-    for first in range(0, DISK_BLOCKS, FANOUT):
+    for first in range(0, disk_blocks, FANOUT):
         blocks = []
         for block in range(first, first + FANOUT):
             slot = block % PACK_BLOCKS
@@ -164,9 +156,9 @@ def _full(chance: random.Random) -> Iterator[tuple[int, list[EncodedBlock]]]:
         yield first, blocks
 
 
-def _increment(chance: random.Random) -> Iterator[tuple[int, list[EncodedBlock]]]:
+def _increment(chance: random.Random, disk_blocks: int) -> Iterator[tuple[int, list[EncodedBlock]]]:
     pack_id = chance.randbytes(16)
-    changed = sorted(chance.sample(range(DISK_BLOCKS), CHANGED_BLOCKS))
+    changed = sorted(chance.sample(range(disk_blocks), CHANGED_BLOCKS))
     for slot, block in enumerate(changed):
         yield block, [_known(pack_id, slot)]
 

@@ -138,6 +138,7 @@ TIMES: Mapping[str, str] = {
     "nochange_seconds": "nochange",
     "nochange_live_seconds": "nochange_live",
     "audit_seconds": "audit",
+    "collect_seconds": "collect",
 }
 
 #: Lanes of csbs as a process of its own: their memory counts.
@@ -194,6 +195,8 @@ def figures(lanes: Lanes, *, cores: int) -> dict[str, float]:
         found["nochange_bytes"] = middle(lanes["nochange"], stored_bytes)
     if (highest := peak_lane(lanes)) is not None:
         found["peak_rss_mib"] = _peak_bytes(lanes[highest]) / _MIB
+    if lanes.get("collect"):
+        found["collect_peak_mib"] = max(each.peak_pss_bytes for each in lanes["collect"]) / _MIB
     noise = [spread(lanes[name]) for name in QUIET if lanes.get(name)]
     if noise:
         found["spread"] = max(noise)

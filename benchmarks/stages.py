@@ -29,6 +29,7 @@ from csbs.blockio.watch import Watch
 from csbs.domain.clock import monotonic
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.repository import encoder
+from csbs.repository.effort import LEVELS
 from csbs.repository.objectstore import FolderStore
 from csbs.repository.pack import Codec, Content, Frame, Kind, PackBuilder, decode_frame, pack_key
 from csbs.repository.pack_reader import PackReader
@@ -75,7 +76,7 @@ class _Stages:
     writer: NbdClient
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     _compressor: zstandard.ZstdCompressor = field(
-        default_factory=lambda: zstandard.ZstdCompressor(level=encoder.COMPRESSION_LEVEL)
+        default_factory=lambda: zstandard.ZstdCompressor(level=LEVELS[0])
     )
     _chance: random.Random = field(default_factory=lambda: random.Random(0))
 

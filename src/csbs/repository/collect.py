@@ -24,8 +24,8 @@ from csbs.repository.content_index import ContentIndex
 from csbs.repository.errors import CorruptObject, MissingPack
 from csbs.repository.manifest import Image
 from csbs.repository.manifest_store import ManifestStore
-from csbs.repository.map_reader import MapReader, entry_of
-from csbs.repository.node import STORED, Node, PackTable
+from csbs.repository.map_reader import MapReader
+from csbs.repository.node import I32, STORED, U16, PackTable
 from csbs.repository.objectstore.base import ObjectInfo, ObjectStore
 from csbs.repository.pack import SLOTS_MAX
 from csbs.repository.pack_reader import PackReader
@@ -127,9 +127,8 @@ class _Marks:
         root = self._maps.root(image)
         if root.state != STORED:
             return
-        node = Node.uniform(image.level + 1, 0)  # as if it were named by a node above
-        node.states[0], node.packs[0], node.slots[0] = root.state, root.pack, root.slot
-        self._mark_below(node)
+        packs, slots = np.array([root.pack], np.int32), np.array([root.slot], np.uint16)
+        self._mark(image.level + 1, packs, slots)
 
     def has(self, pack_id: bytes) -> bool:
         """Whether any slot of the pack is marked."""
@@ -141,21 +140,29 @@ class _Marks:
         self._reserve(number)
         return np.unpackbits(self._bits[number], bitorder="little").astype(np.bool_)
 
-    def _mark_below(self, node: Node) -> None:
-        stored = np.flatnonzero(node.states == STORED)
-        packs, slots = node.packs[stored], node.slots[stored]
-        if not len(stored):
+    def _mark(self, level: int, packs: I32, slots: U16) -> None:
+        """Marks what nodes of this level name, and all that is below."""
+        if not len(slots):
             return
         if int(slots.max()) >= SLOTS_MAX:
             raise CorruptObject("a map node", f"slots below {SLOTS_MAX}", str(int(slots.max())))
         self._reserve(int(packs.max()))
-        bits = np.left_shift(1, slots % 8).astype(np.uint8)
-        marked = (self._bits[packs, slots // 8] & bits) != 0
-        np.bitwise_or.at(self._bits, (packs, slots // 8), bits)
-        if node.level == 0:
+        places = packs, slots >> 3
+        bits = np.left_shift(np.uint8(1), (slots & 7).astype(np.uint8))
+        if level == 0:
+            np.bitwise_or.at(self._bits, places, bits)
             return
-        for index in stored[~marked]:  # what was marked was walked before
-            self._mark_below(self._maps.node(node.level - 1, entry_of(node, int(index))))
+        new = (self._bits[places] & bits) == 0
+        np.bitwise_or.at(self._bits, places, bits)
+        below = self._maps.named(level - 1, packs[new], slots[new])  # others were walked before
+        if level > 1:
+            for node in below:
+                self._mark(level - 1, node.packs, node.slots)
+        else:  # leaves together: 512 of them are 262,144 addresses, 1.5 MB
+            leaves = list(below)
+            if leaves:
+                packs = np.concatenate([leaf.packs for leaf in leaves])
+                self._mark(0, packs, np.concatenate([leaf.slots for leaf in leaves]))
 
     def _reserve(self, number: int) -> None:
         while number >= len(self._bits):

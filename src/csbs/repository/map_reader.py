@@ -22,9 +22,11 @@ from csbs.repository.node import (
     U16,
     Address,
     Flags,
+    Named,
     Node,
     PackTable,
     blocks_below,
+    decode_named,
     decode_node,
     leaf_allocation,
 )
@@ -102,6 +104,25 @@ class MapReader:
         if node.level != level:
             raise CorruptObject(name, f"a node of level {level}", f"one of level {node.level}")
         return node
+
+    def named(self, level: int, packs: I32, slots: U16) -> Iterator[Named]:
+        """What the (stored) nodes of this level name that are there; in the order of addresses.
+
+        Nodes that lie side by side, as one backup wrote them, come by one read.
+        Raises `MissingPack`, `CorruptObject`.
+        """
+        for number in np.unique(packs):
+            pack_id = self.table.pack_id(int(number))
+            wanted = np.unique(slots[packs == number]).tolist()
+            plain = self._packs.frames_of(pack_id, wanted, Kind.NODE)
+            for slot, data in zip(wanted, plain, strict=True):
+                name = f"{pack_key(pack_id)} slot {slot}"
+                named = decode_named(name, data, self.table)
+                if named.level != level:
+                    raise CorruptObject(
+                        name, f"a node of level {level}", f"one of level {named.level}"
+                    )
+                yield named
 
     def count_stored(self, level: int, entry: Entry) -> int:
         """Number of stored blocks below an entry for a node of this level."""

@@ -151,17 +151,43 @@ def encode_node(node: Node, table: PackTable) -> bytes:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a node names, in the order of its stored entries; a mark needs no more."""
+
+    level: int
+    packs: I32
+    slots: U16
+
+
+def decode_named(name: str, data: bytes, table: PackTable) -> Named:
+    """What the node in `data` names.  Raises `CorruptObject` (with `name`) if it is none."""
+    return _decode_entries(name, data, table)[0]
+
+
 def decode_node(name: str, data: bytes, table: PackTable) -> Node:
     """The node in `data`.  Raises `CorruptObject` (with `name`) if it is none."""
+    named, states = _decode_entries(name, data, table)
+    stored = states == STORED
+    level = named.level
+    packs, slots = np.zeros(FANOUT, np.int32), np.zeros(FANOUT, np.uint16)
+    packs[stored], slots[stored] = named.packs, named.slots
+    node = Node(level, states.copy(), packs, slots, None)
+    if level:
+        node.allocation = _from_planes(data[-4 * FANOUT :], "<u4").astype(np.uint32)
+    return node
+
+
+def _decode_entries(name: str, data: bytes, table: PackTable) -> tuple[Named, U8]:
+    """What the node names, and the states of all its entries (read-only)."""
     if len(data) < _HEAD.size:
         raise CorruptObject(name, "a map node", f"{len(data)} bytes")
     magic, version, level, pack_count = _HEAD.unpack_from(data)
     if (magic, version) != (_MAGIC, _VERSION) or level > _LEVEL_MAX or pack_count > _PACKS_MAX:
         raise CorruptObject(name, "a map node of version 1", repr(data[: _HEAD.size]))
     offset = _HEAD.size + 16 * pack_count
-    states = np.frombuffer(data[offset : offset + FANOUT], np.uint8).copy()
-    stored = states == STORED
-    count = int(stored.sum())
+    states = np.frombuffer(data[offset : offset + FANOUT], np.uint8)
+    count = int(np.count_nonzero(states == STORED))
     size = offset + FANOUT + 4 * count + (4 * FANOUT if level else 0)
     if len(data) != size or bool((states > DAMAGED).any()):
         raise CorruptObject(name, f"a map node of {size} bytes", f"{len(data)} bytes")
@@ -172,13 +198,8 @@ def decode_node(name: str, data: bytes, table: PackTable) -> Node:
     slots = _from_planes(data[offset + 2 * count : offset + 4 * count], "<u2")
     if count and int(ordinals.max()) >= pack_count:
         raise CorruptObject(name, f"ordinals below {pack_count}", str(int(ordinals.max())))
-    node = Node(level, states, np.zeros(FANOUT, np.int32), np.zeros(FANOUT, np.uint16), None)
-    if count:
-        node.packs[stored] = numbers[ordinals]
-        node.slots[stored] = slots
-    if level:
-        node.allocation = _from_planes(data[offset + 4 * count :], "<u4").astype(np.uint32)
-    return node
+    packs = numbers[ordinals] if count else np.zeros(0, np.int32)
+    return Named(level, packs, slots.astype(np.uint16)), states
 
 
 def _ordinals_by_first_use(numbers: I32) -> tuple[I32, npt.NDArray[np.intp]]:

@@ -113,6 +113,8 @@ class Footer:
 
     def position(self, slot: int) -> int | None:
         """Index of `slot` in the columns; None if the pack has no such slot."""
+        if slot < len(self.slots) and self.slots[slot] == slot:
+            return slot  # a pack from which nothing was taken away has them all
         found = int(np.searchsorted(self.slots, slot))
         return found if found < len(self.slots) and self.slots[found] == slot else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from blake3 import blake3
 
@@ -27,6 +27,10 @@ CACHE_SIZE_MAX = 64 * 1024 * 1024
 
 #: Trailer and footer of a full pack in one read, most of the time.
 _TAIL_SIZE = 64 * 1024
+
+#: Frames that are read together: a little too much costs less than two reads.
+_GAP_SIZE_MAX = 16 * 1024
+_READ_SIZE_MAX = 1024 * 1024
 
 #: What a slot costs in a cached footer: six columns of eight bytes, and the digest.
 _SLOT_SIZE = 6 * 8 + 32
@@ -103,6 +107,27 @@ class PackReader:
             raise _no_slot(address)
         offset, size = int(footer.offsets[position]), int(footer.sizes[position])
         return self.frames(address.pack_id, offset, size, [(address.slot, kind)])[0]
+
+    def frames_of(self, pack_id: bytes, slots: Sequence[int], kind: Kind) -> Iterator[bytes]:
+        """Plain bytes of these slots, which ascend; neighbours by one read."""
+        footer = self.footer(pack_id)
+        starts, ends = [], []
+        for slot in slots:
+            position = footer.position(slot)
+            if position is None:
+                raise _no_slot(Address(pack_id, slot))
+            starts.append(int(footer.offsets[position]))
+            ends.append(starts[-1] + int(footer.sizes[position]))
+        first = 0
+        for i in range(1, len(slots) + 1):
+            if (
+                i == len(slots)
+                or starts[i] > ends[i - 1] + _GAP_SIZE_MAX
+                or ends[i] - starts[first] > _READ_SIZE_MAX
+            ):
+                wanted = [(slot, kind) for slot in slots[first:i]]
+                yield from self.frames(pack_id, starts[first], ends[i - 1] - starts[first], wanted)
+                first = i
 
     def frames(
         self, pack_id: bytes, offset: int, size: int, wanted: Sequence[tuple[int, Kind]]

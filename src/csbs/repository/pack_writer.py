@@ -12,8 +12,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from csbs.domain.clock import NewId
+from csbs.domain.clock import Monotonic, NewId, monotonic
 from csbs.repository.content_index import ContentIndex
+from csbs.repository.effort import Effort, after_pack
 from csbs.repository.errors import CorruptObject
 from csbs.repository.node import Address
 from csbs.repository.objectstore.base import ObjectStore
@@ -75,6 +76,7 @@ class PackWriter:
         new_id: NewId,
         *,
         pack_size: int = PACK_SIZE,
+        monotonic: Monotonic = monotonic,
     ) -> None:
         """`pack_size` is the size, in bytes of frames, at which a pack is put."""
         self._store = store
@@ -92,6 +94,15 @@ class PackWriter:
         self._block_turn = threading.Lock()
         self._node_turn = threading.Lock()
         self._puts = _Puts(self._put)
+        self._monotonic = monotonic
+        #: Guarded by the blocks' turn, as is when the last pack of blocks was sent.
+        self._effort = Effort()
+        self._sent_at_s = monotonic()
+
+    @property
+    def level(self) -> int:
+        """The level at which blocks should be compressed now."""
+        return self._effort.level
 
     @property
     def stored_bytes(self) -> int:
@@ -171,7 +182,13 @@ class PackWriter:
         if self._blocks is not None:
             blocks, self._blocks = self._blocks, None
             self._recent.next_pack()
+            began_s = self._monotonic()
             self._puts.submit(blocks)
+            ended_s = self._monotonic()
+            self._effort = after_pack(
+                self._effort, waited_s=ended_s - began_s, took_s=ended_s - self._sent_at_s
+            )
+            self._sent_at_s = ended_s
 
     def _new_pack(self, content: Content) -> PackBuilder:
         pack_id = bytes.fromhex(self._new_id().replace("-", ""))

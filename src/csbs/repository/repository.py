@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from csbs.domain.clock import Clock, NewId
+from csbs.domain.clock import Clock, Monotonic, NewId, monotonic
 from csbs.repository import difference as differences
 from csbs.repository.collect import CollectParts, CollectProgress, CollectReport, collect
 from csbs.repository.content_index import ContentIndex
@@ -87,6 +87,7 @@ class Repository:
         started_at: datetime,
         index: ContentIndex,
         pack_size: int = PACK_SIZE,
+        monotonic: Monotonic = monotonic,
     ) -> BackupWriter:
         """Begins a backup; its manifest will have `manifest_key(backup_id, started_at)`.
 
@@ -103,6 +104,7 @@ class Repository:
             new_id=self._opened.new_id,
             require_owner=self.require_owner,
             pack_size=pack_size,
+            monotonic=monotonic,
         )
         return BackupWriter(
             parts,

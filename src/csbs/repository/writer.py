@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import zstandard
 
-from csbs.domain.clock import NewId
+from csbs.domain.clock import Monotonic, NewId, monotonic
 from csbs.domain.errors import Unavailable
 from csbs.domain.extents import BLOCK_SIZE, block_count
 from csbs.repository.content_index import ContentIndex
@@ -48,6 +48,7 @@ class WriterParts:
     new_id: NewId
     require_owner: Callable[[], None]
     pack_size: int = PACK_SIZE
+    monotonic: Monotonic = monotonic
 
 
 class BackupWriter:
@@ -62,7 +63,13 @@ class BackupWriter:
         self._key = key
         self._backup_id = backup_id
         self._owner = owner
-        self._writer = PackWriter(parts.store, parts.index, parts.new_id, pack_size=parts.pack_size)
+        self._writer = PackWriter(
+            parts.store,
+            parts.index,
+            parts.new_id,
+            pack_size=parts.pack_size,
+            monotonic=parts.monotonic,
+        )
         self._older = _NamedPacks()
         self._images: dict[str, Image | None] = {}
         #: Of images that were begun again: from where their changes count.
@@ -208,7 +215,9 @@ class ImageWriter:
             plan.size_bytes, plan.parent, MapReader(parts.packs, self._table), self._emit
         )
         self._parent = None if plan.parent is None else ParentBlocks(parts.packs, plan.parent)
-        self._encoder = BlockEncoder(parts.packs, parts.index, self._parent)
+        self._encoder = BlockEncoder(
+            parts.packs, parts.index, self._parent, level=lambda: writer.level
+        )
 
     def encoder(self) -> BlockEncoder:
         """The encoder for this image's blocks; may be used by several threads."""

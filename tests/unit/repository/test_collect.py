@@ -10,6 +10,7 @@ from csbs.domain.extents import BLOCK_SIZE
 from csbs.repository import CollectProgress, ContentIndex, Repository
 from csbs.repository.collect import _Marks
 from csbs.repository.errors import BackupFenced, MissingPack, RepositoryOwned
+from csbs.repository.node import FANOUT
 from csbs.repository.objectstore import MemoryStore
 from csbs.repository.pack import pack_key
 from csbs.testing.faults import RecordingStore
@@ -183,6 +184,21 @@ def test_more_packs_than_marks_were_made_for(lab: Lab) -> None:
 
     assert image.root is not None
     assert marks.has(image.root.pack_id)
+
+
+def test_nodes_that_one_backup_wrote_come_by_one_read(lab: Lab, store: MemoryStore) -> None:
+    size_bytes = 6 * FANOUT * BLOCK_SIZE
+    image = lab.back_up_blocks(size_bytes, {n * FANOUT: noise(n) for n in range(6)}).images[0]
+    second = lab.back_up_blocks(
+        size_bytes, {n * FANOUT: noise(10 + n) for n in (1, 3, 4)}, image
+    ).images[0]
+    recorded = RecordingStore(store)
+    lab.opened(recorded).collect(lab.index)
+
+    for each in (image, second):
+        assert each.root is not None
+        key = pack_key(each.root.pack_id)
+        assert recorded.calls.count(("get", key)) == 3  # its footer, its root, all its leaves
 
 
 def test_two_backups_that_share_a_map_walk_it_once(lab: Lab, store: MemoryStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -81,3 +82,34 @@ def test_a_damaged_map_of_the_parent_means_that_all_is_stored_or_known(
 
     assert [block.outcome for block in image.encoder().encode(0, noise(1))] == [KNOWN]
     assert [block.outcome for block in one.encode(0, noise(1))] == [KNOWN]
+
+
+def codecs(lab: Lab, data: bytes) -> list[Codec]:
+    frames = [block.frame for block in encoder(lab).encode(0, data)]
+    assert [frame.plain_size for frame in frames if frame] == [BLOCK_SIZE] * len(frames)
+    return [frame.codec for frame in frames if frame]
+
+
+def text(seed: int) -> bytes:
+    chance = random.Random(seed)
+    return b" ".join(b"%d" % chance.randrange(10**6) for _ in range(12_000))[:BLOCK_SIZE]
+
+
+@pytest.mark.parametrize("kind", ["rt", "tr", "rrrt", "rrrtt", "rrrrtrrrt", "trrtrrt"])
+def test_what_compresses_is_found_at_once_among_what_does_not(lab: Lab, kind: str) -> None:
+    data = b"".join(noise(i) if each == "r" else text(i) for i, each in enumerate(kind))
+
+    assert codecs(lab, data) == [Codec.RAW if each == "r" else Codec.ZSTD for each in kind]
+
+
+def test_after_two_blocks_that_do_not_compress_a_sample_decides(lab: Lab) -> None:
+    """The third is text but where the sample looks: it costs space, and no byte is lost."""
+    odd = bytearray(text(1))
+    for start in range(0, BLOCK_SIZE, 4096):
+        odd[start : start + 256] = noise(start, 256)
+    after_one = encoder(lab).encode(0, noise(1) + bytes(odd))
+    after_two = encoder(lab).encode(0, noise(1) + noise(2) + bytes(odd))
+
+    assert [block.frame.codec for block in after_one if block.frame] == [Codec.RAW, Codec.ZSTD]
+    assert [block.frame.codec for block in after_two if block.frame] == [Codec.RAW] * 3
+    assert lab.restored(lab.back_up(noise(1) + noise(2) + bytes(odd)))[-BLOCK_SIZE:] == bytes(odd)
