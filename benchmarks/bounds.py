@@ -182,6 +182,8 @@ _WORDS: Mapping[str, Callable[[_Seen], str]] = {
     "nochange_seconds": _alone("nochange"),
     "audit_seconds": _alone("audit"),
     "guest_p99_ratio": _guest,
+    "collect_seconds": _alone("collect"),
+    "collect_peak_mib": lambda _: "nodes that are read together, and the marks of packs",
     "peak_rss_mib": lambda seen: f"the most was needed by `{peak_lane(seen.lanes)}`",
 }
 

@@ -63,5 +63,5 @@ OWED = (
     *("diff_restore_vs_full", "increment_seconds", "increment_stored_ratio"),
     *("increment_4k_seconds", "increment_4k_stored_ratio", "nochange_seconds", "nochange_bytes"),
     *("nochange_live_seconds", "audit_seconds", "stored_vs_restic", "peak_rss_mib"),
-    "guest_p99_ratio",
+    *("guest_p99_ratio", "collect_seconds", "collect_peak_mib"),
 )

@@ -68,7 +68,9 @@ def test_people_see_sizes_reasons_and_what_to_do_next(csbs: Shell, server: Domai
     assert listed[0].split()[:4] == ["NAME", "SERVER", "STATUS", "CREATED"]
     assert listed[1].split()[:3] == ["b", server.name, "available"]
     planned = csbs("restore", "b", "--dry-run").out
-    assert "vdc   write   2.0 MiB  matched by path only" in planned
+    raw = next(line for line in planned.splitlines() if line.startswith("vdc"))
+    assert raw.startswith("vdc   write   2.0 MiB  compare: ")
+    assert "raw images cannot be tracked  matched by path only" in raw
     assert "nothing was changed" in planned
     deleted = csbs("backup", "delete", "b", "--yes").out
     assert "would change from 2.1 MiB to 0 B" in deleted
