@@ -249,11 +249,25 @@ class MapWriter:
             start = block // below % FANOUT
             count = min(FANOUT - start, (end_block - block) // below)
             node = self._open_to(level, block).node
+            self._drop_grown(level, block, block + count * below)
             self._close_below(level)
             if level > 0:
                 self._discard(level - 1, node, start, start + count)
             _set_uniform(node, start, start + count, state)
             block += count * below
+
+    def _drop_grown(self, level: int, block: int, end_block: int) -> None:
+        """Forgets open nodes that the fill covers: at its start only `_grow` left any.
+
+        Closing them would emit what nothing names, and what is below could not be counted, as
+        their pack is not put yet.
+        """
+        for k in range(1, level):
+            each = self._path[k]
+            if each is not None and block <= each.index * blocks_below(k + 1) < end_block:
+                assert each.original is None, "nothing was placed behind the position"
+                self._discard(k - 1, each.node, 0, FANOUT)
+                self._path[k] = None
 
     def _level_of_piece(self, block: int, end_block: int) -> int:
         """The highest level one of whose entries begins at `block` and lies within the range."""

@@ -170,6 +170,18 @@ def test_a_disk_that_is_all_zero_grows(lab: Lab, old: int, new: int) -> None:
     assert runs(lab, second) == expected
 
 
+@pytest.mark.parametrize("old", [1, LEAF, LEAF + 1, LEAF * LEAF])
+@pytest.mark.parametrize("end", [LEAF * LEAF, LEAF**3], ids=["a level", "two levels"])
+@pytest.mark.parametrize("state", [HOLE, ZERO], ids=["hole", "zero"])
+def test_all_of_a_disk_that_grew_is_discarded(lab: Lab, old: int, end: int, state: int) -> None:
+    first = image_of(lab, old * BLOCK_SIZE, {0: noise(1), old - 1: noise(2)})
+    second = filled(lab, 2 * end * BLOCK_SIZE, [(0, end, state)], first)
+
+    assert counted(lab, second) == second.nonzero_blocks == 0
+    expected = [(0, end, ZERO), (end, 2 * end, HOLE)] if state == ZERO else [(0, 2 * end, HOLE)]
+    assert runs(lab, second) == expected
+
+
 def test_a_disk_that_is_all_zero_is_cut(lab: Lab) -> None:
     count = 2 * LEAF * LEAF
     first = filled(lab, count * BLOCK_SIZE, [(0, count, ZERO)])
