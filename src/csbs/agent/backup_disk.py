@@ -46,7 +46,8 @@ from csbs.domain.extents import (
 from csbs.domain.task import Progress
 from csbs.repository import HOLE, ZERO, BlockEncoder, EncodedBlock, Image, ImageWriter
 
-#: To one export: qemu-nbd serves eight, and one of them plans.
+#: To one export, beside the one that plans: QEMU takes 100 connections for all disks of a job, and
+#: a thread reads for a short part of its time only.
 CONNECTIONS_MAX = 6
 
 
