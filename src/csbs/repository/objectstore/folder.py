@@ -27,6 +27,7 @@ from csbs.repository.errors import (
     StoreUnavailable,
 )
 from csbs.repository.objectstore.base import Bytes, ObjectInfo, checked_key, require_same
+from csbs.repository.objectstore.direct_io import read_range, write_parts
 from csbs.repository.objectstore.reserve import Reserve
 
 #: Outside every key's alphabet of first characters, so no key can name them.
@@ -88,7 +89,7 @@ class FolderStore:
         """See `ObjectStore.get`."""
         with self._foreign_errors(key), self._path(key).open("rb", buffering=0) as file:
             wanted = os.fstat(file.fileno()).st_size - offset if size is None else size
-            return _pread_all(file.fileno(), max(wanted, 0), offset)
+            return read_range(file.fileno(), offset, max(wanted, 0))
 
     def size(self, key: str) -> int:
         """See `ObjectStore.size`."""
@@ -138,8 +139,7 @@ class FolderStore:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             try:
-                for part in parts:
-                    _write_all(descriptor, part)
+                write_parts(descriptor, parts)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -223,24 +223,6 @@ class FolderStore:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StoreFull(str(self._root), 0, 1) from error
             raise StoreUnavailable(key, error.strerror or str(error)) from error
-
-
-def _write_all(descriptor: int, data: Bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _pread_all(descriptor: int, size_bytes: int, offset: int) -> bytes:
-    data = os.pread(descriptor, size_bytes, offset)
-    if len(data) == size_bytes or not data:
-        return data
-    parts = [data]
-    missing = size_bytes - len(data)
-    while missing and (data := os.pread(descriptor, missing, offset + size_bytes - missing)):
-        parts.append(data)
-        missing -= len(data)
-    return b"".join(parts)
 
 
 def _sync_folder(folder: Path) -> None:
