@@ -1,4 +1,4 @@
-"""The threads that read, and the room for what they read: one bound for all disks of a job.
+"""The threads that copy, and the room for what they hold: one bound for all disks of a job.
 
     disk a ──► piece ──┐            ┌──► in order, to a's thread
                        ├─► room ──► threads
@@ -28,7 +28,7 @@ class CopyPool:
         self, *, threads: int, in_flight_max: int, initializer: Callable[[], None] | None = None
     ) -> None:
         """Each thread calls `initializer` first."""
-        self._threads = ThreadPoolExecutor(threads, "read-disk", initializer)
+        self._threads = ThreadPoolExecutor(threads, "copy-piece", initializer)
         self._room = _Room(in_flight_max)
 
     def __enter__(self) -> Self:

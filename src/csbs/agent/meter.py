@@ -14,7 +14,7 @@ _REPORT_INTERVAL_S = 0.1
 
 
 class Meter:
-    """Progress of one copy; reports come from the thread that calls `done` and `finish`."""
+    """Progress of one copy; reports come from the thread that calls `tell`, `done` and `finish`."""
 
     def __init__(
         self, doing: str, report: Callable[[Progress], None], *, monotonic: Monotonic
@@ -25,6 +25,7 @@ class Meter:
         self._next_s = monotonic()
         self._done_bytes = 0
         self._total_bytes = 0
+        self._lock = threading.Lock()
 
     @property
     def done_bytes(self) -> int:
@@ -35,11 +36,20 @@ class Meter:
         """There is that much more to do; one thread may call this while another calls `done`."""
         self._total_bytes += size_bytes
 
-    def done(self, size_bytes: int) -> None:
-        """That much more is done."""
-        self._done_bytes += size_bytes
+    def count(self, size_bytes: int) -> None:
+        """That much more is done; any thread may say so."""
+        with self._lock:
+            self._done_bytes += size_bytes
+
+    def tell(self) -> None:
+        """Reports, unless the last report was just now."""
         if self._monotonic() >= self._next_s:
             self.finish()
+
+    def done(self, size_bytes: int) -> None:
+        """That much more is done; reports, unless the last report was just now."""
+        self.count(size_bytes)
+        self.tell()
 
     def finish(self) -> None:
         """Reports now, whenever the last report was."""

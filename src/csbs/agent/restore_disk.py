@@ -12,19 +12,19 @@ A piece that is to be compared is read first, and what differs is written.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 
 from csbs.agent.compare import differing, not_zero
+from csbs.agent.copy_pool import CopyPool
 from csbs.agent.look_through import checked_size
 from csbs.agent.meter import Meter
 from csbs.agent.rate_limit import RateLimit
 from csbs.agent.restore_plan import DiskTarget, Load, Piece, piece_size_bytes, pieces
-from csbs.agent.write_plan import Zeroes, in_parts, joined
+from csbs.agent.write_plan import Zeroes, joined
 from csbs.blockio.connections import Connections, open_connections
 from csbs.blockio.nbd import NbdClient, NbdExport, NbdLimits
-from csbs.blockio.pipeline import map_bounded, run_ahead
+from csbs.blockio.pipeline import run_ahead
 from csbs.blockio.priority import lower_own_priority
 from csbs.blockio.watch import Watch
 from csbs.domain.clock import Monotonic, monotonic
@@ -33,23 +33,27 @@ from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.task import Progress
 from csbs.repository import Fetch, ImageReader
 
-#: Plain bytes that a thread holds at once.
-_PART_SIZE_MAX = 32 * 1024**2
 #: qemu-nbd takes 32 MiB; larger ones than this were not faster.
 _REQUEST_SIZE_MAX = 4 * 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreOptions:
-    """How it is restored; memory is about 100 MB for each writer at most."""
+    """How the disks of a job are restored.
 
-    #: Threads that fetch and decompress; each has a connection where the server allows that.
+    Memory is about 40 MB for each writer at most, however many disks there are.
+    """
+
+    #: Threads that fetch, decompress and write; each disk has so many connections where its server
+    #: allows that.
     writers: int = 2
     #: How much of a pack is read at once.
     fetch_size_max: int = 4 * 1024**2
+    #: Pieces that are fetched and not yet written.
     in_flight_max: int = 8
-    #: How far the plan runs ahead, in pieces; one may have some thousand blocks that compressed to
-    #: nothing.
+    #: Disks that are written at once.
+    disks_at_once: int = 4
+    #: How far the plan of each of them runs ahead, in pieces.
     planned_max: int = 64
     #: Shared by all disks; None: as fast as it goes.  Counts what is read of the store, and what
     #: is compared and written.
@@ -59,10 +63,24 @@ class RestoreOptions:
     low_priority: bool = False
     monotonic: Monotonic = monotonic
 
+    def pool(self) -> CopyPool:
+        """The threads of a job, and their room; to be opened."""
+        return CopyPool(
+            threads=self.writers, in_flight_max=self.in_flight_max, initializer=self.begin_thread
+        )
+
     def begin_thread(self) -> None:
-        """What each thread that writes does first."""
+        """What each thread that writes does first; those that it starts need not."""
         if self.low_priority:
             lower_own_priority()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restoring:
+    """What the disks of one job share."""
+
+    options: RestoreOptions
+    pool: CopyPool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +96,7 @@ class RestoreResult:
 def restore_disk(
     target: DiskTarget,
     reader: ImageReader,
-    options: RestoreOptions,
+    restoring: Restoring,
     *,
     progress: Callable[[Progress], None],
     cancelled: Callable[[], bool],
@@ -93,6 +111,7 @@ def restore_disk(
     the disk is too small, read-only, fails, or is silent for too long; `OperationCancelled` within
     a second after `cancelled`; and what the readers raise for damaged backups.
     """
+    options = restoring.options
     planning = NbdExport(uri=target.uri, disk=target.disk, contexts=target.contexts)
     meter = Meter(f"writing {target.disk}", progress, monotonic=options.monotonic)
     zeroed_bytes = written_bytes = 0
@@ -106,22 +125,18 @@ def restore_disk(
                 writing, options.writers if planner.can_multi_conn else 1, watch, options.limits
             )
         )
-        pool = opened.enter_context(
-            ThreadPoolExecutor(options.writers, "write-disk", options.begin_thread)
-        )
         ahead = _planned(target, planner, reader, options, meter)
         planned = opened.enter_context(run_ahead(ahead, ahead_max=options.planned_max))
-        work = _Work(connections, reader, size_bytes, _waiting(options.rate_limit, watch))
-        results = opened.enter_context(
-            closing(map_bounded(pool, work.do, planned, in_flight_max=options.in_flight_max))
-        )
+        wait = _waiting(options.rate_limit, watch)
+        work = _Work(connections, reader, size_bytes, wait, meter.count)
+        results = opened.enter_context(closing(restoring.pool.map(work.do, planned)))
         opened.callback(watch.interrupt)  # first at the end: nobody waits for calls of no use
         for done in results:
             if cancelled():
                 raise OperationCancelled(f"the copy of disk {target.disk}")
             written_bytes += done.written_bytes
             zeroed_bytes += done.zeroed_bytes
-            meter.done(done.work_bytes)
+            meter.tell()
         connections.flush()
     meter.finish()
     return RestoreResult(
@@ -153,9 +168,8 @@ def _waiting(rate_limit: RateLimit | None, watch: Watch) -> Callable[[int], None
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """One piece: how much work it was, and what of it was written."""
+    """What of one piece was written."""
 
-    work_bytes: int
     written_bytes: int = 0
     zeroed_bytes: int = 0
 
@@ -168,12 +182,21 @@ class _Work:
     reader: ImageReader
     disk_size_bytes: int
     wait: Callable[[int], None]
+    #: Told of all the work of each piece, as it is done.
+    count: Callable[[int], None]
 
     def do(self, piece: Piece) -> _Done:
         work_bytes = piece_size_bytes(piece, self.disk_size_bytes)
         if isinstance(piece, Zeroes):
-            return _Done(work_bytes, zeroed_bytes=self._zero(piece, work_bytes))
-        return _Done(work_bytes, written_bytes=self._write(piece))
+            zeroed_bytes = self._zero(piece, work_bytes)
+            self.count(work_bytes)
+            return _Done(zeroed_bytes=zeroed_bytes)
+        if not piece.compare:
+            return _Done(written_bytes=self._write(piece.fetch, self.count))
+        wanted = self._differing(piece.fetch)
+        written_bytes = self._write(wanted, lambda _: None) if wanted.blocks else 0
+        self.count(work_bytes)
+        return _Done(written_bytes=written_bytes)
 
     def _zero(self, piece: Zeroes, work_bytes: int) -> int:
         zeroed_bytes = 0
@@ -184,24 +207,16 @@ class _Work:
                 zeroed_bytes += each.end - each.start
         return zeroed_bytes
 
-    def _write(self, piece: Load) -> int:
-        written_bytes = 0
-        for part in in_parts(piece.fetch, part_size_max=_PART_SIZE_MAX):
-            wanted = self._differing(part) if piece.compare else part
-            if wanted.blocks:
-                written_bytes += self._write_part(wanted)
-        return written_bytes
-
-    def _differing(self, part: Fetch) -> Fetch:
-        self.wait(len(part.blocks) * BLOCK_SIZE)
+    def _differing(self, fetch: Fetch) -> Fetch:
+        self.wait(len(fetch.blocks) * BLOCK_SIZE)
         with self.connections.one() as client:
-            return differing(client, self.reader, part, disk_size_bytes=self.disk_size_bytes)
+            return differing(client, self.reader, fetch, disk_size_bytes=self.disk_size_bytes)
 
-    def _write_part(self, part: Fetch) -> int:
+    def _write(self, fetch: Fetch, count: Callable[[int], None]) -> int:
         written_bytes = 0
-        self.wait(part.size_bytes + len(part.blocks) * BLOCK_SIZE)
+        self.wait(fetch.size_bytes + len(fetch.blocks) * BLOCK_SIZE)
         requests = joined(
-            self.reader.load(part),
+            self.reader.load(fetch),
             disk_size_bytes=self.disk_size_bytes,
             request_size_max=_REQUEST_SIZE_MAX,
         )
@@ -209,4 +224,5 @@ class _Work:
             for offset_bytes, data in requests:
                 client.write(offset_bytes, data)
                 written_bytes += len(data)
+                count(len(data))
         return written_bytes

@@ -24,6 +24,9 @@ from csbs.domain.block_set import NO_BLOCKS, BlockSet, marked
 from csbs.domain.extents import BLOCK_SIZE, Allocation, BlockExtent, block_count, by_block
 from csbs.repository import HOLE, WINDOW_BLOCKS, ZERO, Fetch, ImageReader
 
+#: Zeroes that are compared in one piece: it counts as done when all of it is.
+_COMPARE_SIZE_MAX = 16 * 1024**2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownSince:
@@ -194,5 +197,6 @@ def _zeroes(
         if run.state not in {HOLE, ZERO}:
             continue
         end_bytes = min(run.end_block * BLOCK_SIZE, disk_size_bytes)
-        for start in range(run.first_block * BLOCK_SIZE, end_bytes, ZERO_SIZE_MAX):
-            yield Zeroes(start, min(start + ZERO_SIZE_MAX, end_bytes), compare)
+        step = _COMPARE_SIZE_MAX if compare else ZERO_SIZE_MAX
+        for start in range(run.first_block * BLOCK_SIZE, end_bytes, step):
+            yield Zeroes(start, min(start + step, end_bytes), compare)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from csbs.domain.extents import BLOCK_SIZE
-from csbs.repository import Fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,16 +15,6 @@ class Zeroes:
     start: int
     end: int
     compare: bool = False
-
-
-def in_parts(fetch: Fetch, *, part_size_max: int) -> Iterator[Fetch]:
-    """The fetch, cut so that the plain bytes of each part are bounded.
-
-    A fetch is bounded by its size in the pack, and may hold a thousand times that.
-    """
-    blocks_max = part_size_max // BLOCK_SIZE
-    for first in range(0, len(fetch.blocks), blocks_max):
-        yield replace(fetch, blocks=fetch.blocks[first : first + blocks_max])
 
 
 def joined(

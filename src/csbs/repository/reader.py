@@ -39,6 +39,10 @@ from csbs.repository.pack_reader import PackReader
 
 FETCH_SIZE_MAX = 4 * 1024 * 1024
 
+#: Bounds the plain bytes of a fetch: 16 MiB.  Its size in the pack says nothing of them: there may
+#: be a thousand times as much in it.
+FETCH_BLOCKS_MAX = 256
+
 #: One read of a little too much costs less than two reads.
 _GAP_SIZE_MAX = 64 * 1024
 
@@ -154,7 +158,7 @@ class ImageReader:
     ) -> Iterator[Fetch]:
         """The plan of one pass over the stored blocks, of `within` or all, roughly ascending.
 
-        A fetch has at most `fetch_size_max` bytes, or one frame.
+        A fetch has at most `fetch_size_max` bytes, or one frame, and `FETCH_BLOCKS_MAX` blocks.
         """
         maps = self._maps()
         window: list[_Places] = []
@@ -314,7 +318,8 @@ def _within(
     """The range of neighbours, cut so that each part is one fetch."""
     while start < end:
         limit = places.offset[start] + fetch_size_max
-        stop = start + max(int(np.searchsorted(places.end[start:end], limit, side="right")), 1)
+        fitting = int(np.searchsorted(places.end[start:end], limit, side="right"))
+        stop = start + min(max(fitting, 1), FETCH_BLOCKS_MAX)
         yield start, stop
         start = stop
 

@@ -4,7 +4,7 @@ check     what will surely be read is there
 stop      the server is shut down
 look      each disk, opened through qemu-nbd: what is to be written, and a sample of the rest
 mark      from here on the server must not start: its disks may be half old and half new
-write     what differs, through qemu-nbd, so that its change tracking goes on
+write     what differs, several disks at once, through qemu-nbd: change tracking goes on
 unmark    the disks are whole
 start     unless the caller says no
 """
@@ -12,18 +12,22 @@ start     unless the caller says no
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from csbs.agent.audit import AuditOptions
 from csbs.agent.look_through import LookedThrough, look_through
-from csbs.agent.restore_disk import RestoreOptions, RestoreResult, restore_disk
+from csbs.agent.meter import JobMeter
+from csbs.agent.restore_disk import RestoreOptions, RestoreResult, Restoring, restore_disk
 from csbs.agent.restore_plan import DiskTarget, KnownSince
+from csbs.agent.side_by_side import side_by_side
 from csbs.catalog import Catalog, backups, servers
 from csbs.catalog.servers import UnfinishedRestore
-from csbs.compute.base import ComputeDriver, DiskToWrite, WritableDisk, never
+from csbs.compute.base import ComputeDriver, DiskToWrite, WritableDisk
 from csbs.domain.errors import Corrupt
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.restore_plan import Action, DiskRestore, RestorePlan, Way
@@ -57,8 +61,8 @@ class RestoreSteps(Protocol):
     def make_missing(self) -> AbstractContextManager[Mapping[str, WritableDisk]]:
         """Makes the images that are missing, and opens them, by target."""
 
-    def write(self, disk: DiskRestore, opened: WritableDisk, run: Run) -> None:
-        """Makes one disk as it was."""
+    def write(self, opened: Mapping[str, WritableDisk], run: Run) -> None:
+        """Makes all disks as they were."""
 
     def unmark(self) -> None:
         """Records that the disks are whole again."""
@@ -93,9 +97,7 @@ def restore_server(run: Run, do: RestoreSteps, plan: RestorePlan, *, power_on: b
             with do.make_missing() as made:
                 run.step("mark", do.mark)
                 marked = True
-                for disk in plan.written:
-                    opened = made.get(disk.target) or found[disk.target]
-                    run.step(f"write {disk.target}", do.write, disk, opened, run)
+                run.step("write", do.write, {**found, **made}, run)
     except Exception:
         if not marked:
             do.back_out()
@@ -128,7 +130,6 @@ class ServerRestore:
         self.plan = plan
         self._server = server
         self._tools = tools
-        self._done_bytes = 0
         #: By target: what was found of the disks that were there.
         self._looked: dict[str, LookedThrough] = {}
         self._readers: dict[str, ImageReader] = {}
@@ -246,26 +247,41 @@ class ServerRestore:
             cancelled=run.cancelled,
         )
 
-    def write(self, disk: DiskRestore, opened: WritableDisk, run: Run) -> None:
-        """See `RestoreSteps.write`."""
-        disk = self._now(disk)
+    def write(self, opened: Mapping[str, WritableDisk], run: Run) -> None:
+        """See `RestoreSteps.write`; the first disk that fails ends the others at once."""
+        disks, stop = self.plan.written, threading.Event()
+        verb = "comparing" if all(disk.way is Way.COMPARE for disk in disks) else "writing"
+        meter = JobMeter(verb, [disk.target for disk in disks], run.progress)
+        targets = {disk.target: self._looked_at(disk, opened[disk.target]) for disk in disks}
+        for disk in disks:
+            meter.estimate(disk.target, self._work_bytes(disk))
+        options = self._tools.writing
+
+        def write_one(disk: DiskRestore) -> RestoreResult:
+            result = restore_disk(
+                targets[disk.target],
+                self._reader(disk),
+                Restoring(options=options, pool=pool),
+                progress=meter.begin(disk.target),
+                cancelled=stop.is_set,
+            )
+            meter.end(disk.target)
+            return result
+
+        def keep(disk: DiskRestore, result: RestoreResult) -> None:
+            self.results[disk.target] = result
+
+        with (
+            options.pool() as pool,
+            ThreadPoolExecutor(
+                options.disks_at_once, "write-disk", options.begin_thread
+            ) as threads,
+        ):
+            side_by_side(disks, write_one, keep, pool=threads, stop=stop)
+
+    def _looked_at(self, disk: DiskRestore, opened: WritableDisk) -> DiskTarget:
         looked = self._looked.get(disk.target)
-        target = looked.target if looked else self._target(disk, opened)
-        doing = "comparing" if disk.way is Way.COMPARE else "writing"
-        total_bytes = sum(self._work_bytes(each) for each in self.plan.written)
-
-        def report(progress: Progress) -> None:
-            done_bytes = self._done_bytes + progress.done_bytes
-            run.progress(Progress(f"{doing} {disk.target}", done_bytes, total_bytes))
-
-        self.results[disk.target] = restore_disk(
-            target,
-            self._reader(disk),
-            self._tools.writing,
-            progress=report,
-            cancelled=never,
-        )
-        self._done_bytes += self._work_bytes(disk)
+        return looked.target if looked else self._target(disk, opened)
 
     def _work_bytes(self, disk: DiskRestore) -> int:
         looked = self._looked.get(disk.target)

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from csbs.agent.backup_disk import Copying, CopyOptions, CopyResult, DiskCopy, back_up_disk
-from csbs.agent.restore_disk import RestoreOptions, RestoreResult, restore_disk
+from csbs.agent.restore_disk import RestoreOptions, RestoreResult, Restoring, restore_disk
 from csbs.agent.restore_plan import DiskTarget
 from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
 from csbs.domain.clock import new_id, utc_now
@@ -58,13 +58,14 @@ class Engine:
 
     def restore(self, image: Image, uri: str, *, fresh: bool = False) -> RestoreResult:
         """Writes the image over the disk, of which nothing is known unless it is `fresh`."""
-        return restore_disk(
-            DiskTarget(disk=DISK, uri=uri, image_size_bytes=image.size_bytes, fresh=fresh),
-            self.reader(image),
-            self.writing,
-            progress=self._report,
-            cancelled=self.cancel.is_set,
-        )
+        with self.writing.pool() as pool:
+            return restore_disk(
+                DiskTarget(disk=DISK, uri=uri, image_size_bytes=image.size_bytes, fresh=fresh),
+                self.reader(image),
+                Restoring(options=self.writing, pool=pool),
+                progress=self._report,
+                cancelled=self.cancel.is_set,
+            )
 
     def reader(self, image: Image) -> ImageReader:
         """Reader of the image."""
@@ -104,7 +105,7 @@ def serve(
 
 def leftovers() -> list[str]:
     """Threads and connections that a copy should have ended."""
-    ours = ("read-disk", "write-disk", "run-ahead", "nbd-watch")
+    ours = ("copy-piece", "run-ahead", "nbd-watch")
     threads = [each.name for each in threading.enumerate() if each.name.startswith(ours)]
     return threads + sockets()
 

@@ -12,7 +12,7 @@ import pytest
 
 from csbs.blockio.processes import ProcessRecord, end_process, run_tool
 from csbs.blockio.qemu_img import add_bitmap, create_image, image_info, remove_bitmap
-from csbs.blockio.qemu_nbd import NbdImage, nbd_uri, start_qemu_nbd
+from csbs.blockio.qemu_nbd import NbdImage, nbd_uri, passes_cache, start_qemu_nbd
 from csbs.domain.errors import ToolFailed
 
 MIB = 1024 * 1024
@@ -145,6 +145,42 @@ def test_a_server_that_does_not_answer_is_given_up(folder: Path) -> None:
         start_qemu_nbd(image, socket=folder / "a.sock", pid_file=folder / "a.pid", timeout_s=0.2)
 
     assert list(folder.iterdir()) == [fifo]
+
+
+@pytest.mark.parametrize(
+    ("image_format", "size_bytes", "passes"),
+    [("qcow2", MIB + 512, True), ("raw", MIB, True), ("raw", MIB + 512, False)],
+)
+def test_what_is_written_passes_by_the_page_cache_where_it_can(
+    folder: Path, image_format: str, size_bytes: int, *, passes: bool
+) -> None:
+    """Of a raw file whose end is not aligned QEMU would write, and so add, more than was asked."""
+    path = folder / "disk"
+    create_image(path, image_format=image_format, size_bytes=size_bytes)
+    image = NbdImage(path=str(path), format=image_format, export="vda", read_only=False)
+
+    with start_qemu_nbd(image, socket=folder / "a.sock", pid_file=None) as server:
+        assert opened_directly(server.pid, path) is passes
+
+    assert passes_cache(image) is passes
+
+
+def test_a_file_system_without_direct_writes_is_written_all_the_same(image: Path) -> None:
+    assert not passes_cache(_served(Path("/proc/self/status"), read_only=False))
+    assert passes_cache(_served(image, read_only=False))
+
+
+def opened_directly(pid: int, path: Path) -> bool:
+    """Whether the process has the file open for writing past the page cache."""
+    found = []
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        if each.readlink() == path:
+            info = Path(f"/proc/{pid}/fdinfo/{each.name}").read_text(encoding="ascii")
+            flags = next(int(line.split()[1], 8) for line in info.splitlines() if "flags" in line)
+            if flags & os.O_RDWR:
+                found.append(bool(flags & os.O_DIRECT))
+    assert found, "it is open for writing"
+    return all(found)
 
 
 def test_a_server_that_was_killed_is_an_error_at_its_end(folder: Path, image: Path) -> None:

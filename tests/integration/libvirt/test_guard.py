@@ -82,7 +82,7 @@ def test_copies_are_low_and_what_protects_the_server_is_not(
     def on_progress(_: Progress) -> None:
         for each in threading.enumerate():
             kind = each.name.rpartition("_")[0] or each.name
-            if kind in {"copy-disk", "read-disk", "MainThread"}:  # others may end meanwhile
+            if kind in {"copy-disk", "copy-piece", "MainThread"}:  # others may end meanwhile
                 assert each.native_id is not None
                 found.setdefault(kind, set()).add(priority_of(each.native_id))
         found["guard"] = {priority_of(process) for process in guards(server)}
@@ -92,7 +92,7 @@ def test_copies_are_low_and_what_protects_the_server_is_not(
         app.backups.create(CreateBackup(server=server.name), watcher)
 
     low = {(NICE, "best-effort: prio 7")}
-    assert [found[kind] for kind in ("copy-disk", "read-disk")] == [low] * 2
+    assert [found[kind] for kind in ("copy-disk", "copy-piece")] == [low] * 2
     assert [found[kind] for kind in ("guard", "MainThread")] == [{usual}] * 2
     assert {usual} != low
 

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from csbs.agent.write_plan import in_parts, joined
+from csbs.agent.write_plan import joined
 from csbs.domain.extents import BLOCK_SIZE
-from csbs.repository import Fetch
 
 MIB = 1024**2
 
@@ -37,20 +36,3 @@ def test_a_request_ends_where_the_disk_ends() -> None:
     )
 
     assert found == [(BLOCK_SIZE, b"x" * 512)]
-
-
-def test_a_fetch_of_highly_compressed_blocks_is_loaded_in_parts() -> None:
-    fetch = Fetch(
-        pack_id=b"p" * 16,
-        offset_bytes=80,
-        size_bytes=1000,
-        blocks=tuple((block, block) for block in range(100)),
-    )
-
-    parts = list(in_parts(fetch, part_size_max=3 * MIB))
-
-    assert [len(part.blocks) for part in parts] == [48, 48, 4]
-    assert tuple(each for part in parts for each in part.blocks) == fetch.blocks
-    assert {(part.pack_id, part.offset_bytes, part.size_bytes) for part in parts} == {
-        (b"p" * 16, 80, 1000)
-    }

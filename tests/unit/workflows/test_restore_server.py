@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from csbs.agent.restore_disk import RestoreResult, restore_disk
 from csbs.domain.backup import Backup, BackupState, Mode
 from csbs.domain.errors import (
     BackupInUse,
@@ -26,6 +29,7 @@ from csbs.domain.restore_plan import Action, Way
 from csbs.domain.server import ServerState
 from csbs.domain.task import Progress, TaskState
 from csbs.services.restores import RestoreRequest
+from csbs.workflows import restore_server
 from csbs.workflows.run import Watcher
 from tests.unit.workflows.service_lab import Crash, ServiceLab
 
@@ -49,6 +53,22 @@ def test_disks_are_as_they_were_and_the_server_runs(lab: ServiceLab) -> None:
     assert lab.content() == content
     assert lab.server.state is ServerState.RUNNING
     assert [disk.state for disk in lab.listed()] == [BackupState.AVAILABLE]
+
+
+def test_disks_are_written_side_by_side(lab: ServiceLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = threading.Barrier(2)
+
+    def both_at_once(*args: Any, **kwargs: Any) -> RestoreResult:
+        together.wait(timeout=30)
+        return restore_disk(*args, **kwargs)
+
+    lab.write(1)
+    backup, content = lab.back_up(), lab.content()
+    lab.write(2)
+    monkeypatch.setattr(restore_server, "restore_disk", both_at_once)
+    lab.restore(backup)
+
+    assert lab.content() == content
 
 
 def test_it_stays_stopped_if_that_is_asked_for(lab: ServiceLab) -> None:
