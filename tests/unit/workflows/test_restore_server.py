@@ -304,6 +304,67 @@ def test_a_cancel_before_the_first_write_leaves_no_empty_disk(lab: ServiceLab) -
     assert lab.servers.half_restored() == {}
 
 
+def test_a_crash_never_leaves_an_empty_disk_in_service(tmp_path: Path) -> None:
+    """Between a missing image made anew and its first byte, too."""
+    for crash_at in range(1, CLOCK_CALLS_MAX):
+        lab = ServiceLab(tmp_path / str(crash_at))
+        lab.write(1)
+        backup, content = lab.back_up(), lab.content()
+        lab.server.path("vdb").unlink()
+        lab.clock.crash_at = crash_at
+        try:
+            lab.restore(backup)
+        except Crash:
+            lab.clock.crash_at = 0
+            there = lab.server.path("vdb").exists()
+            if there and lab.server.content("vdb") != content["vdb"]:
+                with pytest.raises(RestoreUnfinished):
+                    lab.servers.start("web")
+            lab.restore(backup)
+            assert lab.content() == content
+            lab.close()
+        else:
+            lab.close()
+            return
+    pytest.fail(f"a restore asks for the time more than {CLOCK_CALLS_MAX} times")
+
+
+def test_an_image_that_cannot_be_made_leaves_the_server_as_it_was(lab: ServiceLab) -> None:
+    lab.write(1)
+    backup = lab.back_up()
+    lab.write(2)
+    lab.server.power_off()
+    lab.server.autostart = True
+    lab.server.path("vdb").unlink()
+    lab.server.path("vdb").symlink_to("/nowhere/vdb")
+    before = lab.server.content("vda")
+    with pytest.raises(DriverFailed, match="making the image"):
+        lab.restore(backup)
+
+    assert lab.server.content("vda") == before
+    assert lab.servers.half_restored() == {}
+    assert lab.server.autostart
+
+
+def test_an_image_that_cannot_be_given_away_is_not_left_behind(
+    lab: ServiceLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS, where root may not change owners."""
+    backup = lab.back_up()
+    lab.server.power_off()
+    lab.server.path("vdb").unlink()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("csbs.compute.libvirt.restoring.os.chown", refuse)
+    with pytest.raises(DriverFailed, match="not permitted"):
+        lab.restore(backup)
+
+    assert not lab.server.path("vdb").exists()
+    assert lab.servers.half_restored() == {}
+
+
 def test_progress_counts_what_has_to_be_done(lab: ServiceLab) -> None:
     lab.write(1)
     backup = lab.back_up()

@@ -76,13 +76,15 @@ def _make(server: ServerRef, each: DiskToWrite, size_bytes: int, qemu: QemuUser)
     path = _path(server, each)
     try:
         create_image(path, image_format=each.disk.format, size_bytes=size_bytes)
+    except ToolFailed as error:
+        raise DriverFailed(server.name, each.disk.target, "making the image", error.why) from error
+    try:
         # As libvirt leaves images of a stopped server, or as QEMU needs them where libvirt is
         # set up not to change owners.
         path.chmod(_IMAGE_MODE)
         os.chown(path, qemu.uid, qemu.gid)
-    except ToolFailed as error:
-        raise DriverFailed(server.name, each.disk.target, "making the image", error.why) from error
     except OSError as error:
+        path.unlink(missing_ok=True)  # an empty disk that nobody asked for
         why = error.strerror or str(error)
         raise DriverFailed(server.name, each.disk.target, "making the image", why) from error
     return path
