@@ -231,6 +231,9 @@ def _problem(backup: Backup, disk: DiskDescription, saved: DiskBackup) -> CsbsEr
         return DiskNotWritable(disk.target, server, _NO_FILE)
     if disk.shared:
         return DiskNotWritable(disk.target, server, "other servers may use it at the same time")
+    if not disk.missing and disk.size_bytes == 0:
+        why = f"{disk.source} cannot be read; move it away, and the restore makes it anew"
+        return DiskNotWritable(disk.target, server, why)
     if not disk.missing and disk.size_bytes < saved.size_bytes:
         return DiskTooSmall(disk.target, server, disk.size_bytes, saved.size_bytes)
     return None

@@ -116,6 +116,7 @@ def test_a_disk_known_by_path_only_is_marked() -> None:
     ("disk", "error"),
     [
         pytest.param(replace(DISK, size_bytes=SIZE - 512), DiskTooSmall, id="too small"),
+        pytest.param(replace(DISK, size_bytes=0), DiskNotWritable, id="unreadable image"),
         pytest.param(replace(DISK, source=None), DiskNotWritable, id="network disk"),
         pytest.param(replace(DISK, shared=True), DiskNotWritable, id="shared"),
     ],
