@@ -167,12 +167,14 @@ def require_no_half_written(plan: RestorePlan, interrupted: Backup) -> None:
 def _same_path(
     backup: Backup, match: Match, disk_id: DiskId, taken: AbstractSet[DiskId]
 ) -> tuple[Match, DiskId]:
-    """A disk nobody knows, at the path of one that is missed, is that one by its path.
+    """A disk that the backup has not, at the path of one that is missed, is that one by its path.
 
-    Its size has changed and its bitmap is gone, so a backup takes it for a new disk; a restore
-    that kept it for that reason would leave the server half restored, and say nothing.
+    Its size has changed and its bitmap is gone, so backups take it for a new disk, and those made
+    since know it as such; a restore that kept it for that reason would leave the server half
+    restored.  Not so where something stronger than its path says that it is another disk.
     """
-    if match.known is None and match.disk.source is not None:
+    unlike = match.found_by in {FoundBy.SERIAL, FoundBy.MOVED} or backup.disk(disk_id) is not None
+    if not unlike and match.disk.source is not None:
         for saved in backup.disks:
             if saved.source == match.disk.source and saved.disk_id not in taken:
                 return replace(match, found_by=FoundBy.PATH), saved.disk_id
