@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from csbs.blockio.processes import ProcessRecord, run_tool
+from csbs.blockio.processes import run_tool
 from csbs.compute.base import DiskToWrite
 from csbs.compute.libvirt import LibvirtDriver
 from csbs.domain.clock import new_id, sleep
@@ -108,6 +105,29 @@ def test_disks_are_restored_wherever_they_went(
         **dict.fromkeys(("vdb", "vdc", "vdg"), "incremental"),
         "vdf": "full",
     }
+
+
+def test_a_disk_that_later_backups_took_for_a_new_one_is_restored(
+    csbs: Shell, server: DomainServer
+) -> None:
+    """A raw disk that grew is a new one to the next backup; to an older one it is the same."""
+    server.power_off()
+    saved = contents(server)
+    csbs.ok("backup", "create", server.name, "--name", "b")
+    by_hand.resize(server, "vdc", 3 * MIB)
+    server.write("vdc", offset=0, size=3 * MIB, pattern=8)
+    csbs.ok("backup", "create", server.name, "--name", "grown")
+    done = csbs.ok("restore", "b", "--yes", "--no-start")
+    restored = contents(server)
+    after = csbs.ok("backup", "create", server.name, "--name", "after")
+    csbs.ok("restore", "grown", "--yes", "--no-start")
+    grown = contents(server)
+    csbs.ok("restore", "after", "--yes", "--no-start")
+
+    assert [disk["action"] for disk in done["disks"]] == ["write"] * 3
+    assert restored == saved | {"vdc": saved["vdc"].ljust(3 * MIB, b"\0")} == contents(server)
+    assert after["disks"][2]["mode"] == "rescan"
+    assert grown == saved | {"vdc": b"\x08" * 3 * MIB}
 
 
 def test_a_removed_disk_comes_back_when_it_is_attached_again(
@@ -281,7 +301,7 @@ def test_a_restore_that_was_killed_goes_on_by_comparing(
         )
         assert died.returncode == -signal.SIGKILL
         if qemu_nbd_dies:
-            kill_recorded(host.run_folder)
+            assert by_hand.kill_qemu_nbd(host.run_folder)
         done = csbs.ok("restore", "b", "--yes", "--no-start")
         restored = {target: server.content(target) for target in ("vda", "vdb")}
         after = csbs.ok("backup", "create", server.name)
@@ -295,20 +315,6 @@ def test_a_restore_that_was_killed_goes_on_by_comparing(
         expected_mode = "rescan" if qemu_nbd_dies else "incremental"
         assert [disk["mode"] for disk in after["disks"]] == [expected_mode] * 2
         assert after["changed_bytes"] == 0
-
-
-def kill_recorded(folder: Path) -> None:
-    """Kills the processes that are recorded below the folder, and waits until they are gone."""
-    records = [ProcessRecord.read(path, program="qemu-nbd") for path in folder.rglob("*.pid")]
-    living = [each for each in records if each is not None and each.is_alive()]
-    assert living
-    for each in living:
-        descriptor = os.pidfd_open(each.pid)
-        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        poller = select.poll()
-        poller.register(descriptor, select.POLLIN)
-        assert poller.poll(20_000)
-        os.close(descriptor)
 
 
 @pytest.mark.parametrize("image_format", ["raw", "qcow2"])
