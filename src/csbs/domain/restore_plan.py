@@ -25,6 +25,7 @@ from csbs.domain.ids import DiskId
 from csbs.domain.server import DiskDescription
 
 _NO_FILE = "its image is not a local file or device"
+_HALF_WRITTEN = "an interrupted restore may have left it half written: never use it as it is"
 
 
 class Action(StrEnum):
@@ -162,6 +163,21 @@ def require_no_half_written(plan: RestorePlan, interrupted: Backup) -> None:
         writable = disk.source is not None and not disk.read_only
         if writable and (interrupted.disk(disk_id) is not None or disk.source in paths):
             raise DiskHalfWritten(disk.target, plan.backup.server_name, interrupted.id)
+
+
+def warn_of_half_written(plan: RestorePlan, interrupted: Backup) -> RestorePlan:
+    """The plan; a disk that it leaves out says so if the interrupted restore may have written it.
+
+    It is out of reach, and nobody can tell what it holds; the restore ends well without it.
+    """
+    paths = {saved.source for saved in interrupted.disks}
+    disks = (
+        replace(each, note=f"{_HALF_WRITTEN}; {each.note}")
+        if each.action is Action.LEAVE_OUT and each.saved and each.saved.source in paths
+        else each
+        for each in plan.disks
+    )
+    return replace(plan, disks=tuple(disks))
 
 
 def _same_path(

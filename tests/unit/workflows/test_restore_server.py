@@ -411,6 +411,23 @@ def test_a_half_written_disk_is_not_kept_by_a_backup_that_lacks_it(lab: ServiceL
     assert lab.restore(without).plan.disks[1].action is Action.KEEP
 
 
+def test_a_disk_detached_after_an_interrupted_restore_is_warned_of(lab: ServiceLab) -> None:
+    lab.write(1)
+    backup = lab.back_up()
+    before = lab.restores.plan(backup.id)
+    lab.write(2)
+    crash_in_the_first_write(lab, backup)
+    lab.server.targets = ("vda",)
+    _, left_out = lab.restores.plan(backup.id).disks
+    lab.restore(backup)
+    _, afterwards = lab.restores.plan(backup.id).disks
+
+    assert [disk.action for disk in before.disks] == [Action.WRITE] * 2
+    assert left_out.action is afterwards.action is Action.LEAVE_OUT
+    assert left_out.note.startswith("an interrupted restore may have left it half written")
+    assert "half written" not in afterwards.note
+
+
 def crash_in_the_first_write(lab: ServiceLab, backup: Backup) -> None:
     """Ends the process, so to say, when the first disk is about to be written."""
     plan = lab.restores.plan(backup.id)
