@@ -3,7 +3,8 @@
 QEMU takes open-file-description locks on single bytes of an image: byte 100 + n says "I use
 permission n", byte 200 + n "I let nobody else use it".  A read-only qemu-nbd of a raw image lets
 others write, so the server could start and write in the middle of a backup.  Holding byte 201
-(nobody else writes) and 203 (nobody else resizes) refuses that, as it does for qcow2.
+(nobody else writes) and 203 (nobody else resizes) refuses that, as it does for qcow2.  One that
+writes a raw image refuses a server, but not another qemu-nbd.
 """
 
 from __future__ import annotations
@@ -29,13 +30,8 @@ def nobody_writes(path: Path) -> Iterator[None]:
 
     Raises `ToolFailed` if one has it open for writing now, or it cannot be opened.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise ToolFailed("the image lock", f"opening {path}", str(error.strerror)) from error
-    try:
+    with _refused_to_others(path) as descriptor:
         for permission in (_WRITE, _RESIZE):
-            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _lock(fcntl.F_RDLCK, _UNSHARED + permission))
             asked = fcntl.fcntl(
                 descriptor, fcntl.F_OFD_GETLK, _lock(fcntl.F_WRLCK, _USED + permission)
             )
@@ -43,6 +39,28 @@ def nobody_writes(path: Path) -> Iterator[None]:
                 why = "another process has it open for writing"
                 raise ToolFailed("the image lock", f"locking {path}", why)
         yield
+
+
+@contextmanager
+def nobody_else_writes(path: Path) -> Iterator[None]:
+    """The same, but whoever has it open for writing now goes on.
+
+    Raises `ToolFailed` if it cannot be opened.
+    """
+    with _refused_to_others(path):
+        yield
+
+
+@contextmanager
+def _refused_to_others(path: Path) -> Iterator[int]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ToolFailed("the image lock", f"opening {path}", str(error.strerror)) from error
+    try:
+        for permission in (_WRITE, _RESIZE):
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _lock(fcntl.F_RDLCK, _UNSHARED + permission))
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -25,6 +25,7 @@ from csbs.domain.ids import DiskId
 from csbs.domain.server import DiskDescription
 
 _NO_FILE = "its image is not a local file or device"
+_HALF_WRITTEN = "an interrupted restore may have left it half written: never use it as it is"
 
 
 class Action(StrEnum):
@@ -164,15 +165,32 @@ def require_no_half_written(plan: RestorePlan, interrupted: Backup) -> None:
             raise DiskHalfWritten(disk.target, plan.backup.server_name, interrupted.id)
 
 
+def warn_of_half_written(plan: RestorePlan, interrupted: Backup) -> RestorePlan:
+    """The plan; a disk that it leaves out says so if the interrupted restore may have written it.
+
+    It is out of reach, and nobody can tell what it holds; the restore ends well without it.
+    """
+    paths = {saved.source for saved in interrupted.disks}
+    disks = (
+        replace(each, note=f"{_HALF_WRITTEN}; {each.note}")
+        if each.action is Action.LEAVE_OUT and each.saved and each.saved.source in paths
+        else each
+        for each in plan.disks
+    )
+    return replace(plan, disks=tuple(disks))
+
+
 def _same_path(
     backup: Backup, match: Match, disk_id: DiskId, taken: AbstractSet[DiskId]
 ) -> tuple[Match, DiskId]:
-    """A disk nobody knows, at the path of one that is missed, is that one by its path.
+    """A disk that the backup has not, at the path of one that is missed, is that one by its path.
 
-    Its size has changed and its bitmap is gone, so a backup takes it for a new disk; a restore
-    that kept it for that reason would leave the server half restored, and say nothing.
+    Its size has changed and its bitmap is gone, so backups take it for a new disk, and those made
+    since know it as such; a restore that kept it for that reason would leave the server half
+    restored.  Not so where something stronger than its path says that it is another disk.
     """
-    if match.known is None and match.disk.source is not None:
+    unlike = match.found_by in {FoundBy.SERIAL, FoundBy.MOVED} or backup.disk(disk_id) is not None
+    if not unlike and match.disk.source is not None:
         for saved in backup.disks:
             if saved.source == match.disk.source and saved.disk_id not in taken:
                 return replace(match, found_by=FoundBy.PATH), saved.disk_id
@@ -231,6 +249,9 @@ def _problem(backup: Backup, disk: DiskDescription, saved: DiskBackup) -> CsbsEr
         return DiskNotWritable(disk.target, server, _NO_FILE)
     if disk.shared:
         return DiskNotWritable(disk.target, server, "other servers may use it at the same time")
+    if not disk.missing and disk.size_bytes == 0:
+        why = f"{disk.source} cannot be read; move it away, and the restore makes it anew"
+        return DiskNotWritable(disk.target, server, why)
     if not disk.missing and disk.size_bytes < saved.size_bytes:
         return DiskTooSmall(disk.target, server, disk.size_bytes, saved.size_bytes)
     return None

@@ -22,6 +22,7 @@ from csbs.domain.restore_plan import (
     choose_ways,
     plan_restore,
     require_no_half_written,
+    warn_of_half_written,
 )
 from csbs.domain.server import ServerDescription, TrackingReport
 from csbs.domain.task import TaskKind, new_task
@@ -166,6 +167,7 @@ class RestoreService:
             if earlier is not None:
                 interrupted = backups.get(transaction, self.project_id, earlier.backup_id)
                 require_no_half_written(plan, interrupted)
+                plan = warn_of_half_written(plan, interrupted)
         tracked = self._tracked(plan, server, found.tracking)
         return choose_ways(plan, tracked, resumed=earlier is not None)
 

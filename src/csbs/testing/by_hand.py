@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,6 +138,25 @@ def failing_image(image: Path, socket: Path) -> Iterator[Path]:
         yield trigger
     finally:
         end_process(record, timeout_s=_TOOL_TIMEOUT_S)
+
+
+def kill_qemu_nbd(folder: Path) -> int:
+    """Kills the qemu-nbd processes that are recorded below the folder; returns how many those were.
+
+    They are gone when it returns.
+    """
+    records = [ProcessRecord.read(path, program="qemu-nbd") for path in folder.rglob("*.pid")]
+    living = [each for each in records if each is not None and each.is_alive()]
+    for each in living:
+        descriptor = os.pidfd_open(each.pid)
+        try:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            poller = select.poll()
+            poller.register(descriptor, select.POLLIN)
+            assert poller.poll(_TOOL_TIMEOUT_S * 1000), f"process {each.pid} outlives its kill"
+        finally:
+            os.close(descriptor)
+    return len(living)
 
 
 def _pid_in(pid_file: Path) -> int:

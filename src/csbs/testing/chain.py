@@ -170,13 +170,32 @@ class Chain:
             found = differences(kept.content, self.saved(kept.backup))
             _require_none(found, f"backup {number} is wrong")
 
+    def restorable(self) -> list[Kept]:
+        """The backups that fit on the disks as they are now."""
+        now = self.content
+        return [
+            kept
+            for kept in self.kept
+            if kept.content.keys() == now.keys()
+            and all(len(content) <= len(now[target]) for target, content in kept.content.items())
+        ]
+
     def restore(self, kept: Kept) -> None:
         """Restores a backup over the server, which stays stopped, and compares the images."""
+        sizes = {target: len(content) for target, content in self.content.items()}
+        expected = {
+            target: content.ljust(sizes[target], b"\0") for target, content in kept.content.items()
+        }
         restores = self._app.restores
         request = RestoreRequest(power_on=False)
         restores.restore(restores.plan(kept.backup.id), _once(None), request)
         self.learn()
-        _require_none(differences(kept.content, self.content), "the restored disks are wrong")
+        _require_none(differences(expected, self.content), "the restored disks are wrong")
+
+    @property
+    def half_restored(self) -> bool:
+        """Whether an interrupted restore keeps the server from being used."""
+        return self.server.id in self._app.servers.half_restored()
 
     def left_behind(self) -> list[str]:
         """What no backup needs any more: a job, files, checkpoints and bitmaps."""

@@ -79,11 +79,12 @@ def restore_server(run: Run, do: RestoreSteps, plan: RestorePlan, *, power_on: b
 
     A crash before `mark` leaves a stopped server with its old disks; one after it a server that
     stays stopped, with its images locked or at least marked in the catalog, until this restore
-    or another one has written all disks.  Nothing is marked before all disks are open and looked
-    through, so a disk that cannot be opened leaves the server as it was.  Missing images are made
-    last: one that a cancel left behind would be an empty disk.
+    or another one has written all disks.  Nothing is marked before all disks that are there are
+    open and looked through, so a disk that cannot be opened leaves the server as it was.  Missing
+    images are made behind the mark, since one that a crash left behind is an empty disk; where
+    they cannot be made, nothing was written and the mark goes again.
     """
-    marked = False
+    written = False
     run.step("check", do.check)
     try:
         run.step("stop", do.stop, run)
@@ -94,12 +95,12 @@ def restore_server(run: Run, do: RestoreSteps, plan: RestorePlan, *, power_on: b
                     look = f"look through {disk.target}"
                     run.step(look, do.look_through, disk, found[disk.target], run)
             check_cancelled(run, "the restore")
+            run.step("mark", do.mark)
             with do.make_missing() as made:
-                run.step("mark", do.mark)
-                marked = True
+                written = True
                 run.step("write", do.write, {**found, **made}, run)
     except Exception:
-        if not marked:
+        if not written:
             do.back_out()
         raise
     run.step("unmark", do.unmark)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from csbs.blockio.image_lock import nobody_writes
+from csbs.blockio.image_lock import nobody_else_writes, nobody_writes
 from csbs.blockio.qemu_img import create_image
 from csbs.blockio.qemu_nbd import NbdImage, start_qemu_nbd
 from csbs.domain.errors import ToolFailed
+from csbs.testing.libvirt_domains import export_io
 
 pytestmark = pytest.mark.host
 
@@ -40,6 +41,15 @@ def test_an_image_that_is_written_to_is_refused(image: NbdImage, tmp_path: Path)
         nobody_writes(Path(image.path)),
     ):
         pytest.fail("it was not refused")
+
+
+def test_a_writer_goes_on_and_another_one_is_refused(image: NbdImage, tmp_path: Path) -> None:
+    with start_qemu_nbd(image, socket=tmp_path / "nbd.sock", pid_file=None) as nbd:
+        with nobody_else_writes(Path(image.path)):
+            export_io(nbd.uri, "write -P 7 0 64k", "flush")
+            assert write(image) != 0
+        export_io(nbd.uri, "write -P 8 64k 64k", "flush")
+    assert write(image) == 0
 
 
 def test_a_missing_image_is_named(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@
 
 Each round is a new server and a chain whose events, writes and order follow from its seed.  After
 each event the server is backed up, and the backup is held against its disks byte for byte; at the
-end so are all backups of the chain that were not deleted, and one of them is restored.
+end so are all backups of the chain that were not deleted, and one of them is restored.  Backups are
+restored in between as well, by a csbs that may be killed, and each that ends well is held against
+the backup.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from pathlib import Path
 
 from csbs.config import Settings
 from csbs.domain.clock import monotonic
+from csbs.domain.errors import RestoreUnfinished
 from csbs.testing import by_hand
-from csbs.testing.chain import Chain, Contents
+from csbs.testing.chain import Chain, Kept
 from csbs.testing.dying_backup import backup_dies
+from csbs.testing.dying_restore import restore_dies
 from csbs.testing.libvirt_daemon import libvirt_running
 from csbs.testing.libvirt_domains import PREFIX, DomainServer, export_io
 from tests.integration.libvirt.chains import KIB, new_chain
@@ -33,6 +37,8 @@ CLUSTER = 64 * KIB
 _SEEDS = 1_000_000
 #: More clock calls than a backup has: some let it succeed.
 _PLACES = 24
+#: The same for a restore; below 0 so many writes.
+_RESTORE_PLACES = (*range(1, 25, 3), -1, -2, -3, -5, -8, -13, -21, -34)
 # Not in the usual place of temporary files: QEMU, which is another user, must be able to enter.
 _RUN_FOLDER = Path(f"/run/{PREFIX}soak")
 _SCRATCH_FOLDER = Path(f"/var/lib/{PREFIX}soak")
@@ -73,15 +79,9 @@ class Round:
         self.chain.back_up()
 
     def finish(self) -> None:
-        """Checks all backups, and restores one whose disks are those that the server has."""
+        """Checks all backups, and restores one that fits on the disks."""
         self.chain.check_all()
-        now = _sizes(self.chain.content)
-        alike = [kept for kept in self.chain.kept if _sizes(kept.content) == now]
-        self.chain.restore(self.random.choice(alike))
-
-
-def _sizes(content: Contents) -> dict[str, int]:
-    return {target: len(each) for target, each in content.items()}
+        self.chain.restore(self.random.choice(self.chain.restorable()))
 
 
 def start(this: Round) -> None:
@@ -190,9 +190,50 @@ def delete_a_backup(this: Round) -> None:
         this.chain.delete(this.random.choice(this.chain.kept))
 
 
+def restore_backups(this: Round) -> None:
+    """One after the other, with or without writes between them."""
+    was_active = this.server.is_active()
+    for _ in range(2):
+        this.chain.restore(_restorable(this))
+        if this.random.random() < 0.5:
+            this.chain.scribble()
+    if was_active:
+        this.server.start()
+
+
+def kill_csbs_in_restores(this: Round) -> None:
+    """Of any backups, with and without their qemu-nbd, until one ends well."""
+    was_active = this.server.is_active()
+    for _ in range(this.random.randint(1, 3)):
+        number = this.random.choice(_RESTORE_PLACES)
+        this.events[-1] += f" at {number}"
+        restore_dies(this.settings, _restorable(this).backup.id, number)
+        if this.random.random() < 0.5:
+            by_hand.kill_qemu_nbd(this.settings.run_dir)
+            write_in_between(this)
+        if this.chain.half_restored:
+            assert isinstance(this.chain.fail(), RestoreUnfinished)
+    this.chain.restore(_restorable(this))
+    if was_active:
+        this.server.start()
+
+
+def write_in_between(this: Round) -> None:
+    """To a disk that may be half written; the server may still run."""
+    this.server.io(this.disk(), f"write -P 77 {this.random.randrange(64) * 512} 512", "flush")
+
+
+def _restorable(this: Round) -> Kept:
+    """A backup that fits on the disks."""
+    if not this.chain.restorable():
+        this.chain.back_up()
+    return this.random.choice(this.chain.restorable())
+
+
 ANY_TIME: list[Event] = [
     *(kill_csbs, remove_a_bitmap, switch_a_bitmap_off, forget_the_checkpoint),
     *(resize, discard_a_disk, delete_a_backup),
+    *(restore_backups, kill_csbs_in_restores, kill_csbs_in_restores),
 ]
 RUNNING: list[Event] = [
     *(power_off, kill_qemu, kill_qemu_during_a_backup, delete_the_checkpoint),

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from csbs.blockio.processes import ProcessRecord, run_tool
+from csbs.blockio.processes import run_tool
+from csbs.compute.base import DiskToWrite
+from csbs.compute.libvirt import LibvirtDriver
 from csbs.domain.clock import new_id, sleep
+from csbs.domain.errors import CsbsError, ToolFailed
 from csbs.domain.extents import BLOCK_SIZE
+from csbs.testing import by_hand
 from csbs.testing.driver_contract import MIB
 from csbs.testing.libvirt_domains import (
     DomainDisk,
@@ -104,6 +105,29 @@ def test_disks_are_restored_wherever_they_went(
         **dict.fromkeys(("vdb", "vdc", "vdg"), "incremental"),
         "vdf": "full",
     }
+
+
+def test_a_disk_that_later_backups_took_for_a_new_one_is_restored(
+    csbs: Shell, server: DomainServer
+) -> None:
+    """A raw disk that grew is a new one to the next backup; to an older one it is the same."""
+    server.power_off()
+    saved = contents(server)
+    csbs.ok("backup", "create", server.name, "--name", "b")
+    by_hand.resize(server, "vdc", 3 * MIB)
+    server.write("vdc", offset=0, size=3 * MIB, pattern=8)
+    csbs.ok("backup", "create", server.name, "--name", "grown")
+    done = csbs.ok("restore", "b", "--yes", "--no-start")
+    restored = contents(server)
+    after = csbs.ok("backup", "create", server.name, "--name", "after")
+    csbs.ok("restore", "grown", "--yes", "--no-start")
+    grown = contents(server)
+    csbs.ok("restore", "after", "--yes", "--no-start")
+
+    assert [disk["action"] for disk in done["disks"]] == ["write"] * 3
+    assert restored == saved | {"vdc": saved["vdc"].ljust(3 * MIB, b"\0")} == contents(server)
+    assert after["disks"][2]["mode"] == "rescan"
+    assert grown == saved | {"vdc": b"\x08" * 3 * MIB}
 
 
 def test_a_removed_disk_comes_back_when_it_is_attached_again(
@@ -210,14 +234,34 @@ def test_a_write_past_the_bitmaps_is_found(csbs: Shell, host: Host, *, compare: 
         assert done["written_bytes"] == (BLOCK_SIZE if compare else 8 * MIB)
 
 
-def write_unseen(server: DomainServer, *, offset: int, size: int) -> None:
+def test_zeroes_past_the_bitmaps_are_found(csbs: Shell, host: Host) -> None:
+    """No sample is needed: what is allocated tells."""
+    del host  # libvirt runs
+    disk = DomainDisk(target="vda", size_bytes=64 * MIB)
+    with domain_server((disk,), new_id=new_id, sleep=sleep) as server:
+        server.write("vda", offset=0, size=64 * MIB, pattern=5)
+        csbs.ok("backup", "create", server.name, "--name", "b")
+        saved = server.content("vda")
+        write_unseen(server, offset=MIB, size=BLOCK_SIZE, zero=True)
+        [done] = csbs.ok("restore", "b", "--yes", "--no-start")["disks"]
+        after = csbs.ok("backup", "create", server.name)
+
+        assert server.content("vda") == saved
+        assert (done["way"], done["written_bytes"]) == ("difference", BLOCK_SIZE)
+        assert after["disks"][0]["mode"] == "incremental"
+
+
+def write_unseen(server: DomainServer, *, offset: int, size: int, zero: bool = False) -> None:
     """Writes to vda of a stopped server with all its bitmaps switched off."""
     path = str(server.path("vda"))
     for change in ("--disable", "--enable"):
         for name in server.checkpoints():
             run_tool(["qemu-img", "bitmap", change, path, name], doing=change, timeout_s=60)
         if change == "--disable":
-            server.write("vda", offset=offset, size=size, pattern=6)
+            if zero:
+                server.zero("vda", offset=offset, size=size)
+            else:
+                server.write("vda", offset=offset, size=size, pattern=6)
 
 
 #: Restores, and dies like by kill -9 when a part of the first disk is written.
@@ -257,7 +301,7 @@ def test_a_restore_that_was_killed_goes_on_by_comparing(
         )
         assert died.returncode == -signal.SIGKILL
         if qemu_nbd_dies:
-            kill_recorded(host.run_folder)
+            assert by_hand.kill_qemu_nbd(host.run_folder)
         done = csbs.ok("restore", "b", "--yes", "--no-start")
         restored = {target: server.content(target) for target in ("vda", "vdb")}
         after = csbs.ok("backup", "create", server.name)
@@ -273,18 +317,39 @@ def test_a_restore_that_was_killed_goes_on_by_comparing(
         assert after["changed_bytes"] == 0
 
 
-def kill_recorded(folder: Path) -> None:
-    """Kills the processes that are recorded below the folder, and waits until they are gone."""
-    records = [ProcessRecord.read(path, program="qemu-nbd") for path in folder.rglob("*.pid")]
-    living = [each for each in records if each is not None and each.is_alive()]
-    assert living
-    for each in living:
-        descriptor = os.pidfd_open(each.pid)
-        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        poller = select.poll()
-        poller.register(descriptor, select.POLLIN)
-        assert poller.poll(20_000)
-        os.close(descriptor)
+@pytest.mark.parametrize("image_format", ["raw", "qcow2"])
+def test_an_image_that_somebody_writes_is_refused_unchanged(
+    csbs: Shell, host: Host, image_format: str
+) -> None:
+    """By a qemu-nbd of his, say, to mount it."""
+    del host  # libvirt runs
+    disk = DomainDisk(target="vda", size_bytes=4 * MIB, format=image_format)
+    with domain_server((disk,), new_id=new_id, sleep=sleep) as server:
+        server.write("vda", offset=0, size=MIB, pattern=1)
+        csbs.ok("backup", "create", server.name, "--name", "b")
+        server.write("vda", offset=0, size=MIB, pattern=2)
+        with by_hand.served(server, "vda"):
+            refused = csbs("restore", "b", "--yes", "--no-start", "--json")
+
+        assert "vda" in refused.error["message"]
+        assert server.content("vda")[:MIB] == b"\x02" * MIB
+        server.start()  # nothing is half written
+
+
+@pytest.mark.parametrize("image_format", ["raw", "qcow2"])
+def test_nobody_else_writes_during_a_restore(host: Host, image_format: str) -> None:
+    driver = LibvirtDriver(host.uri, run_folder=host.run_folder, scratch_folder=host.scratch_folder)
+    disk = DomainDisk(target="vda", size_bytes=4 * MIB, format=image_format)
+    with domain_server((disk,), new_id=new_id, sleep=sleep) as server:
+        [found] = driver.describe(server.id).disks
+        with driver.open_for_restore(server.id, [DiskToWrite(disk=found)]) as opened:
+            with pytest.raises(ToolFailed, match="lock"):
+                server.write("vda", offset=0, size=512, pattern=3)
+            with pytest.raises(CsbsError, match="lock"):
+                server.start()
+            write_export(opened["vda"].uri, offset=0, size=MIB, pattern=4)
+
+        assert server.content("vda")[:MIB] == b"\x04" * MIB
 
 
 def test_a_shared_disk_is_refused_by_name(csbs: Shell, host: Host) -> None:

@@ -116,6 +116,7 @@ def test_a_disk_known_by_path_only_is_marked() -> None:
     ("disk", "error"),
     [
         pytest.param(replace(DISK, size_bytes=SIZE - 512), DiskTooSmall, id="too small"),
+        pytest.param(replace(DISK, size_bytes=0), DiskNotWritable, id="unreadable image"),
         pytest.param(replace(DISK, source=None), DiskNotWritable, id="network disk"),
         pytest.param(replace(DISK, shared=True), DiskNotWritable, id="shared"),
     ],
@@ -148,6 +149,23 @@ def test_an_unknown_disk_at_the_path_of_a_missed_one_is_that_one(change_bytes: i
     [disk] = plan_restore(of, [match], [DiskId("new")]).disks
 
     assert (disk.action, disk.disk_id, disk.by_path_only) == (Action.WRITE, "d1", True)
+
+
+@pytest.mark.parametrize("found_by", FoundBy)
+def test_so_is_one_that_later_backups_took_for_a_new_disk(found_by: FoundBy) -> None:
+    """Unless something stronger than its path says that it is another one."""
+    of = saved("d1", "d2")
+    of = replace(of, disks=(of.disks[0], replace(of.disks[1], source="/b")))
+    larger = replace(DISK, target="vdb", source="/b", size_bytes=2 * SIZE)
+    known = KnownDisk(id=DiskId("new"), target="vdb", source="/b", size_bytes=2 * SIZE)
+    matches = [Match(DISK, None, FoundBy.SERIAL), Match(larger, known, found_by)]
+    made = plan_restore(of, matches, [DiskId("d1"), DiskId("new")])
+
+    if found_by in {FoundBy.SERIAL, FoundBy.MOVED}:
+        assert actions(made) == {"d1": "write", "new": "keep", "d2": "leave_out"}
+    else:
+        assert actions(made) == {"d1": "write", "d2": "write"}
+        assert made.disks[1].by_path_only
 
 
 def test_a_disk_that_the_server_may_only_read_keeps_its_data() -> None:

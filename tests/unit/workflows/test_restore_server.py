@@ -324,6 +324,67 @@ def test_a_cancel_before_the_first_write_leaves_no_empty_disk(lab: ServiceLab) -
     assert lab.servers.half_restored() == {}
 
 
+def test_a_crash_never_leaves_an_empty_disk_in_service(tmp_path: Path) -> None:
+    """Between a missing image made anew and its first byte, too."""
+    for crash_at in range(1, CLOCK_CALLS_MAX):
+        lab = ServiceLab(tmp_path / str(crash_at))
+        lab.write(1)
+        backup, content = lab.back_up(), lab.content()
+        lab.server.path("vdb").unlink()
+        lab.clock.crash_at = crash_at
+        try:
+            lab.restore(backup)
+        except Crash:
+            lab.clock.crash_at = 0
+            there = lab.server.path("vdb").exists()
+            if there and lab.server.content("vdb") != content["vdb"]:
+                with pytest.raises(RestoreUnfinished):
+                    lab.servers.start("web")
+            lab.restore(backup)
+            assert lab.content() == content
+            lab.close()
+        else:
+            lab.close()
+            return
+    pytest.fail(f"a restore asks for the time more than {CLOCK_CALLS_MAX} times")
+
+
+def test_an_image_that_cannot_be_made_leaves_the_server_as_it_was(lab: ServiceLab) -> None:
+    lab.write(1)
+    backup = lab.back_up()
+    lab.write(2)
+    lab.server.power_off()
+    lab.server.autostart = True
+    lab.server.path("vdb").unlink()
+    lab.server.path("vdb").symlink_to("/nowhere/vdb")
+    before = lab.server.content("vda")
+    with pytest.raises(DriverFailed, match="making the image"):
+        lab.restore(backup)
+
+    assert lab.server.content("vda") == before
+    assert lab.servers.half_restored() == {}
+    assert lab.server.autostart
+
+
+def test_an_image_that_cannot_be_given_away_is_not_left_behind(
+    lab: ServiceLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS, where root may not change owners."""
+    backup = lab.back_up()
+    lab.server.power_off()
+    lab.server.path("vdb").unlink()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("csbs.compute.libvirt.restoring.os.chown", refuse)
+    with pytest.raises(DriverFailed, match="not permitted"):
+        lab.restore(backup)
+
+    assert not lab.server.path("vdb").exists()
+    assert lab.servers.half_restored() == {}
+
+
 def test_progress_counts_what_has_to_be_done(lab: ServiceLab) -> None:
     lab.write(1)
     backup = lab.back_up()
@@ -368,6 +429,23 @@ def test_a_half_written_disk_is_not_kept_by_a_backup_that_lacks_it(lab: ServiceL
     lab.restore(both)
     assert lab.content() == content
     assert lab.restore(without).plan.disks[1].action is Action.KEEP
+
+
+def test_a_disk_detached_after_an_interrupted_restore_is_warned_of(lab: ServiceLab) -> None:
+    lab.write(1)
+    backup = lab.back_up()
+    before = lab.restores.plan(backup.id)
+    lab.write(2)
+    crash_in_the_first_write(lab, backup)
+    lab.server.targets = ("vda",)
+    _, left_out = lab.restores.plan(backup.id).disks
+    lab.restore(backup)
+    _, afterwards = lab.restores.plan(backup.id).disks
+
+    assert [disk.action for disk in before.disks] == [Action.WRITE] * 2
+    assert left_out.action is afterwards.action is Action.LEAVE_OUT
+    assert left_out.note.startswith("an interrupted restore may have left it half written")
+    assert "half written" not in afterwards.note
 
 
 def crash_in_the_first_write(lab: ServiceLab, backup: Backup) -> None:

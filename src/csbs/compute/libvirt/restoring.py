@@ -2,7 +2,8 @@
 
 qemu-nbd has a session of its own and outlives a killed csbs, so the images stay locked and the
 server cannot start half restored.  A body that fails leaves them locked as well: its disks are
-half written.
+half written.  Of a raw image qemu-nbd refuses servers only; as long as csbs lives, it refuses
+other tools too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from csbs.blockio.image_lock import nobody_else_writes, nobody_writes
 from csbs.blockio.qemu_img import create_image
 from csbs.blockio.qemu_nbd import NbdImage, QemuNbd, start_qemu_nbd
 from csbs.compute.base import DiskToWrite, WritableDisk
@@ -24,6 +26,7 @@ from csbs.domain.server import ServerRef
 log = logging.getLogger(__name__)
 
 _IMAGE_MODE = 0o600
+_RAW = "raw"
 
 
 @contextmanager
@@ -42,7 +45,7 @@ def open_for_restore(
     naming the disk: before the body if an image cannot be made or opened (then all are let go,
     and new ones removed), after it if one was not closed well.
     """
-    with ExitStack() as opening:
+    with ExitStack() as locks, ExitStack() as opening:
         nbd: dict[str, QemuNbd] = {}
         opened: dict[str, WritableDisk] = {}
         for each in disks:
@@ -51,14 +54,24 @@ def open_for_restore(
                 opening.callback(path.unlink, missing_ok=True)
             served, opened[each.disk.target] = _open(server, each, files, low_priority=low_priority)
             nbd[each.disk.target] = opening.enter_context(served)
+            _lock_raw(locks, server, each)
         opening.pop_all()
-    try:
-        yield opened
-    except BaseException:
-        for left in nbd.values():
-            left.leave_running()
-        raise
-    _close_all(server, nbd)
+        try:
+            yield opened
+        except BaseException:
+            for left in nbd.values():
+                left.leave_running()
+            raise
+        _close_all(server, nbd)
+
+
+def _lock_raw(locks: ExitStack, server: ServerRef, each: DiskToWrite) -> None:
+    """Keeps others from writing to a raw image that is open now."""
+    if each.disk.format == _RAW:
+        try:
+            locks.enter_context(nobody_else_writes(_path(server, each)))
+        except ToolFailed as error:
+            raise DriverFailed(server.name, each.disk.target, "opening", error.why) from error
 
 
 def _close_all(server: ServerRef, nbd: Mapping[str, QemuNbd]) -> None:
@@ -76,13 +89,15 @@ def _make(server: ServerRef, each: DiskToWrite, size_bytes: int, qemu: QemuUser)
     path = _path(server, each)
     try:
         create_image(path, image_format=each.disk.format, size_bytes=size_bytes)
+    except ToolFailed as error:
+        raise DriverFailed(server.name, each.disk.target, "making the image", error.why) from error
+    try:
         # As libvirt leaves images of a stopped server, or as QEMU needs them where libvirt is
         # set up not to change owners.
         path.chmod(_IMAGE_MODE)
         os.chown(path, qemu.uid, qemu.gid)
-    except ToolFailed as error:
-        raise DriverFailed(server.name, each.disk.target, "making the image", error.why) from error
     except OSError as error:
+        path.unlink(missing_ok=True)  # an empty disk that nobody asked for
         why = error.strerror or str(error)
         raise DriverFailed(server.name, each.disk.target, "making the image", why) from error
     return path
@@ -114,6 +129,9 @@ def _serve(server: ServerRef, each: DiskToWrite, files: Path, *, low_priority: b
         low_priority=low_priority,
     )
     try:
+        if each.disk.format == _RAW:
+            with nobody_writes(_path(server, each)):
+                pass  # qemu-nbd would not ask
         return start_qemu_nbd(
             image,
             socket=files.with_name(f"{files.name}-{target}.sock"),
