@@ -226,8 +226,9 @@ def _client(place: S3Place, access: S3Access) -> Client:
         place.bucket,
         prefix=place.prefix or None,
         endpoint=endpoint,
-        # Else a variable of the environment would send our backups elsewhere.
+        # Else variables of the environment would send our backups elsewhere, or unsigned.
         aws_endpoint_url_s3=endpoint,
+        skip_signature=False,
         region=place.region,
         credential_provider=lambda: keys,
         # Over TLS the payload needs no signature of its own: it would cost most of the time.
