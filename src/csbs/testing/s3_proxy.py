@@ -47,10 +47,13 @@ class S3Proxy:
         """Where it listens."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def on(self, method: str, path_part: str, status: int, code: str = "") -> None:
+    def on(
+        self, method: str, path_part: str, status: int, code: str = "", *, body: str = ""
+    ) -> None:
         """From now on such requests are answered so; a status of 0 closes the connection."""
-        body = f"<Error><Code>{code}</Code><Message>As scripted.</Message></Error>"
-        self._lines.append(_Line(method, path_part, status, body.encode() if code else b""))
+        if code:
+            body = f"<Error><Code>{code}</Code><Message>As scripted.</Message></Error>"
+        self._lines.append(_Line(method, path_part, status, body.encode()))
 
     def over(self) -> None:
         """From now on all is passed on; asserts that each line of the script was met."""

@@ -20,6 +20,7 @@ from csbs.repository.errors import (
     StoreMissing,
     StoreTimeout,
     StoreUnavailable,
+    StoreUnsuitable,
 )
 
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -27,6 +28,7 @@ _CODE = re.compile(r"<Code>([^<]*)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 #: Of the debug text: what the system said of a connection.
 _CAUSE = re.compile(r'message: "([^"]*)"')
+_FOREIGN_KEY = re.compile(r'object with invalid path: Path "([^"]*)"')
 _DEBUG = "Debug source:"
 _WHY_SIZE_MAX = 300
 
@@ -83,6 +85,10 @@ def error_of(text: str, call: Call) -> CsbsError:
     if code in _CLOCK_CODES:
         why = "its clock and this host's differ too much: set the clocks (NTP)"
         return StoreDenied(call.store, f"{why} ({code}, {call.doing} {call.key})")
+    foreign = _FOREIGN_KEY.search(text)
+    if foreign:  # such as a//b: the client gives up the whole listing
+        why = f"remove the foreign object {foreign[1]}: its key cannot be passed over"
+        return StoreUnsuitable(call.store, why)
     if not status and ("timed out" in text or "Timeout" in text):
         return StoreTimeout(call.store, call.doing, call.key, call.timeout_s)
     if not status or _is_passing(status, code):
