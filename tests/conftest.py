@@ -8,11 +8,13 @@ then means that every test ran.  Without it they are only told.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from csbs.testing.seaweedfs import SeaweedFS, seaweedfs_running
 
 # How fast a machine is must not decide whether a property holds.
 settings.register_profile("csbs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,6 +27,13 @@ LANES = ("meta", "unit", "contract", "format", "property", "integration", "e2e")
 _MARKERS = {"integration": "host", "e2e": "guest"}
 
 _TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """A real S3 server for all tests of this run; each uses a prefix of its own."""
+    with seaweedfs_running(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

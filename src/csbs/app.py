@@ -10,24 +10,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from csbs import stores
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
 from csbs.blockio.memory import keep_freed_memory
 from csbs.catalog import Catalog, Home, backups
-from csbs.compute.base import ComputeDriver, HostCheck
+from csbs.compute.base import ComputeDriver, HostCheck, never
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
 from csbs.domain.clock import monotonic, new_id, sleep, utc_now
-from csbs.domain.errors import DataFolderFull, folder_error
+from csbs.domain.errors import CsbsError, DataFolderFull, folder_error
 from csbs.domain.rate import parse_rate
+from csbs.domain.store_url import FolderPlace
 from csbs.repository import ContentIndex, Repository, repository_lock
-from csbs.repository.objectstore import (
-    FolderStore,
-    Reserve,
-    TimeLimit,
-    TimeLimitedStore,
-    default_min_free,
-)
+from csbs.repository.objectstore import Reserve, default_min_free
 from csbs.services.backups import BackupService
 from csbs.services.locks import Locks, data_folder_in_use
 from csbs.services.repositories import RepositoryAccess
@@ -87,8 +83,21 @@ def check_host(settings: Settings) -> list[HostCheck]:
     return [
         *make_driver(settings).host_checks(),
         _check_folder("data folder", settings.data_dir),
-        _check_folder("store", settings.store_folder),
+        _check_store(settings),
     ]
+
+
+def _check_store(settings: Settings) -> HostCheck:
+    place = settings.store_place
+    if isinstance(place, FolderPlace):
+        return _check_folder("store", place.folder)
+    try:
+        store = stores.open_store(place, stores.options(settings), cancelled=never)
+        next(iter(store.list("owners/")), None)
+    except CsbsError as error:
+        advice = "mend it, or set store_url and the keys of S3 anew"
+        return HostCheck(name="store", ok=False, found=str(error), advice=advice)
+    return HostCheck(name="store", ok=True, found=place.name, advice="")
 
 
 def _check_folder(name: str, folder: Path) -> HostCheck:
@@ -160,20 +169,18 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
 def _repositories(settings: Settings, catalog: Catalog, home: Home) -> RepositoryAccess:
     """The project's repository, at `<store>/<project id>`: projects share nothing."""
     project_id = home.project_id
-    folder = settings.store_folder / project_id
-    name = f"file://{folder}"
+    place = settings.store_place.below(project_id)
+    options = stores.options(settings)
     index_path = settings.data_dir / "index" / f"{project_id}.sqlite"
 
     def open_repository(cancelled: Callable[[], bool]) -> Repository:
-        plain = FolderStore(folder)
-        limit = TimeLimit(timeout_s=settings.store_timeout_s, cancelled=cancelled)
-        store = TimeLimitedStore(plain, limit, name=name)
         with catalog.transaction() as transaction:
             begun = bool(backups.of_project(transaction, project_id))
-        if not begun:  # else a store that is not there is not mounted: never make it anew
-            store.call("make", "", plain.make)
+        # With backups, a store that is not there is not mounted: never make it anew.
+        make = stores.require_made if begun else stores.make_store
+        store = make(place, options, cancelled=cancelled)
         return Repository.open(
-            store, name=name, catalog_id=home.catalog_id, clock=utc_now, new_id=new_id
+            store, name=place.name, catalog_id=home.catalog_id, clock=utc_now, new_id=new_id
         )
 
     def restorable_keys() -> list[str]:
@@ -185,7 +192,7 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         return ContentIndex(index_path)
 
     return RepositoryAccess(
-        lock=repository_lock(settings.data_dir / f"repository-{project_id}.lock", name),
+        lock=repository_lock(settings.data_dir / f"repository-{project_id}.lock", place.name),
         open_repository=open_repository,
         open_index=open_index,
         restorable_keys=restorable_keys,

@@ -17,8 +17,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from csbs.domain.errors import InvalidRate, InvalidSetting, folder_error
+from csbs.domain.errors import InvalidRate, InvalidSetting, InvalidStoreUrl, folder_error
 from csbs.domain.rate import parse_rate
+from csbs.domain.store_url import FolderPlace, StorePlace, parse_store_url
 
 PREFIX = "CSBS_"
 FILE_NAME = "config.toml"
@@ -42,8 +43,37 @@ class Settings(BaseSettings):
     store_url: Annotated[
         str,
         Field(
-            description="Object store of the backups, as `file:///folder`; "
+            description="Object store of the backups, as `file:///folder` or "
+            "`s3://bucket/prefix?endpoint=https://host&region=name`; "
             "empty: the folder `store` in the data folder."
+        ),
+    ] = ""
+    s3_access_key_id: Annotated[
+        str, Field(description="Key id for a store in S3. Never a part of `store_url`.")
+    ] = ""
+    s3_secret_access_key: Annotated[
+        str, Field(repr=False, description="Secret of that key; never shown or logged.")
+    ] = ""
+    s3_ca_file: Annotated[
+        str,
+        Field(
+            description="File of certificates (PEM) that are trusted for S3 besides the system's."
+        ),
+    ] = ""
+    copy_s3_access_key_id: Annotated[
+        str,
+        Field(
+            description="Key id for the target of `csbs repository copy`; empty: that of the store."
+        ),
+    ] = ""
+    copy_s3_secret_access_key: Annotated[
+        str, Field(repr=False, description="Secret of that key; never shown or logged.")
+    ] = ""
+    store_rate_limit: Annotated[
+        str,
+        Field(
+            description="What this host may send to its store and get from it a second, such as "
+            "`50MB/s`; empty: no limit."
         ),
     ] = ""
     run_dir: Annotated[
@@ -83,7 +113,8 @@ class Settings(BaseSettings):
         Field(
             gt=0,
             le=3600,
-            description="How long one call to the store may take; then the operation fails.",
+            description="How long one call to the store may take, with all its attempts; then the "
+            "operation fails.",
         ),
     ] = 120.0
     readers: Annotated[
@@ -104,13 +135,15 @@ class Settings(BaseSettings):
 
     @field_validator("store_url")
     @classmethod
-    def _only_folders(cls, url: str) -> str:
-        if url and not url.startswith("file:///"):
-            message = f"{url!r} is no store; use file:///absolute/folder"
-            raise ValueError(message)
+    def _only_stores(cls, url: str) -> str:
+        if url:
+            try:
+                parse_store_url(url)
+            except InvalidStoreUrl as error:
+                raise ValueError(str(error)) from None
         return url
 
-    @field_validator("rate_limit")
+    @field_validator("rate_limit", "store_rate_limit")
     @classmethod
     def _only_rates(cls, text: str) -> str:
         if text:
@@ -141,11 +174,11 @@ class Settings(BaseSettings):
         return init_settings, env_settings, file
 
     @property
-    def store_folder(self) -> Path:
-        """The folder that `store_url` names."""
+    def store_place(self) -> StorePlace:
+        """The place that `store_url` names; repositories of projects lie below it."""
         if not self.store_url:
-            return self.data_dir / "store"
-        return Path(self.store_url.removeprefix("file://"))
+            return FolderPlace(self.data_dir / "store")
+        return parse_store_url(self.store_url)
 
 
 def load_settings(data_dir: Path | None) -> Settings:

@@ -92,6 +92,26 @@ class StoreDenied(Denied):
 
 
 @dataclass(eq=False)
+class StoreMissing(Unavailable):
+    """There is no such bucket, or what was there is gone.  Final: trying again does not help."""
+
+    store: str
+    why: str
+
+    template = "the store {0.store} is not there: {0.why}"
+
+
+@dataclass(eq=False)
+class StoreUnsuitable(Refused):
+    """The store lacks what keeps backups safe.  Final."""
+
+    store: str
+    why: str
+
+    template = "the store {0.store} cannot keep backups: {0.why}"
+
+
+@dataclass(eq=False)
 class CorruptObject(Corrupt):
     """An object is not what was written: what was expected, and what was found."""
 

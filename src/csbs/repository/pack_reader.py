@@ -11,6 +11,7 @@ from blake3 import blake3
 from csbs.repository.errors import CorruptObject, MissingPack, ObjectNotFound
 from csbs.repository.node import Address
 from csbs.repository.objectstore.base import Bytes, ObjectStore
+from csbs.repository.objectstore.tail import tail_of
 from csbs.repository.pack import (
     TRAILER_SIZE,
     Footer,
@@ -85,8 +86,7 @@ class PackReader:
         """The pack's trailer and size, asked of the store anew."""
         key = pack_key(pack_id)
         try:
-            size_bytes = self._store.size(key)
-            data = self._store.get(key, offset=max(0, size_bytes - TRAILER_SIZE))
+            data, size_bytes = tail_of(self._store, key, TRAILER_SIZE)
         except ObjectNotFound as error:
             raise MissingPack(pack_id.hex()) from error
         return _checked_trailer(pack_id, data[-TRAILER_SIZE:], size_bytes), size_bytes
@@ -168,9 +168,8 @@ class PackReader:
     def _load_footer(self, pack_id: bytes) -> Footer:
         key = pack_key(pack_id)
         try:
-            size_bytes = self._store.size(key)
-            tail_offset = max(0, size_bytes - _TAIL_SIZE)
-            tail = self._store.get(key, offset=tail_offset)
+            tail, size_bytes = tail_of(self._store, key, _TAIL_SIZE)
+            tail_offset = size_bytes - len(tail)
             trailer = _checked_trailer(pack_id, tail[-TRAILER_SIZE:], size_bytes)
             if trailer.footer_offset >= tail_offset:
                 start = trailer.footer_offset - tail_offset

@@ -9,11 +9,11 @@ faults.assert_all_fired()
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from csbs.repository.objectstore import Bytes, ObjectInfo, ObjectStore
+from csbs.repository.objectstore import AroundStore, ObjectStore
 
 T = TypeVar("T")
 
@@ -69,45 +69,7 @@ class Faults:
         assert not any(times for _, _, times in left), f"never met: {left}"
 
 
-class _Around:
-    """An object store whose every call goes through `_call`."""
-
-    def __init__(self, inner: ObjectStore) -> None:
-        self._inner = inner
-
-    def put(self, key: str, parts: Sequence[Bytes], *, use_reserve: bool = False) -> None:
-        """See `ObjectStore.put`."""
-        self._call("put", key, lambda: self._inner.put(key, parts, use_reserve=use_reserve))
-
-    def replace(self, key: str, data: bytes) -> None:
-        """See `ObjectStore.replace`."""
-        self._call("replace", key, lambda: self._inner.replace(key, data))
-
-    def get(self, key: str, *, offset: int = 0, size: int | None = None) -> bytes:
-        """See `ObjectStore.get`."""
-        return self._call("get", key, lambda: self._inner.get(key, offset=offset, size=size))
-
-    def size(self, key: str) -> int:
-        """See `ObjectStore.size`."""
-        return self._call("size", key, lambda: self._inner.size(key))
-
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """See `ObjectStore.list`."""
-        yield from self._call("list", prefix, lambda: list(self._inner.list(prefix)))
-
-    def delete(self, key: str) -> None:
-        """See `ObjectStore.delete`."""
-        self._call("delete", key, lambda: self._inner.delete(key))
-
-    def clear_leftovers(self) -> None:
-        """See `ObjectStore.clear_leftovers`."""
-        self._call("clear_leftovers", "", self._inner.clear_leftovers)
-
-    def _call(self, method: str, key: str, do: Callable[[], T]) -> T:
-        raise NotImplementedError
-
-
-class FaultyStore(_Around):
+class FaultyStore(AroundStore):
     """Raises the scripted faults; all else passes through."""
 
     def __init__(self, inner: ObjectStore, faults: Faults) -> None:
@@ -124,7 +86,7 @@ class FaultyStore(_Around):
         raise error
 
 
-class CrashingStore(_Around):
+class CrashingStore(AroundStore):
     """Dies at the n-th call, before or after its effect; a dead process does nothing any more."""
 
     def __init__(self, inner: ObjectStore, *, crash_at: int, after_effect: bool) -> None:
@@ -149,7 +111,7 @@ class CrashingStore(_Around):
             raise Crash
 
 
-class BlockingStore(_Around):
+class BlockingStore(AroundStore):
     """Hangs, as a dead NFS mount does, in calls of `method` (or "any") with such a key.
 
     From `hold` on, until `release`.  `reached` is set when a call hangs.
@@ -179,7 +141,7 @@ class BlockingStore(_Around):
         return do()
 
 
-class RecordingStore(_Around):
+class RecordingStore(AroundStore):
     """Remembers the calls that succeeded: (method, key), in the order of their ends."""
 
     def __init__(self, inner: ObjectStore) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from csbs.domain.errors import CsbsError
 from csbs.repository.errors import InvalidKey, ObjectExists, ObjectNotFound
-from csbs.repository.objectstore import Bytes, ObjectStore
+from csbs.repository.objectstore import Bytes, ObjectStore, tail_of
 from csbs.repository.objectstore.base import COMPARE_WHOLE_MAX
 
 _WRITERS = 8
@@ -40,6 +40,20 @@ class ObjectStoreContract:
         store.put("packs/ab", [b"0123456789"])
 
         assert store.get("packs/ab", offset=offset, size=size) == expected
+
+    @pytest.mark.parametrize(
+        ("size", "expected"), [(4, b"6789"), (10, b"0123456789"), (99, b"0123456789")]
+    )
+    def test_the_end_comes_with_the_size_of_the_whole(
+        self, store: ObjectStore, size: int, expected: bytes
+    ) -> None:
+        store.put("packs/ab", [b"0123456789"])
+        store.put("packs/empty", [])
+
+        assert tail_of(store, "packs/ab", size) == (expected, 10)
+        assert tail_of(store, "packs/empty", size) == (b"", 0)
+        with pytest.raises(ObjectNotFound):
+            tail_of(store, "packs/cd", size)
 
     @pytest.mark.parametrize("size_bytes", [10, 3 * COMPARE_WHOLE_MAX], ids=["small", "large"])
     def test_a_repeated_put_of_the_same_bytes_is_success(

@@ -65,9 +65,14 @@ class ObjectStore(Protocol):
         """Removes what killed writers left, and renews the reserve; no writer may be at work."""
 
 
+def is_key(key: str) -> bool:
+    """Whether an object of ours may have this key."""
+    return len(key) <= _KEY_SIZE_MAX and _KEY.fullmatch(key) is not None
+
+
 def checked_key(key: str) -> str:
     """`key`, if it is one; else raises `InvalidKey`."""
-    if len(key) > _KEY_SIZE_MAX or not _KEY.fullmatch(key):
+    if not is_key(key):
         raise InvalidKey(key)
     return key
 

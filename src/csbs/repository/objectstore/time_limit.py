@@ -18,6 +18,7 @@ from csbs.domain.clock import Monotonic, monotonic
 from csbs.domain.errors import OperationCancelled
 from csbs.repository.errors import StoreTimeout
 from csbs.repository.objectstore.base import Bytes, ObjectInfo, ObjectStore
+from csbs.repository.objectstore.tail import tail_of
 
 T = TypeVar("T")
 
@@ -72,6 +73,10 @@ class TimeLimitedStore:
     def size(self, key: str) -> int:
         """See `ObjectStore.size`."""
         return self.call("size", key, lambda: self._inner.size(key))
+
+    def tail(self, key: str, size: int) -> tuple[bytes, int]:
+        """See `TailStore.tail`."""
+        return self.call("get", key, lambda: tail_of(self._inner, key, size))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See `ObjectStore.list`."""

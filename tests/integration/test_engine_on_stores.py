@@ -1,4 +1,4 @@
-"""The whole engine on a folder: a stopped disk is backed up, goes on, and comes back.
+"""The whole engine on a folder and on S3: a stopped disk is backed up, goes on, and comes back.
 
 Neither side of a comparison is computed by the engine: `qemu-img` reads the source at its instant
 and the restored image.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from csbs.domain.clock import utc_now
 from csbs.repository import Image
-from csbs.repository.objectstore import FolderStore
+from csbs.repository.objectstore import FolderStore, ObjectStore
+from csbs.testing.seaweedfs import SeaweedFS
 from tests.integration.agent.engine import Engine, open_engine, serve
 from tests.integration.blockio.servers import content, make_image, tool, write_image
 
@@ -22,10 +24,14 @@ MIB = 1024**2
 SIZE = 64 * MIB + 512
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    store = FolderStore(tmp_path / "store", min_free=lambda _: 0)
-    store.make()
+@pytest.fixture(params=["folder", "s3"])
+def engine(
+    tmp_path: Path, request: pytest.FixtureRequest, seaweedfs: SeaweedFS
+) -> Iterator[Engine]:
+    store: ObjectStore = seaweedfs.store(f"engine/{uuid4()}")
+    if request.param == "folder":
+        store = folder = FolderStore(tmp_path / "store", min_free=lambda _: 0)
+        folder.make()
     with open_engine(tmp_path, store) as engine:
         yield engine
 

@@ -1,0 +1,133 @@
+"""Chooses the adapter of an object store by its place, and puts together what is around it.
+
+throttle      waits as long as the rate says, so it is outside of the limit of a call
+time limit    a call ends, whatever hangs
+ask again     where there is a network
+folder | S3
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from csbs.agent.rate_limit import RateLimit
+from csbs.config import Settings
+from csbs.domain.clock import new_id
+from csbs.domain.errors import InvalidSetting
+from csbs.domain.rate import parse_rate
+from csbs.domain.store_url import FolderPlace, S3Place, StorePlace
+from csbs.repository.errors import ObjectNotFound, StoreMissing
+from csbs.repository.identity import CONFIG_KEY
+from csbs.repository.objectstore import (
+    FolderStore,
+    ObjectStore,
+    RetryingStore,
+    RetryPolicy,
+    ThrottledStore,
+    TimeLimit,
+    TimeLimitedStore,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """How stores are used; what is the same for all calls of this process."""
+
+    timeout_s: float
+    s3_access_key_id: str = ""
+    s3_secret_access_key: str = field(default="", repr=False)
+    s3_ca_file: Path | None = None
+    #: Shared by all stores that are opened with these options.
+    rate_limit: RateLimit | None = None
+
+
+def options(settings: Settings) -> StoreOptions:
+    """What the settings say of the store."""
+    limit = settings.store_rate_limit
+    return StoreOptions(
+        timeout_s=settings.store_timeout_s,
+        s3_access_key_id=settings.s3_access_key_id,
+        s3_secret_access_key=settings.s3_secret_access_key,
+        s3_ca_file=Path(settings.s3_ca_file) if settings.s3_ca_file else None,
+        rate_limit=RateLimit(parse_rate(limit)) if limit else None,
+    )
+
+
+def open_store(
+    place: StorePlace, options: StoreOptions, *, cancelled: Callable[[], bool]
+) -> ObjectStore:
+    """The store at `place`, which may not be there yet.
+
+    Its calls end soon after `cancelled`.  Raises `InvalidSetting` where keys are missing.
+    """
+    store, _ = _opened(place, options, cancelled)
+    return store
+
+
+def make_store(
+    place: StorePlace, options: StoreOptions, *, cancelled: Callable[[], bool]
+) -> ObjectStore:
+    """The store at `place`, made ready for a repository; may be repeated.
+
+    A bucket is never made: raises `StoreMissing`.  Raises `StoreUnsuitable` for a server that
+    cannot keep backups, and like `open_store`.
+    """
+    store, make = _opened(place, options, cancelled)
+    make()
+    return store
+
+
+def require_made(
+    place: StorePlace, options: StoreOptions, *, cancelled: Callable[[], bool]
+) -> ObjectStore:
+    """The store at `place`, in which a repository must be.
+
+    Raises `StoreMissing` or `StoreUnavailable` if it is not, and like `open_store`.
+    """
+    store, _ = _opened(place, options, cancelled)
+    if isinstance(place, S3Place):  # a folder notices by itself
+        try:
+            store.size(CONFIG_KEY)
+        except ObjectNotFound as error:
+            why = "it has no repository, and there should be one; is store_url right?"
+            raise StoreMissing(place.name, why) from error
+    return store
+
+
+def _opened(
+    place: StorePlace, options: StoreOptions, cancelled: Callable[[], bool]
+) -> tuple[ObjectStore, Callable[[], None]]:
+    """The store, and what makes it ready."""
+    plain: ObjectStore
+    limit = TimeLimit(timeout_s=options.timeout_s, cancelled=cancelled)
+    if isinstance(place, FolderPlace):
+        folder = FolderStore(place.folder)
+        limited = TimeLimitedStore(folder, limit, name=place.name)
+        make = folder.make
+    else:
+        from csbs.repository.objectstore.s3 import S3Access, S3Store  # noqa: PLC0415  see there
+
+        access = S3Access(
+            access_key_id=_required("s3_access_key_id", options.s3_access_key_id),
+            secret_access_key=_required("s3_secret_access_key", options.s3_secret_access_key),
+            timeout_s=options.timeout_s,
+            ca_file=options.s3_ca_file,
+        )
+        plain = S3Store(place, access)
+        policy = RetryPolicy(timeout_s=options.timeout_s, cancelled=cancelled)
+        limited = TimeLimitedStore(RetryingStore(plain, policy), limit, name=place.name)
+        make = partial(plain.require_create_only, new_id)
+    store: ObjectStore = limited
+    if options.rate_limit is not None:
+        take = options.rate_limit.take
+        store = ThrottledStore(limited, lambda size_bytes: take(size_bytes, cancelled))
+    return store, partial(limited.call, "make", "", make)
+
+
+def _required(name: str, value: str) -> str:
+    if not value:
+        raise InvalidSetting(name, "a store in S3 needs it")
+    return value

@@ -1,0 +1,143 @@
+"""Between a store and a real S3 server: answers what a script says, passes all else on.
+
+    with S3Proxy(server.endpoint) as proxy:
+        proxy.on("PUT", "packs/", 507, "XMinioStorageFull")
+        ...
+
+Signatures stay right, since a request is passed on as it came, its Host too.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import SplitResult, urlsplit
+
+_TIMEOUT_S = 30.0
+_HOP_HEADERS = {"transfer-encoding", "connection", "keep-alive"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One line of the script; a status of 0 is a connection that is closed without an answer."""
+
+    method: str
+    path_part: str
+    status: int
+    body: bytes
+
+
+class S3Proxy:
+    """A proxy at 127.0.0.1, as long as its context is open."""
+
+    def __init__(self, server_endpoint: str) -> None:
+        self._lines: list[_Line] = []
+        self._met: set[_Line] = set()
+        self._lock = threading.Lock()
+        self.requests: list[tuple[str, str]] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self, server_endpoint))
+        self._thread = threading.Thread(target=self._server.serve_forever, name="s3-proxy")
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def on(
+        self, method: str, path_part: str, status: int, code: str = "", *, body: str = ""
+    ) -> None:
+        """From now on such requests are answered so; a status of 0 closes the connection."""
+        if code:
+            body = f"<Error><Code>{code}</Code><Message>As scripted.</Message></Error>"
+        self._lines.append(_Line(method, path_part, status, body.encode()))
+
+    def over(self) -> None:
+        """From now on all is passed on; asserts that each line of the script was met."""
+        with self._lock:
+            left = [line for line in self._lines if line not in self._met]
+            self._lines.clear()
+        assert left == [], f"never met: {left}"
+
+    def line_for(self, method: str, path: str) -> _Line | None:
+        """What the script says to this request."""
+        with self._lock:
+            self.requests.append((method, path))
+            for line in self._lines:
+                if line.method == method and line.path_part in path:
+                    self._met.add(line)
+                    return line
+        return None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(_TIMEOUT_S)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = _TIMEOUT_S
+    #: Set by `_handler`.
+    proxy: S3Proxy
+    target: SplitResult
+
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except ConnectionError:
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  its name
+        """Nothing is printed."""
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        line = self.proxy.line_for(self.command, self.path)
+        if line is None:
+            self._pass_on(body)
+        elif line.status == 0:
+            self.close_connection = True
+        else:
+            self._send(line.status, [("ETag", '"scripted"')], line.body)
+
+    def _pass_on(self, body: bytes) -> None:
+        server = HTTPConnection(str(self.target.hostname), self.target.port, timeout=_TIMEOUT_S)
+        try:
+            server.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                server.putheader(name, value)
+            server.endheaders(body)
+            answer = server.getresponse()
+            self._send(answer.status, answer.getheaders(), answer.read())
+        finally:
+            server.close()
+
+    def _send(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.send_response_only(status)
+        passed = [each for each in headers if each[0].lower() not in _HOP_HEADERS]
+        if "content-length" not in {name.lower() for name, _ in passed}:
+            passed.append(("Content-Length", str(len(body))))
+        for name, value in passed:
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _answer  # noqa: N815  its names
+
+
+def _handler(proxy: S3Proxy, endpoint: str) -> type[_Handler]:
+    return type("Handler", (_Handler,), {"proxy": proxy, "target": urlsplit(endpoint)})
