@@ -32,7 +32,7 @@ _ASSOCIATED = struct.Struct("<8s16sHBI")
 _FORMAT = b"CSBSPK01"
 
 #: Ciphers of packs that were read last: some 1 KiB each, and 5 microseconds to make.
-_CIPHERS_MAX = 1024
+CIPHERS_MAX = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +75,20 @@ class DataKeys:
     """The data keys of one repository, by id; may be used by several threads."""
 
     def __init__(
-        self, keys: Mapping[bytes, bytes], current_id: bytes, random_bytes: RandomBytes
+        self,
+        keys: Mapping[bytes, bytes],
+        current_id: bytes,
+        random_bytes: RandomBytes,
+        *,
+        ciphers_max: int = CIPHERS_MAX,
     ) -> None:
-        """`current_id` is the key of new packs."""
+        """`current_id` is the key of new packs; `ciphers_max` bounds those that are kept."""
         assert current_id in keys, current_id
         self.current_id = current_id
         self._keys = dict(keys)
         self._random_bytes = random_bytes
         self._ciphers: OrderedDict[tuple[bytes, PackSeal], PackCipher] = OrderedDict()
+        self._ciphers_max = ciphers_max
         self._lock = threading.Lock()
 
     def new_cipher(self, pack_id: bytes) -> PackCipher:
@@ -104,6 +110,6 @@ class DataKeys:
         made = PackCipher(data_key, pack_id, seal, self._random_bytes)
         with self._lock:
             self._ciphers[pack_id, seal] = made
-            if len(self._ciphers) > _CIPHERS_MAX:
+            if len(self._ciphers) > self._ciphers_max:
                 self._ciphers.popitem(last=False)
         return made

@@ -184,12 +184,12 @@ class PackReader:
     def _cipher(self, pack_id: bytes, footer: Footer) -> PackCipher | None:
         """What opens the pack's frames.  Raises `CorruptObject` for a pack of another kind."""
         key = pack_key(pack_id)
-        if (footer.seal is None) != (self._data_keys is None):
-            kinds = ("a plain pack", "an encrypted one")
-            expected, found = kinds if self._data_keys is None else reversed(kinds)
-            raise CorruptObject(key, expected, found)
-        if footer.seal is None or self._data_keys is None:
+        if footer.seal is None and self._data_keys is None:
             return None
+        if footer.seal is None:
+            raise CorruptObject(key, "an encrypted pack", "a plain one")
+        if self._data_keys is None:
+            raise CorruptObject(key, "a plain pack", "an encrypted one")
         return self._data_keys.cipher(key, pack_id, footer.seal)
 
     def _load_footer(self, pack_id: bytes) -> Footer:
