@@ -1,19 +1,27 @@
 """A reader of repositories, written from docs/design/repository-format.md alone.
 
-It shares no code with csbs: whoever has this page, blake3 and zstandard gets the bytes back.
-Used by the tests, and from a shell:  python minimal_reader.py STORE_FOLDER OUTPUT_FOLDER
+It shares no code with csbs: whoever has this page, blake3 and zstandard gets the bytes back; with
+cryptography and one line of a key file those of an encrypted repository too.
+Used by the tests, and from a shell:  python minimal_reader.py STORE_FOLDER OUTPUT_FOLDER [KEY_FILE]
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
 import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from blake3 import blake3
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from zstandard import ZstdDecompressor
 
 BLOCK = 65536
@@ -38,8 +46,64 @@ def text_object(data: bytes, magic: bytes, key: bytes | None = None) -> dict[str
     return fields
 
 
+def hkdf(key: bytes, info: str, *, salt: bytes = b"", size: int = 32) -> bytes:
+    extracted = hmac.digest(salt or bytes(32), key, hashlib.sha256)
+    made, last = b"", b""
+    while len(made) < size:
+        last = hmac.digest(extracted, last + info.encode() + bytes([len(made) // 32 + 1]), "sha256")
+        made += last
+    return made[:size]
+
+
+def opened(key: bytes, sealed: bytes, associated: bytes, what: str) -> bytes:
+    try:
+        return AESGCM(key).decrypt(sealed[:12], sealed[12:], associated)
+    except InvalidTag:
+        raise Damaged(what) from None
+
+
+def key_of_line(line: str) -> tuple[str, bytes]:
+    word, _, rest = line.strip().partition(" ")
+    data = base64.b32decode(rest.replace("-", "").replace(" ", "").upper())
+    check(holds=blake3(word.encode() + data[:32]).digest()[:3] == data[32:], what="key file")
+    return word, data[:32]
+
+
+class KeyRing:
+    def __init__(self, fields: dict[str, Any], line: str) -> None:
+        self.fields = fields
+        word, self.key = key_of_line(line)
+        self.by_region = word == "csbs-region-key-1"
+        self.wrapped_by = fields["region_key" if self.by_region else "recovery_key"]["id"]
+        check(holds=hkdf(self.key, "csbs key id 1", size=16).hex() == self.wrapped_by, what="key")
+        secrets = [
+            (each["use"], each["id"], self.unwrapped(place, each))
+            for place, each in enumerate(fields["keys"])
+            if self.by_region or each["use"] != "recovery"
+        ]
+        self.of_use = {use: secret for use, _, secret in secrets}
+        self.data = {UUID(id_).bytes: secret for use, id_, secret in secrets if use == "data"}
+
+    def unwrapped(self, place: int, each: dict[str, Any]) -> bytes:
+        fields = self.fields
+        parts = ["CSBSKR01", fields["repository_id"], fields["number"], len(fields["keys"]), place]
+        parts += [each["id"], each["use"], each["since"], self.wrapped_by]
+        associated = " ".join(map(str, parts)).encode()
+        if self.by_region:
+            repository = UUID(fields["repository_id"]).bytes
+            key = hkdf(self.key, "csbs region wrap 1", salt=repository)
+            return opened(key, bytes.fromhex(each["region"]), associated, "a wrapped key")
+        wrapped = bytes.fromhex(each["recovery"])
+        private = X25519PrivateKey.from_private_bytes(hkdf(self.key, "csbs recovery private 1"))
+        shared = private.exchange(X25519PublicKey.from_public_bytes(wrapped[:32]))
+        shared += hkdf(self.key, "csbs recovery authentication 1")
+        salt = wrapped[:32] + private.public_key().public_bytes_raw()
+        key = hkdf(shared, "csbs recovery wrap 1", salt=salt)
+        return opened(key, bytes(12) + wrapped[32:], associated, "a wrapped key")
+
+
 class Pack:
-    def __init__(self, data: bytes, digest_key: bytes) -> None:
+    def __init__(self, data: bytes, digest_key: bytes, ring: KeyRing | None) -> None:
         self.data, self.digest_key = data, digest_key
         check(holds=blake3(data[:-32]).digest() == data[-32:], what="pack check")
         magic, pack_id, generation, self.count, offset, size, plain_size = struct.unpack_from(
@@ -52,7 +116,13 @@ class Pack:
         check(holds=blake3(stored).digest() == data[-64:-32], what="footer check")
         footer = ZstdDecompressor().decompress(stored, max_output_size=plain_size)
         n = self.count
-        check(holds=len(footer) == plain_size == 4 + 44 * n, what="footer size")
+        more = 0 if ring is None else 48
+        check(holds=len(footer) == plain_size == 4 + 44 * n + more, what="footer size")
+        check(holds=data[29] == (ring is not None), what="cipher of a pack")
+        check(holds=ring is None or footer[4 + 44 * n :] == data[32:80], what="copy of the seal")
+        self.id, self.key = pack_id, None
+        if ring is not None:
+            self.key = hkdf(ring.data[data[32:48]], "csbs frame key 1", salt=data[48:80])
         columns = struct.unpack(f"<I{n}H{n}B{n}B{n}I{n}I", footer[: 4 + 12 * n])
         self.slots = columns[1 : 1 + n]
         self.kinds, self.codecs, self.sizes, self.plain_sizes = (
@@ -65,6 +135,9 @@ class Pack:
         check(holds=self.kinds[i] == kind, what="kind of a frame")
         start = 80 + sum(self.sizes[:i])
         data = self.data[start : start + self.sizes[i]]
+        if self.key is not None:
+            place = struct.pack("<HBI", slot, kind, self.plain_sizes[i])
+            data = opened(self.key, data, b"CSBSPK01" + self.id + place, "an encrypted frame")
         if self.codecs[i] == 1:
             data = ZstdDecompressor().decompress(data, max_output_size=self.plain_sizes[i])
         check(holds=len(data) == self.plain_sizes[i], what="size of a frame")
@@ -74,12 +147,23 @@ class Pack:
 
 
 class Reader:
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, key_line: str = "") -> None:
+        self.root, self.ring = root, None
         config = text_object((root / "config").read_bytes(), b"CSBSCF01")
         check(holds=config["format"] == 1, what="format")
-        self.digest_key = bytes.fromhex(config["digest_key"])
-        self.mac_key = bytes.fromhex(config["mac_key"])
+        self.repository_id = config["repository_id"]
+        if config["cipher"] is None:
+            self.digest_key = bytes.fromhex(config["digest_key"])
+            self.mac_key = bytes.fromhex(config["mac_key"])
+        else:
+            check(holds=config["cipher"] == "aes-256-gcm", what="cipher")
+            path = max((root / "keys" / self.repository_id).iterdir())
+            fields = text_object(path.read_bytes(), b"CSBSKR01")
+            named = (self.repository_id, f"{fields['number']:08d}")
+            check(holds=(fields["repository_id"], path.name) == named, what="key of a ring")
+            self.ring = KeyRing(fields, key_line)
+            self.digest_key = self.ring.of_use["digest"]
+            self.mac_key = self.ring.of_use["mac"]
         self.packs: dict[str, Pack] = {}
 
     def manifests(self) -> Iterator[dict[str, Any]]:
@@ -89,7 +173,19 @@ class Reader:
             data = path.read_bytes()
             if data[:8] == b"CSBSVO01":
                 continue
-            yield text_object(data, b"CSBSMF01", self.mac_key)
+            fields = text_object(data, b"CSBSMF01", self.mac_key)
+            if self.ring is not None:
+                fields["facts"] = self.facts(path.name, fields["sealed"])
+            yield fields
+
+    def facts(self, name: str, sealed: str) -> dict[str, Any]:
+        assert self.ring is not None
+        key = hkdf(self.ring.of_use["seal"], "csbs manifest seal 1", size=64)[:32]
+        associated = f"CSBSMF01 {self.repository_id} {name}".encode()
+        facts: dict[str, Any] = json.loads(
+            opened(key, base64.b64decode(sealed), associated, "sealed facts")
+        )
+        return facts
 
     def is_deleted(self, path: Path) -> bool:
         for tombstone in path.parent.glob(f"{path.name}.tombstone-????"):
@@ -103,7 +199,7 @@ class Reader:
     def frame(self, pack_id: str, slot: int, kind: int) -> bytes:
         if pack_id not in self.packs:
             data = (self.root / "packs" / pack_id[:2] / pack_id).read_bytes()
-            self.packs[pack_id] = Pack(data, self.digest_key)
+            self.packs[pack_id] = Pack(data, self.digest_key, self.ring)
         return self.packs[pack_id].frame(slot, kind)
 
     def disk(self, image: dict[str, Any]) -> bytes:
@@ -134,8 +230,9 @@ class Reader:
                 self.walk(disk, first, self.frame(packs[ordinal], slot, 2))
 
 
-def main(store: str, output: str) -> None:
-    reader = Reader(Path(store))
+def main(store: str, output: str, key_file: str = "") -> None:
+    lines = Path(key_file).read_text(encoding="utf-8").splitlines() if key_file else [""]
+    reader = Reader(Path(store), next(line for line in lines if not line.startswith("#")))
     for manifest in reader.manifests():
         for image in manifest["images"]:
             name = f"{manifest['backup_id']}-{image['id']}.raw"

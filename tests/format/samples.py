@@ -16,6 +16,7 @@ from csbs.repository.identity import Config, encode_config, encode_owner
 from csbs.repository.manifest import ManifestKeys, encode_manifest
 from csbs.repository.node import HOLE, STORED, ZERO, Address, Node, PackTable, encode_node
 from csbs.repository.pack import Codec, Content, Frame, Kind, PackBuilder
+from tests.format import sealed_samples
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW = datetime(2026, 1, 31, 23, 30, 5, tzinfo=UTC)
@@ -118,6 +119,7 @@ def samples() -> dict[str, bytes]:
         "pack": pack(),
         "leaf": encode_node(leaf(), table()),
         "inner-node": encode_node(inner(), table()),
+        **sealed_samples.samples(PACK_ID, FRAMES, MANIFEST),
     }
 
 

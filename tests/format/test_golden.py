@@ -9,10 +9,13 @@ import pytest
 from csbs.repository import text_object
 from csbs.repository.errors import CorruptObject
 from csbs.repository.identity import decode_config
+from csbs.repository.key_ring import decode_ring, opened_by_recovery, opened_by_region
+from csbs.repository.key_text import KeyKind, keys_of_text
 from csbs.repository.manifest import decode_manifest
 from csbs.repository.node import Node, decode_node, encode_node
-from csbs.repository.pack import TRAILER_SIZE, decode_footer, decode_trailer
-from tests.format import samples
+from csbs.repository.pack import TRAILER_SIZE, Footer, decode_footer, decode_trailer
+from csbs.repository.wrapping import RecoveryUnwrap, RegionWrap
+from tests.format import samples, sealed_samples
 
 GOLDEN = {name: (samples.GOLDEN / f"{name}.bin").read_bytes() for name in samples.samples()}
 
@@ -26,7 +29,7 @@ def _text(magic: bytes) -> Callable[[bytes], object]:
     return lambda data: text_object.decode("object", magic, data)
 
 
-def _footer(data: bytes) -> object:
+def _footer(data: bytes) -> Footer:
     trailer = decode_trailer("pack", data[-TRAILER_SIZE:])
     start, size = trailer.footer_offset, trailer.footer_size
     return decode_footer("pack", trailer, data[start : start + size])
@@ -42,9 +45,16 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "pack": _footer,
     "leaf": _decoded_node,
     "inner-node": _decoded_node,
+    "encrypted-config": lambda data: decode_config("repository", data),
+    "key-ring": lambda data: decode_ring("keys", data),
+    "encrypted-manifest": lambda data: decode_manifest(
+        samples.MANIFEST.key, data, sealed_samples.manifest_keys()
+    ),
+    "encrypted-pack": _footer,
 }
+PACKS = ("pack", "encrypted-pack")
 #: Their bytes carry their own check.  Nodes do not: the pack's footer has their digest.
-CHECKED = [name for name in DECODERS if name not in {"pack", "leaf", "inner-node"}]
+CHECKED = [name for name in DECODERS if name not in {*PACKS, "leaf", "inner-node"}]
 
 
 @pytest.mark.parametrize("name", samples.samples())
@@ -91,7 +101,7 @@ def test_any_flipped_byte_is_damage(name: str) -> None:
             DECODERS[name](changed)
 
 
-@pytest.mark.parametrize("name", [*CHECKED, "pack"])
+@pytest.mark.parametrize("name", [*CHECKED, *PACKS])
 def test_any_cut_is_damage(name: str) -> None:
     for size in range(len(GOLDEN[name])):
         with pytest.raises(CorruptObject):
@@ -121,8 +131,9 @@ def test_a_flipped_byte_of_a_node_is_damage_or_another_node(name: str) -> None:
         assert isinstance(node, Node)
 
 
-def test_a_flipped_byte_of_a_footer_or_trailer_is_damage() -> None:
-    data = GOLDEN["pack"]
+@pytest.mark.parametrize("name", PACKS)
+def test_a_flipped_byte_of_a_footer_or_trailer_is_damage(name: str) -> None:
+    data = GOLDEN[name]
     trailer = decode_trailer("pack", data[-TRAILER_SIZE:])
     unread = range(len(data) - 32, len(data))  # the pack's check is the whole pack's affair
     pack_id = range(len(data) - TRAILER_SIZE + 8, len(data) - TRAILER_SIZE + 28)  # and generation
@@ -146,3 +157,53 @@ def test_a_manifest_of_another_repository_is_refused() -> None:
 
     with pytest.raises(CorruptObject, match="another"):
         decode_manifest(samples.MANIFEST.key, GOLDEN["manifest"], other)
+
+
+def test_a_golden_encrypted_pack_is_read() -> None:
+    data = GOLDEN["encrypted-pack"]
+    footer = _footer(data)
+    assert footer.seal is not None
+    keys = sealed_samples.data_keys()
+    cipher = keys.cipher("pack", samples.PACK_ID, footer.seal)
+    frames = [
+        cipher.open_frame("pack", slot, kind, plain_size, data[offset : offset + size])
+        for slot, kind, plain_size, offset, size in zip(
+            footer.slots.tolist(),
+            footer.kinds.tolist(),
+            footer.plain_sizes.tolist(),
+            footer.offsets.tolist(),
+            footer.sizes.tolist(),
+            strict=True,
+        )
+    ]
+
+    assert footer.seal.data_key_id == keys.current_id
+    assert frames == [frame.data for frame in samples.FRAMES]
+    assert [footer.digest(i) for i in range(3)] == [frame.digest for frame in samples.FRAMES]
+
+
+def test_a_golden_key_ring_is_opened_by_either_key() -> None:
+    ring = decode_ring("keys", GOLDEN["key-ring"])
+    (region_key,) = keys_of_text(KeyKind.REGION, GOLDEN["region-key"].decode())
+    (recovery_key,) = keys_of_text(KeyKind.RECOVERY, GOLDEN["recovery-key"].decode())
+    wrap = RegionWrap(region_key, bytes.fromhex(ring.repository_id.replace("-", "")))
+
+    assert opened_by_region("keys", ring, wrap) == sealed_samples.open_ring()
+    opened = opened_by_recovery("keys", ring, RecoveryUnwrap(recovery_key))
+    assert opened == sealed_samples.open_ring()
+
+
+def test_a_golden_encrypted_manifest_is_read_and_tells_nothing_without_its_key() -> None:
+    assert DECODERS["encrypted-manifest"](GOLDEN["encrypted-manifest"]) == samples.MANIFEST
+    assert "web-整机".encode() in GOLDEN["manifest"]
+    assert "web-整机".encode() not in GOLDEN["encrypted-manifest"]
+
+
+def test_golden_keys_are_read_as_a_person_types_them() -> None:
+    text = GOLDEN["region-key"].decode()
+    typed = text.lower().replace("-key-1 ", "-key-1   ")
+    grouped = "csbs-region-key-1 " + " ".join(typed.split()[1].split("-"))
+
+    assert keys_of_text(KeyKind.REGION, text) == [sealed_samples.REGION_KEY]
+    assert keys_of_text(KeyKind.REGION, typed) == [sealed_samples.REGION_KEY]
+    assert keys_of_text(KeyKind.REGION, f"# a\n\n{grouped}") == [sealed_samples.REGION_KEY]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from csbs.domain.extents import BLOCK_SIZE
-from csbs.repository import HOLE, ZERO, BackupWriter, Image, Manifest
+from csbs.repository import HOLE, ZERO, BackupWriter, Image, Manifest, Rotation
 from csbs.repository.objectstore import MemoryStore
 from csbs.testing.repositories import START, Lab
 
@@ -74,10 +74,12 @@ Expected = dict[str, tuple[int, dict[int, bytes]]]
 class RepositoryModel(RuleBasedStateMachine):
     """Two disks that change and are resized; backups that come and go in any order."""
 
+    encrypted = False
+
     def __init__(self) -> None:
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
-        self._lab = Lab(MemoryStore(), Path(self._folder.name))
+        self._lab = Lab(MemoryStore(), Path(self._folder.name), encrypted=self.encrypted)
         self._disks = {disk_id: Disk() for disk_id in DISKS}
         self._backups: dict[str, tuple[Manifest, Expected]] = {}
         self._newest: Manifest | None = None
@@ -158,6 +160,12 @@ class RepositoryModel(RuleBasedStateMachine):
     def reopen(self) -> None:
         self._lab.repository = self._lab.opened()
 
+    @rule(what=st.sampled_from(Rotation))
+    def rotate_a_key(self, what: Rotation) -> None:
+        if self.encrypted:
+            self._lab.repository.rotate_key(what)
+            self.reopen()
+
     @rule()
     def lose_the_index(self) -> None:
         self._lab.index.rebuild([])
@@ -197,5 +205,14 @@ def _content(lab: Lab, image: Image) -> dict[int, bytes]:
     return {block: plain for fetch in reader.fetches() for block, plain in reader.load(fetch)}
 
 
-RepositoryModel.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+class EncryptedRepositoryModel(RepositoryModel):
+    """The same, and keys that are rotated in between."""
+
+    encrypted = True
+
+
+_SETTINGS = settings(max_examples=60, stateful_step_count=25, deadline=None)
+RepositoryModel.TestCase.settings = _SETTINGS
+EncryptedRepositoryModel.TestCase.settings = _SETTINGS
 TestRepository = RepositoryModel.TestCase
+TestEncryptedRepository = EncryptedRepositoryModel.TestCase

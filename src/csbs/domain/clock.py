@@ -1,10 +1,11 @@
-"""Time, sleep and new ids: the only place that asks the machine for them.
+"""Time, sleep, new ids and random bytes: the only place that asks the machine for them.
 
 All else takes them as arguments, so that tests decide what time it is.
 """
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Callable
@@ -14,6 +15,7 @@ Clock = Callable[[], datetime]
 NewId = Callable[[], str]
 Monotonic = Callable[[], float]
 Sleep = Callable[[float], None]
+RandomBytes = Callable[[int], bytes]
 
 
 def utc_now() -> datetime:
@@ -28,3 +30,6 @@ def new_id() -> str:
 
 monotonic: Monotonic = time.monotonic
 sleep: Sleep = time.sleep
+
+#: For keys, salts and nonces: what nobody can guess.
+random_bytes: RandomBytes = os.urandom

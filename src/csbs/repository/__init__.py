@@ -14,11 +14,15 @@ A library on its own:
 from csbs.repository.collect import CollectProgress, CollectReport
 from csbs.repository.content_index import ContentIndex
 from csbs.repository.encoder import BlockEncoder, EncodedBlock
+from csbs.repository.key_files import KeyFiles
+from csbs.repository.key_ring import KeyRing, KeyUse
 from csbs.repository.lock import FileLock, repository_lock
 from csbs.repository.manifest import Image, Manifest
 from csbs.repository.node import DAMAGED, FANOUT, HOLE, STORED, ZERO, Address, Flags
 from csbs.repository.reader import FETCH_SIZE_MAX, WINDOW_BLOCKS, Fetch, ImageReader, Run
 from csbs.repository.repository import Repository
+from csbs.repository.rotate import Rotation
+from csbs.repository.unlock import Encryption, read_key_ring
 from csbs.repository.writer import BackupWriter, ImageWriter
 
 __all__ = [
@@ -36,14 +40,20 @@ __all__ = [
     "CollectReport",
     "ContentIndex",
     "EncodedBlock",
+    "Encryption",
     "Fetch",
     "FileLock",
     "Flags",
     "Image",
     "ImageReader",
     "ImageWriter",
+    "KeyFiles",
+    "KeyRing",
+    "KeyUse",
     "Manifest",
     "Repository",
+    "Rotation",
     "Run",
+    "read_key_ring",
     "repository_lock",
 ]

@@ -206,3 +206,65 @@ class BlockDamaged(Corrupt):
     block: int
 
     template = "block {0.block} of the image of disk {0.image} is marked as damaged"
+
+
+@dataclass(eq=False)
+class KeyMissing(Unavailable):
+    """The repository is encrypted, and the key that opens it is not there."""
+
+    repository: str
+    key_id: str
+    file: str
+
+    template = (
+        "the repository at {0.repository} is encrypted and needs region key {0.key_id}, but there "
+        "is no key in {0.file}: put the file back, or set region_key_file; with the recovery key "
+        "set recovery_key_file. Nothing was changed"
+    )
+
+
+@dataclass(eq=False)
+class WrongKey(Denied):
+    """The repository is encrypted, and the key that was given is another one."""
+
+    repository: str
+    which: str
+    key_id: str
+    file: str
+
+    template = (
+        "the repository at {0.repository} is encrypted with {0.which} key {0.key_id}, and "
+        "{0.file} has another one: name the right file by {0.which}_key_file "
+        "(`csbs repository keys` shows which keys open it). Nothing was changed"
+    )
+
+
+@dataclass(eq=False)
+class KeyFileUnusable(Unavailable):
+    """A file of keys cannot be read, written, or has no keys in it."""
+
+    file: str
+    why: str
+
+    template = "the key file {0.file} cannot be used: {0.why}"
+
+
+@dataclass(eq=False)
+class RepositoryNotEncrypted(Refused):
+    """A plain repository, where an encrypted one is wanted."""
+
+    repository: str
+
+    template = (
+        "the repository at {0.repository} is not encrypted, and stays so. Use a new store, or set "
+        "encryption to off to go on with this one"
+    )
+
+
+@dataclass(eq=False)
+class KeyRingChanged(Conflict):
+    """Another process changed the key ring in this moment."""
+
+    repository: str
+
+    template = "another process changes the keys of the repository at {0.repository}; try again"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -29,15 +29,22 @@ _OWNERS = "owners/"
 _OWNER_KEY = re.compile(r"owners/(\d{8})")
 _KEY_SIZE = 32
 
+#: Of encrypted repositories; the only one.
+CIPHER = "aes-256-gcm"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Identity and keys of a repository."""
+    """Identity of a repository, and the keys of a plain one.
+
+    An encrypted one has a `cipher`, and its keys in a key ring.
+    """
 
     repository_id: str
     created_at: str
-    digest_key: bytes
-    mac_key: bytes
+    digest_key: bytes = b""
+    mac_key: bytes = b""
+    cipher: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ class Owner:
 
 
 def new_config(now: datetime, new_id: NewId) -> Config:
-    """A config with keys that nobody can guess."""
+    """A config of a plain repository, with keys that nobody can guess."""
     return Config(
         repository_id=new_id(),
         created_at=time_text(now),
@@ -58,16 +65,21 @@ def new_config(now: datetime, new_id: NewId) -> Config:
     )
 
 
+def new_encrypted_config(now: datetime, new_id: NewId) -> Config:
+    """A config of an encrypted repository, whose keys are elsewhere."""
+    return Config(repository_id=new_id(), created_at=time_text(now), cipher=CIPHER)
+
+
 def encode_config(config: Config) -> bytes:
     """The object's bytes."""
+    keys = {"digest_key": config.digest_key.hex(), "mac_key": config.mac_key.hex()}
     fields = {
         "format": FORMAT,
         "repository_id": config.repository_id,
         "created_at": config.created_at,
         "block_size_bytes": BLOCK_SIZE,
-        "digest_key": config.digest_key.hex(),
-        "mac_key": config.mac_key.hex(),
-        "cipher": None,
+        "cipher": config.cipher,
+        **({} if config.cipher else keys),
     }
     return text_object.encode(text_object.CONFIG_MAGIC, fields)
 
@@ -87,8 +99,8 @@ def encode_owner(catalog_id: str, since: datetime) -> bytes:
     return text_object.encode(text_object.OWNER_MAGIC, fields)
 
 
-def open_config(store: ObjectStore, name: str, new: Config) -> Config:
-    """The repository's config; `new` becomes it where there is no repository yet.
+def find_config(store: ObjectStore, name: str) -> Config | None:
+    """The repository's config; None where there is no repository yet.
 
     Raises `CorruptObject` where only the config is gone: another one, with other keys, would
     make all that is there unreadable.
@@ -100,6 +112,11 @@ def open_config(store: ObjectStore, name: str, new: Config) -> Config:
     for prefix in ("manifests/", "packs/"):
         if next(iter(store.list(prefix)), None) is not None:
             raise CorruptObject(CONFIG_KEY, f"the config of what is in {prefix}", "nothing")
+    return None
+
+
+def make_config(store: ObjectStore, name: str, new: Config) -> Config:
+    """`new`, as the config of a new repository, or that of who was faster."""
     try:
         store.put(CONFIG_KEY, [encode_config(new)])
     except ObjectExists:  # another process was faster
@@ -148,14 +165,21 @@ def _new_key(new_id: NewId) -> bytes:
 
 def _config_from(name: str, fields: Mapping[str, Any]) -> Config:
     require_format(name, fields["format"])
-    config = Config(
+    cipher = fields["cipher"]
+    if fields["block_size_bytes"] != BLOCK_SIZE or cipher not in (None, CIPHER):
+        raise ValueError(f"blocks of {fields['block_size_bytes']}, cipher {cipher}")
+    identity = Config(
         repository_id=str(UUID(fields["repository_id"])),
         created_at=str(fields["created_at"]),
+        cipher=cipher,
+    )
+    if cipher is not None:
+        return identity
+    config = replace(
+        identity,
         digest_key=bytes.fromhex(fields["digest_key"]),
         mac_key=bytes.fromhex(fields["mac_key"]),
     )
     if {len(config.digest_key), len(config.mac_key)} != {_KEY_SIZE}:
         raise ValueError(f"keys of another size than {_KEY_SIZE}")
-    if fields["block_size_bytes"] != BLOCK_SIZE or fields["cipher"] is not None:
-        raise ValueError(f"blocks of {fields['block_size_bytes']}, cipher {fields['cipher']}")
     return config

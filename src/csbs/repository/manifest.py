@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +12,7 @@ from typing import Any, TypeVar
 from csbs.domain.extents import block_count
 from csbs.repository import text_object
 from csbs.repository.errors import CorruptObject, RepositoryTooNew
+from csbs.repository.manifest_seal import ManifestSeal
 from csbs.repository.node import Address, root_level
 
 FORMAT = 1
@@ -53,10 +56,11 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class ManifestKeys:
-    """What manifests of one repository are bound to."""
+    """What manifests of one repository are bound to; in an encrypted one `seal` hides facts."""
 
     repository_id: str
     mac_key: bytes
+    seal: ManifestSeal | None = None
 
 
 def encode_manifest(manifest: Manifest, keys: ManifestKeys) -> bytes:
@@ -69,7 +73,7 @@ def encode_manifest(manifest: Manifest, keys: ManifestKeys) -> bytes:
         "created_at": time_text(manifest.created_at),
         "stored_bytes": manifest.stored_bytes,
         "images": [_image_fields(image) for image in manifest.images],
-        "facts": dict(manifest.facts),
+        **_encoded_facts(manifest, keys),
     }
     return text_object.encode(text_object.MANIFEST_MAGIC, fields, key=keys.mac_key)
 
@@ -81,7 +85,7 @@ def decode_manifest(key: str, data: bytes, keys: ManifestKeys) -> Manifest:
     if its format is above ours.
     """
     fields = text_object.decode(key, text_object.MANIFEST_MAGIC, data, key=keys.mac_key)
-    manifest, repository_id = parsed(key, fields, lambda f: _from_fields(key, f))
+    manifest, repository_id = parsed(key, fields, lambda f: _from_fields(key, f, keys))
     if repository_id != keys.repository_id:
         raise CorruptObject(key, f"repository {keys.repository_id}", f"repository {repository_id}")
     name = f"{manifest.owner:08d}-{manifest.backup_id}"
@@ -124,7 +128,31 @@ def _image_fields(image: Image) -> dict[str, Any]:
     }
 
 
-def _from_fields(key: str, fields: Mapping[str, Any]) -> tuple[Manifest, str]:
+def _encoded_facts(manifest: Manifest, keys: ManifestKeys) -> dict[str, Any]:
+    facts = dict(manifest.facts)
+    if keys.seal is None:
+        return {"facts": facts}
+    associated = _sealed_for(keys, manifest.owner, manifest.backup_id)
+    sealed = keys.seal.seal(text_object.json_bytes(facts), associated)
+    return {"sealed": base64.b64encode(sealed).decode()}
+
+
+def _facts_from(key: str, fields: Mapping[str, Any], keys: ManifestKeys) -> dict[str, Any]:
+    if keys.seal is None:
+        return dict(fields["facts"])
+    associated = _sealed_for(keys, int(fields["owner"]), str(fields["backup_id"]))
+    plain = keys.seal.open(base64.b64decode(fields["sealed"], validate=True), associated)
+    if plain is None:
+        raise CorruptObject(key, "the facts that were sealed for it", "others")
+    return dict(json.loads(plain))
+
+
+def _sealed_for(keys: ManifestKeys, owner: int, backup_id: str) -> bytes:
+    magic = text_object.MANIFEST_MAGIC.decode()
+    return f"{magic} {keys.repository_id} {owner:08d}-{backup_id}".encode()
+
+
+def _from_fields(key: str, fields: Mapping[str, Any], keys: ManifestKeys) -> tuple[Manifest, str]:
     require_format(key, fields["format"])
     manifest = Manifest(
         key=key,
@@ -133,7 +161,7 @@ def _from_fields(key: str, fields: Mapping[str, Any]) -> tuple[Manifest, str]:
         created_at=datetime.fromisoformat(fields["created_at"]).astimezone(UTC),
         stored_bytes=int(fields["stored_bytes"]),
         images=tuple(_image_from(each) for each in fields["images"]),
-        facts=dict(fields["facts"]),
+        facts=_facts_from(key, fields, keys),
     )
     return manifest, str(fields["repository_id"])
 

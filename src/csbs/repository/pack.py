@@ -13,6 +13,7 @@ import zstandard
 from blake3 import blake3
 
 from csbs.repository.errors import CorruptObject
+from csbs.repository.frame_cipher import SALT_SIZE, PackCipher, PackSeal
 from csbs.repository.objectstore.base import Bytes
 
 HEADER_MAGIC = b"CSBSPK01"
@@ -32,8 +33,9 @@ TRAILER_SIZE = _TRAILER.size + _CHECK_SIZE
 
 _BASE_COUNT_SIZE = 4
 _SLOT_ENTRY_SIZE = 2 + 1 + 1 + 4 + 4 + 32
-_NO_KEY = bytes(16)
-_NO_SALT = bytes(32)
+#: Who the frames are encrypted by; a copy of it ends the footer of an encrypted pack.
+_SEAL = struct.Struct(f"<16s{SALT_SIZE}s")
+_NO_SEAL = PackSeal(bytes(16), bytes(SALT_SIZE))
 #: Frames are joined up to this size; small beside a pack.
 _CHUNK_SIZE = 1024 * 1024
 #: What `zstandard.frame_content_size` answers where the frame does not tell.
@@ -62,6 +64,13 @@ class Kind(IntEnum):
 
     BLOCK = 1
     NODE = 2
+
+
+class Cipher(IntEnum):
+    """How a pack's frames are encrypted."""
+
+    NONE = 0
+    AES_256_GCM = 1
 
 
 class Codec(IntEnum):
@@ -100,7 +109,8 @@ class Trailer:
 class Footer:
     """Where the frames of a pack are; columns have an entry for each frame.
 
-    `digests` is one byte string of 32 bytes each.  `position` finds the entry of a slot.
+    `digests` is one byte string of 32 bytes each.  `position` finds the entry of a slot.  `seal` is
+    None where the frames are not encrypted.
     """
 
     slots: Columns
@@ -110,6 +120,7 @@ class Footer:
     sizes: Columns
     plain_sizes: Columns
     digests: bytes
+    seal: PackSeal | None = None
 
     def position(self, slot: int) -> int | None:
         """Index of `slot` in the columns; None if the pack has no such slot."""
@@ -137,18 +148,19 @@ class Footer:
 
 
 class PackBuilder:
-    """Puts a pack together, frame by frame.
+    """Puts a pack together, frame by frame, each encrypted by `cipher` if there is one.
 
     Frames are joined as they come: a thousand small buffers would cost each later step a thousand
     calls, for every one of which the interpreter's lock is given up and taken again.
     """
 
-    def __init__(self, pack_id: bytes, content: Content) -> None:
+    def __init__(self, pack_id: bytes, content: Content, cipher: PackCipher | None = None) -> None:
         self.pack_id = pack_id
         self.content = content
+        self._cipher = cipher
         self.digests: list[bytes] = []
         self.size_bytes = 0
-        self._chunks = [bytearray(_encode_header(pack_id, content))]
+        self._chunks = [bytearray(_encode_header(pack_id, content, cipher))]
         self._kinds = bytearray()
         self._codecs = bytearray()
         self._sizes: list[int] = []
@@ -164,11 +176,12 @@ class PackBuilder:
         assert self.slot_count < SLOTS_MAX, self.slot_count
         if len(self._chunks[-1]) >= _CHUNK_SIZE:
             self._chunks.append(bytearray())
-        self._chunks[-1] += frame.data
-        self.size_bytes += len(frame.data)
+        data = self._stored(frame)
+        self._chunks[-1] += data
+        self.size_bytes += len(data)
         self._kinds.append(frame.kind)
         self._codecs.append(frame.codec)
-        self._sizes.append(len(frame.data))
+        self._sizes.append(len(data))
         self._plain_sizes.append(frame.plain_size)
         self.digests.append(frame.digest)
         return self.slot_count - 1
@@ -193,6 +206,12 @@ class PackBuilder:
             check.update(part)
         return [*parts, check.digest()]
 
+    def _stored(self, frame: Frame) -> bytes:
+        """The frame's bytes, encrypted here because only here its slot is known."""
+        if self._cipher is None:
+            return frame.data
+        return self._cipher.seal_frame(self.slot_count, frame.kind, frame.plain_size, frame.data)
+
     def _plain_footer(self) -> bytes:
         return b"".join(
             (
@@ -203,12 +222,18 @@ class PackBuilder:
                 np.array(self._sizes, dtype="<u4").tobytes(),
                 np.array(self._plain_sizes, dtype="<u4").tobytes(),
                 *self.digests,
+                b"" if self._cipher is None else _encode_seal(self._cipher.seal),
             )
         )
 
 
-def _encode_header(pack_id: bytes, content: Content) -> bytes:
-    return _HEADER.pack(HEADER_MAGIC, pack_id, 0, content, 0, _NO_KEY, _NO_SALT)
+def _encode_header(pack_id: bytes, content: Content, cipher: PackCipher | None) -> bytes:
+    how, seal = (Cipher.NONE, _NO_SEAL) if cipher is None else (Cipher.AES_256_GCM, cipher.seal)
+    return _HEADER.pack(HEADER_MAGIC, pack_id, 0, content, how, seal.data_key_id, seal.salt)
+
+
+def _encode_seal(seal: PackSeal) -> bytes:
+    return _SEAL.pack(seal.data_key_id, seal.salt)
 
 
 def decode_trailer(name: str, data: bytes) -> Trailer:
@@ -230,7 +255,8 @@ def decode_trailer(name: str, data: bytes) -> Trailer:
         data[_TRAILER.size :],
     )
     plain_size = _BASE_COUNT_SIZE + _SLOT_ENTRY_SIZE * trailer.slot_count
-    if trailer.slot_count > SLOTS_MAX or trailer.footer_plain_size != plain_size:
+    plain_sizes = (plain_size, plain_size + _SEAL.size)
+    if trailer.slot_count > SLOTS_MAX or trailer.footer_plain_size not in plain_sizes:
         raise CorruptObject(
             name,
             f"at most {SLOTS_MAX} slots and their footer",
@@ -260,7 +286,17 @@ def decode_footer(name: str, trailer: Trailer, data: bytes) -> Footer:
         raise CorruptObject(name, "ascending slots", "others")
     if bool((plain_sizes > FRAME_PLAIN_SIZE_MAX).any()):
         raise CorruptObject(name, f"frames of at most {FRAME_PLAIN_SIZE_MAX} bytes", "larger ones")
-    return Footer(slots, kinds, codecs, offsets, sizes, plain_sizes, plain[offset:])
+    digests, seal = plain[offset : offset + 32 * count], plain[offset + 32 * count :]
+    return Footer(
+        slots,
+        kinds,
+        codecs,
+        offsets,
+        sizes,
+        plain_sizes,
+        digests,
+        PackSeal(*_SEAL.unpack(seal)) if seal else None,
+    )
 
 
 def decode_frame(name: str, codec: int, data: Bytes, plain_size: int) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from blake3 import blake3
 
 from csbs.repository.errors import CorruptObject, MissingPack, ObjectNotFound
+from csbs.repository.frame_cipher import DataKeys, PackCipher
 from csbs.repository.node import Address
 from csbs.repository.objectstore.base import Bytes, ObjectStore
 from csbs.repository.objectstore.tail import tail_of
@@ -45,11 +46,20 @@ class PackReader:
     """
 
     def __init__(
-        self, store: ObjectStore, digest_key: bytes, *, cache_size_max: int = CACHE_SIZE_MAX
+        self,
+        store: ObjectStore,
+        digest_key: bytes,
+        *,
+        data_keys: DataKeys | None = None,
+        cache_size_max: int = CACHE_SIZE_MAX,
     ) -> None:
-        """`cache_size_max` bounds, in bytes, the footers that are kept."""
+        """`data_keys` are those of an encrypted repository; None in a plain one.
+
+        `cache_size_max` bounds, in bytes, the footers that are kept.
+        """
         self._store = store
         self._digest_key = digest_key
+        self._data_keys = data_keys
         self._cache: OrderedDict[bytes, Footer] = OrderedDict()
         self._cache_size = 0
         self._cache_size_max = cache_size_max
@@ -58,6 +68,10 @@ class PackReader:
     def digest(self, plain: Bytes) -> bytes:
         """Digest of a block or node of this repository."""
         return blake3(plain, key=self._digest_key).digest()
+
+    def new_cipher(self, pack_id: bytes) -> PackCipher | None:
+        """What encrypts the frames of a new pack; None in a plain repository."""
+        return None if self._data_keys is None else self._data_keys.new_cipher(pack_id)
 
     def footer(self, pack_id: bytes) -> Footer:
         """The pack's footer, perhaps from the cache."""
@@ -155,15 +169,28 @@ class PackReader:
             raise CorruptObject(name, f"kind {int(kind)}", f"kind {footer.kinds[position]}")
         start = int(footer.offsets[position]) - data_offset
         size = int(footer.sizes[position])
-        stored = data[start : start + size]
+        stored: Bytes = data[start : start + size]
         if len(stored) != size:
             raise CorruptObject(name, f"{size} bytes", f"{len(stored)} bytes")
-        plain = decode_frame(
-            name, int(footer.codecs[position]), stored, int(footer.plain_sizes[position])
-        )
+        plain_size = int(footer.plain_sizes[position])
+        cipher = self._cipher(address.pack_id, footer)
+        if cipher is not None:
+            stored = cipher.open_frame(name, address.slot, kind, plain_size, stored)
+        plain = decode_frame(name, int(footer.codecs[position]), stored, plain_size)
         if self.digest(plain) != footer.digest(position):
             raise CorruptObject(name, f"digest {footer.digest(position).hex()}", "another")
         return plain
+
+    def _cipher(self, pack_id: bytes, footer: Footer) -> PackCipher | None:
+        """What opens the pack's frames.  Raises `CorruptObject` for a pack of another kind."""
+        key = pack_key(pack_id)
+        if footer.seal is None and self._data_keys is None:
+            return None
+        if footer.seal is None:
+            raise CorruptObject(key, "an encrypted pack", "a plain one")
+        if self._data_keys is None:
+            raise CorruptObject(key, "a plain pack", "an encrypted one")
+        return self._data_keys.cipher(key, pack_id, footer.seal)
 
     def _load_footer(self, pack_id: bytes) -> Footer:
         key = pack_key(pack_id)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from csbs.domain.clock import Monotonic, NewId, monotonic
+from csbs.domain.clock import Monotonic, monotonic
 from csbs.repository.content_index import ContentIndex
 from csbs.repository.effort import Effort, after_pack
 from csbs.repository.errors import CorruptObject
@@ -73,15 +73,15 @@ class PackWriter:
         self,
         store: ObjectStore,
         index: ContentIndex,
-        new_id: NewId,
+        new_pack: Callable[[Content], PackBuilder],
         *,
         pack_size: int = PACK_SIZE,
         monotonic: Monotonic = monotonic,
     ) -> None:
-        """`pack_size` is the size, in bytes of frames, at which a pack is put."""
+        """`new_pack` begins a pack; with `pack_size` bytes of frames one is put."""
         self._store = store
         self._index = index
-        self._new_id = new_id
+        self._new_pack = new_pack
         self._pack_size = pack_size
         self._blocks: PackBuilder | None = None
         self._nodes: PackBuilder | None = None
@@ -123,7 +123,7 @@ class PackWriter:
             if known is not None:
                 return known
             if self._blocks is None:
-                self._blocks = self._new_pack(Content.BLOCKS)
+                self._blocks = self._begun(Content.BLOCKS)
             address = Address(self._blocks.pack_id, self._blocks.add(frame))
             self._recent.add(frame.digest, address)
             if self._is_full(self._blocks):
@@ -135,7 +135,7 @@ class PackWriter:
         with self._node_turn:
             self._puts.require_good()
             if self._nodes is None:
-                self._nodes = self._new_pack(Content.NODES)
+                self._nodes = self._begun(Content.NODES)
             address = Address(self._nodes.pack_id, self._nodes.add(frame))
             if self._is_full(self._nodes):
                 self._send_nodes()
@@ -190,11 +190,11 @@ class PackWriter:
             )
             self._sent_at_s = ended_s
 
-    def _new_pack(self, content: Content) -> PackBuilder:
-        pack_id = bytes.fromhex(self._new_id().replace("-", ""))
+    def _begun(self, content: Content) -> PackBuilder:
+        pack = self._new_pack(content)
         with self._lock:
-            self._own[pack_id] = None
-        return PackBuilder(pack_id, content)
+            self._own[pack.pack_id] = None
+        return pack
 
     def _put(self, pack: PackBuilder) -> None:
         parts = pack.finish()

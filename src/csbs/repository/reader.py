@@ -15,6 +15,7 @@ import numpy.typing as npt
 from csbs.domain.extents import BLOCK_SIZE, block_count
 from csbs.repository import difference
 from csbs.repository.errors import BlockDamaged, CorruptObject
+from csbs.repository.frame_cipher import SEAL_SIZE
 from csbs.repository.manifest import Image
 from csbs.repository.map_reader import (
     HOLE_ENTRY,
@@ -43,8 +44,8 @@ FETCH_SIZE_MAX = 4 * 1024 * 1024
 #: be a thousand times as much in it.
 FETCH_BLOCKS_MAX = 256
 
-#: One read of a little too much costs less than two reads.
-_GAP_SIZE_MAX = 64 * 1024
+#: One read of a little too much costs less than two reads: one frame, of whatever repository.
+_GAP_SIZE_MAX = 64 * 1024 + SEAL_SIZE
 
 #: Blocks that are planned together: 256 MiB of disk, so packs stream, and a plan stays small.
 WINDOW_BLOCKS = 4096

@@ -11,22 +11,18 @@ from csbs.domain.clock import Clock, Monotonic, NewId, monotonic
 from csbs.repository import difference as differences
 from csbs.repository.collect import CollectParts, CollectProgress, CollectReport, collect
 from csbs.repository.content_index import ContentIndex
-from csbs.repository.errors import CorruptObject, MissingPack
-from csbs.repository.identity import (
-    Config,
-    Owner,
-    new_config,
-    open_config,
-    open_owner,
-    require_owner,
-)
-from csbs.repository.manifest import Image, Manifest, ManifestKeys
+from csbs.repository.errors import CorruptObject, MissingPack, RepositoryNotEncrypted
+from csbs.repository.identity import Config, Owner, open_owner, require_owner
+from csbs.repository.key_ring import KeyRing
+from csbs.repository.manifest import Image, Manifest
 from csbs.repository.manifest_store import ManifestStore, manifest_key
 from csbs.repository.objectstore.base import ObjectStore
 from csbs.repository.pack import Kind
 from csbs.repository.pack_reader import PackReader
 from csbs.repository.pack_writer import PACK_SIZE
 from csbs.repository.reader import ImageReader
+from csbs.repository.rotate import KeyRotation, Rotation
+from csbs.repository.unlock import Encryption, RepositoryKeys, open_keys
 from csbs.repository.writer import BackupWriter, WriterParts
 
 _PACK_KEY = re.compile(r"packs/[0-9a-f]{2}/([0-9a-f]{32})")
@@ -39,8 +35,11 @@ class _Opened:
     name: str
     catalog_id: str
     config: Config
+    keys: RepositoryKeys
     owner: Owner
+    clock: Clock
     new_id: NewId
+    encryption: Encryption | None
 
 
 class Repository:
@@ -54,23 +53,35 @@ class Repository:
         self.name = opened.name
         self._store = store
         self._opened = opened
-        self._keys = ManifestKeys(opened.config.repository_id, opened.config.mac_key)
-        self._manifests = ManifestStore(store, self._keys)
-        self._packs = PackReader(store, opened.config.digest_key)
+        self._manifests = ManifestStore(store, opened.keys.manifests)
+        self._packs = PackReader(store, opened.keys.digest_key, data_keys=opened.keys.data)
 
     @staticmethod
-    def open(
-        store: ObjectStore, *, name: str, catalog_id: str, clock: Clock, new_id: NewId
+    def open(  # noqa: PLR0913  all that makes it this repository
+        store: ObjectStore,
+        *,
+        name: str,
+        catalog_id: str,
+        clock: Clock,
+        new_id: NewId,
+        encryption: Encryption | None = None,
     ) -> Repository:
         """The repository in `store`, made if there is none; `name` is for errors.
 
-        One that another catalog owns can be opened and read.  Raises `RepositoryTooNew`, and
-        `CorruptObject` if its config or owner is damaged or gone.
+        One that another catalog owns can be opened and read.  Without `encryption` only plain
+        ones are made and opened.  Raises `RepositoryTooNew`, `CorruptObject` if its config, keys
+        or owner are damaged or gone, `KeyMissing`, `WrongKey` and `KeyFileUnusable`.
         """
-        config = open_config(store, name, new_config(clock(), new_id))
-        owner = open_owner(store, catalog_id, clock())
+        config, keys = open_keys(store, name, encryption, clock(), new_id)
         opened = _Opened(
-            name=name, catalog_id=catalog_id, config=config, owner=owner, new_id=new_id
+            name=name,
+            catalog_id=catalog_id,
+            config=config,
+            keys=keys,
+            owner=open_owner(store, catalog_id, clock()),
+            clock=clock,
+            new_id=new_id,
+            encryption=encryption,
         )
         return Repository(store, opened)
 
@@ -92,14 +103,17 @@ class Repository:
         """Begins a backup; its manifest will have `manifest_key(backup_id, started_at)`.
 
         A pack is put when its frames have `pack_size` bytes.
-        Raises `RepositoryOwned`.
+        Raises `RepositoryOwned`, and `RepositoryNotEncrypted` where only encryption is wanted.
         """
         self.require_owner()
+        encryption = self._opened.encryption
+        if encryption is not None and encryption.wanted and self._opened.keys.data is None:
+            raise RepositoryNotEncrypted(self.name)
         parts = WriterParts(
             store=self._store,
             packs=self._packs,
             manifests=self._manifests,
-            keys=self._keys,
+            keys=self._opened.keys.manifests,
             index=index,
             new_id=self._opened.new_id,
             require_owner=self.require_owner,
@@ -180,6 +194,20 @@ class Repository:
     def rebuild_index(self, index: ContentIndex) -> None:
         """Fills a lost content index from the footers of all packs; damaged ones are left out."""
         index.rebuild(self._block_digests())
+
+    def rotate_key(self, what: Rotation) -> KeyRing:
+        """Puts a new key in the place of one; the caller holds the exclusive lock.
+
+        Counts for whoever opens the repository from now on.  A crash leaves the old ring or the
+        new one, and keys that open it.  Raises `RepositoryNotEncrypted`, `RepositoryOwned`,
+        `KeyRingChanged`, and what opening raises.
+        """
+        self.require_owner()
+        encryption = self._opened.encryption
+        if encryption is None or self._opened.keys.data is None:
+            raise RepositoryNotEncrypted(self.name)
+        source = encryption.source(self._opened.clock(), self._opened.new_id)
+        return KeyRotation(self._store, self.name, encryption.files, source).rotate(what)
 
     def _block_digests(self) -> Iterator[tuple[bytes, list[bytes]]]:
         for each in self._store.list("packs/"):

@@ -19,6 +19,7 @@ MANIFEST_MAGIC = b"CSBSMF01"
 VOID_MAGIC = b"CSBSVO01"
 TOMBSTONE_MAGIC = b"CSBSTS01"
 TOMBSTONE_END_MAGIC = b"CSBSTE01"
+KEY_RING_MAGIC = b"CSBSKR01"
 
 _MAGIC_SIZE = 8
 _CHECK_SIZE = 64
@@ -30,10 +31,15 @@ Json = dict[str, Any]
 
 def encode(magic: bytes, fields: Mapping[str, Any], *, key: bytes | None = None) -> bytes:
     """The object's bytes; `key` makes the check a MAC."""
-    body = json.dumps(
+    body = json_bytes(fields)
+    return magic + b"\n" + _check(body, key) + b"\n" + body
+
+
+def json_bytes(fields: Mapping[str, Any]) -> bytes:
+    """One JSON object; equal ones give equal bytes."""
+    return json.dumps(
         fields, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
     ).encode()
-    return magic + b"\n" + _check(body, key) + b"\n" + body
 
 
 def magic_of(data: bytes) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import zstandard
@@ -25,7 +26,7 @@ from csbs.repository.map_reader import MapReader, ParentBlocks
 from csbs.repository.map_writer import KEEP, MapWriter
 from csbs.repository.node import STORED, ZERO, Address, Flags, Node, PackTable, encode_node
 from csbs.repository.objectstore.base import ObjectStore
-from csbs.repository.pack import Codec, Frame, Kind, pack_key
+from csbs.repository.pack import Codec, Content, Frame, Kind, PackBuilder, pack_key
 from csbs.repository.pack_reader import PackReader
 from csbs.repository.pack_writer import PACK_SIZE, PackWriter
 from csbs.repository.reader import ImageReader
@@ -66,7 +67,7 @@ class BackupWriter:
         self._writer = PackWriter(
             parts.store,
             parts.index,
-            parts.new_id,
+            self._new_pack,
             pack_size=parts.pack_size,
             monotonic=parts.monotonic,
         )
@@ -166,6 +167,10 @@ class BackupWriter:
             if self._parts.manifests.is_void(self._key):
                 raise BackupFenced(self._backup_id) from None
             raise
+
+    def _new_pack(self, content: Content) -> PackBuilder:
+        pack_id = UUID(self._parts.new_id()).bytes
+        return PackBuilder(pack_id, content, self._parts.packs.new_cipher(pack_id))
 
     def _image_writer(self, plan: _ImagePlan) -> ImageWriter:
         return ImageWriter(plan, self._parts, self._writer, self._older, self._finished)

@@ -9,7 +9,16 @@ from pathlib import Path
 from uuid import UUID
 
 from csbs.domain.extents import BLOCK_SIZE
-from csbs.repository import BackupWriter, ContentIndex, Image, Manifest, Repository
+from csbs.repository import (
+    BackupWriter,
+    ContentIndex,
+    Encryption,
+    Image,
+    KeyFiles,
+    Manifest,
+    Repository,
+)
+from csbs.repository.frame_cipher import SEAL_SIZE
 from csbs.repository.objectstore import ObjectStore
 
 START = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
@@ -20,12 +29,20 @@ PACK_SIZE = 4 * BLOCK_SIZE
 
 
 class Lab:
-    """A repository in `store`, its content index in `folder`."""
+    """A repository in `store`, its content index and keys in `folder`."""
 
-    def __init__(self, store: ObjectStore, folder: Path, *, seed: int = 1) -> None:
-        """Labs of different seeds make different ids."""
+    def __init__(
+        self, store: ObjectStore, folder: Path, *, seed: int = 1, encrypted: bool = False
+    ) -> None:
+        """Labs of different seeds make different ids, keys and nonces."""
         self._random = random.Random(seed)
         self.store = store
+        self.key_files = KeyFiles(
+            folder / "region.key", folder=folder, random_bytes=self._random.randbytes
+        )
+        self.encryption = Encryption(
+            wanted=encrypted, files=self.key_files, random_bytes=self._random.randbytes
+        )
         self.index_path = folder / "index.sqlite"
         self.index = ContentIndex(self.index_path)
         self.repository = self.opened()
@@ -38,7 +55,13 @@ class Lab:
             catalog_id=CATALOG_ID,
             clock=lambda: START,
             new_id=self.new_id,
+            encryption=self.encryption,
         )
+
+    @property
+    def raw_frame_size(self) -> int:
+        """What a block that does not compress takes in a pack, in bytes."""
+        return BLOCK_SIZE + (SEAL_SIZE if self.encryption.wanted else 0)
 
     def new_id(self) -> str:
         """A UUID, the same in each run."""

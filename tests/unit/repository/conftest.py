@@ -1,4 +1,4 @@
-"""A lab in memory."""
+"""A lab in memory: whatever it promises, a plain and an encrypted repository keep."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def store() -> MemoryStore:
     return MemoryStore()
 
 
-@pytest.fixture
-def lab(store: MemoryStore, tmp_path: Path) -> Iterator[Lab]:
-    lab = Lab(store, tmp_path)
+@pytest.fixture(params=["plain", "encrypted"])
+def lab(store: MemoryStore, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    lab = Lab(store, tmp_path, encrypted=request.param == "encrypted")
     yield lab
     lab.close()

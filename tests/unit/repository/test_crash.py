@@ -21,12 +21,15 @@ NEXT = noise(3, 2 * BLOCK_SIZE) + OLD[2 * BLOCK_SIZE :]
 #: More than any operation below makes; `_crashed` asserts it.
 CALLS_MAX = 60
 
-pytestmark = pytest.mark.parametrize("after_effect", [False, True], ids=["before", "after"])
+pytestmark = [
+    pytest.mark.parametrize("after_effect", [False, True], ids=["before", "after"]),
+    pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"]),
+]
 
 
 @contextmanager
-def _lab(store: MemoryStore, folder: Path, seed: int) -> Iterator[Lab]:
-    lab = Lab(store, folder, seed=seed)
+def _lab(store: MemoryStore, folder: Path, seed: int, *, encrypted: bool) -> Iterator[Lab]:
+    lab = Lab(store, folder, seed=seed, encrypted=encrypted)
     try:
         yield lab
     finally:
@@ -34,10 +37,10 @@ def _lab(store: MemoryStore, folder: Path, seed: int) -> Iterator[Lab]:
 
 
 def _backed_up_until_crash(
-    store: MemoryStore, folder: Path, crash_at: int, *, after_effect: bool
+    store: MemoryStore, folder: Path, crash_at: int, *, after_effect: bool, encrypted: bool
 ) -> bool:
     """Makes a first backup, and a second one that dies; whether it did die."""
-    with _lab(store, folder, 1) as lab:
+    with _lab(store, folder, 1, encrypted=encrypted) as lab:
         first = lab.back_up(OLD)
         crashing = CrashingStore(store, crash_at=crash_at, after_effect=after_effect)
         try:
@@ -51,10 +54,10 @@ def _backed_up_until_crash(
 
 
 def _collected_until_crash(
-    store: MemoryStore, folder: Path, crash_at: int, *, after_effect: bool
+    store: MemoryStore, folder: Path, crash_at: int, *, after_effect: bool, encrypted: bool
 ) -> bool:
     """Two backups, the first deleted, and a collection that dies; whether it did die."""
-    with _lab(store, folder, 1) as lab:
+    with _lab(store, folder, 1, encrypted=encrypted) as lab:
         first = lab.back_up(OLD)
         lab.back_up(NEW, first.images[0])
         lab.repository.delete(first.key, first.backup_id, deleted_at=START)
@@ -65,13 +68,15 @@ def _collected_until_crash(
 
 
 def test_a_crash_at_any_store_call_keeps_every_committed_backup(
-    tmp_path: Path, *, after_effect: bool
+    tmp_path: Path, *, after_effect: bool, encrypted: bool
 ) -> None:
     for crash_at in range(CALLS_MAX):
         store, folder = MemoryStore(), tmp_path / str(crash_at)
         folder.mkdir()
-        crashed = _backed_up_until_crash(store, folder, crash_at, after_effect=after_effect)
-        with _lab(store, folder, 2) as lab:
+        crashed = _backed_up_until_crash(
+            store, folder, crash_at, after_effect=after_effect, encrypted=encrypted
+        )
+        with _lab(store, folder, 2, encrypted=encrypted) as lab:
             live = list(lab.repository.manifests())
             found = sorted(lab.restored(manifest) for manifest in live)
             assert found in ([OLD], sorted([OLD, NEW])), crash_at
@@ -82,13 +87,15 @@ def test_a_crash_at_any_store_call_keeps_every_committed_backup(
 
 
 def test_a_crash_at_any_store_call_of_a_collection_keeps_every_live_backup(
-    tmp_path: Path, *, after_effect: bool
+    tmp_path: Path, *, after_effect: bool, encrypted: bool
 ) -> None:
     for crash_at in range(CALLS_MAX):
         store, folder = MemoryStore(), tmp_path / str(crash_at)
         folder.mkdir()
-        crashed = _collected_until_crash(store, folder, crash_at, after_effect=after_effect)
-        with _lab(store, folder, 2) as lab:
+        crashed = _collected_until_crash(
+            store, folder, crash_at, after_effect=after_effect, encrypted=encrypted
+        )
+        with _lab(store, folder, 2, encrypted=encrypted) as lab:
             live = list(lab.repository.manifests())
             assert [lab.restored(manifest) for manifest in live] == [NEW], crash_at
             _goes_on(lab, live[0].images[0])

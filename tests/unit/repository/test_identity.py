@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,14 @@ from csbs.repository.errors import CorruptObject, RepositoryOwned, RepositoryToo
 from csbs.repository.identity import encode_config, encode_owner, new_config
 from csbs.repository.objectstore import Bytes, MemoryStore
 from csbs.testing.repositories import CATALOG_ID, START, Lab, noise
+
+
+@pytest.fixture
+def lab(store: MemoryStore, tmp_path: Path) -> Iterator[Lab]:
+    """A plain repository; encrypted ones are opened in test_unlock.py."""
+    lab = Lab(store, tmp_path)
+    yield lab
+    lab.close()
 
 
 def opened_by(store: MemoryStore, catalog_id: str, lab: Lab) -> Repository:

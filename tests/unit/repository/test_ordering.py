@@ -21,9 +21,9 @@ def recorded() -> RecordingStore:
     return RecordingStore(MemoryStore())
 
 
-@pytest.fixture
-def lab(recorded: RecordingStore, tmp_path: Path) -> Iterator[Lab]:
-    lab = Lab(recorded, tmp_path)
+@pytest.fixture(params=["plain", "encrypted"])
+def lab(recorded: RecordingStore, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    lab = Lab(recorded, tmp_path, encrypted=request.param == "encrypted")
     yield lab
     lab.close()
 
@@ -33,6 +33,8 @@ def test_every_object_is_put_after_what_it_names(lab: Lab, recorded: RecordingSt
     lab.back_up(noise(2, 3 * BLOCK_SIZE) + noise(1, 30 * BLOCK_SIZE), first.images[0])
 
     puts = [key for method, key in recorded.calls if method == "put"]
+    before_config = [key.partition("/")[0] for key in puts[: puts.index("config")]]
+    assert before_config == (["keys"] if lab.encryption.wanted else [])
     assert len([key for key in puts if key.startswith("packs/")]) > 8
     for place, key in enumerate(puts):
         missing = {named for named in _named(lab, key) if named not in puts[:place]}

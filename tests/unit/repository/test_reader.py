@@ -49,8 +49,9 @@ def test_a_pass_over_a_full_image_reads_each_pack_in_one_go(lab: Lab) -> None:
 def test_a_fetch_has_at_most_its_size_or_one_frame(lab: Lab) -> None:
     reader = lab.repository.reader(lab.back_up(noise(1, 16 * BLOCK_SIZE)).images[0])
 
-    assert {f.size_bytes for f in reader.fetches(fetch_size_max=1)} == {BLOCK_SIZE}
-    assert max(f.size_bytes for f in reader.fetches(fetch_size_max=150_000)) == 2 * BLOCK_SIZE
+    assert {f.size_bytes for f in reader.fetches(fetch_size_max=1)} == {lab.raw_frame_size}
+    largest = max(f.size_bytes for f in reader.fetches(fetch_size_max=150_000))
+    assert largest == 2 * lab.raw_frame_size
 
 
 def test_one_frame_may_be_many_blocks(lab: Lab) -> None:
@@ -178,7 +179,7 @@ def test_a_block_is_never_taken_for_a_node(lab: Lab) -> None:
 def test_footers_are_kept_within_a_bound(lab: Lab, store: MemoryStore) -> None:
     lab.back_up(noise(1, 16 * BLOCK_SIZE))
     recorded = RecordingStore(store)
-    packs = PackReader(recorded, lab.repository._opened.config.digest_key, cache_size_max=5000)
+    packs = PackReader(recorded, lab.repository._opened.keys.digest_key, cache_size_max=5000)
     ids = [bytes.fromhex(each.key[-32:]) for each in store.list("packs/")]
     for pack_id in [*ids, ids[-1]]:
         packs.footer(pack_id)
