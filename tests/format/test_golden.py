@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from csbs.repository import text_object
+from csbs.repository.damage import decode_damage
 from csbs.repository.errors import CorruptObject
 from csbs.repository.identity import decode_config
 from csbs.repository.manifest import decode_manifest
@@ -39,6 +40,7 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "void": _text(text_object.VOID_MAGIC),
     "tombstone": _text(text_object.TOMBSTONE_MAGIC),
     "tombstone-end": _text(text_object.TOMBSTONE_END_MAGIC),
+    "damage": lambda data: decode_damage("damage", data),
     "pack": _footer,
     "leaf": _decoded_node,
     "inner-node": _decoded_node,
@@ -59,6 +61,7 @@ def test_there_is_no_golden_file_too_many() -> None:
 def test_golden_bytes_are_read() -> None:
     assert decode_config("repository", GOLDEN["config"]) == samples.CONFIG
     assert DECODERS["manifest"](GOLDEN["manifest"]) == samples.MANIFEST
+    assert DECODERS["damage"](GOLDEN["damage"]) == samples.DAMAGE
     assert _decoded_node(GOLDEN["leaf"]) == GOLDEN["leaf"]
     assert _decoded_node(GOLDEN["inner-node"]) == GOLDEN["inner-node"]
     end = text_object.decode("end", text_object.TOMBSTONE_END_MAGIC, GOLDEN["tombstone-end"])

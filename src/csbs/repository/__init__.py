@@ -13,16 +13,27 @@ A library on its own:
 
 from csbs.repository.collect import CollectProgress, CollectReport
 from csbs.repository.content_index import ContentIndex
+from csbs.repository.damage import Damage, damage_of
 from csbs.repository.encoder import BlockEncoder, EncodedBlock
 from csbs.repository.lock import FileLock, repository_lock
+from csbs.repository.loss import Loss, OnLoss
 from csbs.repository.manifest import Image, Manifest
 from csbs.repository.node import DAMAGED, FANOUT, HOLE, STORED, ZERO, Address, Flags
 from csbs.repository.reader import FETCH_SIZE_MAX, WINDOW_BLOCKS, Fetch, ImageReader, Run
 from csbs.repository.repository import Repository
+from csbs.repository.share import EVERYTHING, Share, parse_share
+from csbs.repository.verify import (
+    DamagedImage,
+    DamagedObject,
+    VerifyReport,
+    VerifyWatch,
+    verify_packs,
+)
 from csbs.repository.writer import BackupWriter, ImageWriter
 
 __all__ = [
     "DAMAGED",
+    "EVERYTHING",
     "FANOUT",
     "FETCH_SIZE_MAX",
     "HOLE",
@@ -35,6 +46,9 @@ __all__ = [
     "CollectProgress",
     "CollectReport",
     "ContentIndex",
+    "Damage",
+    "DamagedImage",
+    "DamagedObject",
     "EncodedBlock",
     "Fetch",
     "FileLock",
@@ -42,8 +56,16 @@ __all__ = [
     "Image",
     "ImageReader",
     "ImageWriter",
+    "Loss",
     "Manifest",
+    "OnLoss",
     "Repository",
     "Run",
+    "Share",
+    "VerifyReport",
+    "VerifyWatch",
+    "damage_of",
+    "parse_share",
     "repository_lock",
+    "verify_packs",
 ]
