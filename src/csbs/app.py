@@ -34,6 +34,7 @@ from csbs.services.repositories import RepositoryAccess
 from csbs.services.restores import RestoreService
 from csbs.services.servers import ServerService
 from csbs.services.tasks import TaskService
+from csbs.services.verification import VerifyService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class App:
     backups: BackupService
     restores: RestoreService
     repositories: RepositoryAccess
+    verification: VerifyService
     tasks: TaskService
 
 
@@ -153,6 +155,12 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
         backups=backup_service,
         restores=restores,
         repositories=repositories,
+        verification=VerifyService(
+            catalog=catalog,
+            project_id=home.project_id,
+            repositories=repositories,
+            clock=utc_now,
+        ),
         tasks=TaskService(catalog=catalog, project_id=home.project_id),
     )
 
@@ -162,12 +170,15 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
     project_id = home.project_id
     folder = settings.store_folder / project_id
     name = f"file://{folder}"
+    plain = FolderStore(folder)
     index_path = settings.data_dir / "index" / f"{project_id}.sqlite"
 
-    def open_repository(cancelled: Callable[[], bool]) -> Repository:
-        plain = FolderStore(folder)
+    def open_store(cancelled: Callable[[], bool]) -> TimeLimitedStore:
         limit = TimeLimit(timeout_s=settings.store_timeout_s, cancelled=cancelled)
-        store = TimeLimitedStore(plain, limit, name=name)
+        return TimeLimitedStore(plain, limit, name=name)
+
+    def open_repository(cancelled: Callable[[], bool]) -> Repository:
+        store = open_store(cancelled)
         with catalog.transaction() as transaction:
             begun = bool(backups.of_project(transaction, project_id))
         if not begun:  # else a store that is not there is not mounted: never make it anew
@@ -187,6 +198,7 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
     return RepositoryAccess(
         lock=repository_lock(settings.data_dir / f"repository-{project_id}.lock", name),
         open_repository=open_repository,
+        open_store=open_store,
         open_index=open_index,
         restorable_keys=restorable_keys,
     )

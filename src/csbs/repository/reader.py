@@ -31,7 +31,6 @@ from csbs.repository.node import (
     FANOUT,
     HOLE,
     STORED,
-    U16,
     ZERO,
     Address,
     Flags,
@@ -104,6 +103,10 @@ class ImageReader:
     def image(self) -> Image:
         """The image that is read."""
         return self._image
+
+    def strict(self) -> ImageReader:
+        """The same image; what is damaged raises, and nobody is told."""
+        return ImageReader(self._packs, self._image)
 
     def read(self, offset_bytes: int, size_bytes: int) -> bytes:
         """The bytes of the range; fewer where the disk ends before.  For small ranges."""
@@ -219,6 +222,18 @@ class ImageReader:
             )
             yield block, bytes(BLOCK_SIZE)
 
+    def tell_doubts(self, fetch: Fetch) -> None:
+        """Tells `on_loss` of blocks of the fetch that are known to be damaged, by an earlier look.
+
+        To be called where they will be loaded, and somebody may want to know before.
+        """
+        if self._on_loss is None or fetch.pack_id not in self._packs.damage.packs:
+            return
+        known = [each for each in fetch.blocks if self._packs.damage.has(fetch.pack_id, each[1])]
+        columns = np.array(known, np.int64).reshape(-1, 2)
+        error = CorruptObject(pack_key(fetch.pack_id), "what was written", "damage, before now")
+        self._tell(fetch.pack_id, columns[:, 0], columns[:, 1], error)
+
     def without(self, fetch: Fetch, blocks: AbstractSet[int]) -> Fetch:
         """The fetch for fewer blocks, perhaps none, and no more of the pack than they need."""
         left = tuple(each for each in fetch.blocks if each[0] not in blocks)
@@ -314,7 +329,6 @@ class ImageReader:
             pack_id = maps.table.pack_id(int(number))
             chosen = packs == number
             blocks, wanted = stored[chosen] + base, slots[chosen].astype(np.int64)
-            self._tell_doubts(pack_id, blocks, slots[chosen])
             offset, end = self._offsets(pack_id, blocks, wanted)
             yield _Places(
                 pack=np.full(len(wanted), number, np.int64),
@@ -355,14 +369,6 @@ class ImageReader:
                     certain=False,  # loading tells for certain
                 )
             )
-
-    def _tell_doubts(self, pack_id: bytes, blocks: _Column, slots: U16) -> None:
-        """Tells of blocks that are known to be damaged."""
-        if self._on_loss is None or pack_id not in self._packs.damage.packs:
-            return
-        known = self._packs.damage.mask(pack_id, slots)
-        error = CorruptObject(pack_key(pack_id), "what was written", "damage, by an earlier look")
-        self._tell(pack_id, blocks[known], slots[known].astype(np.int64), error)
 
     def _tell_given_up(self, first_block: int, end_block: int) -> None:
         """What the map itself calls lost."""

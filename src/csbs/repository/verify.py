@@ -74,7 +74,8 @@ class DamagedImage:
 class VerifyReport:
     """What was looked at, and what is damaged."""
 
-    backups: int = 0
+    #: Keys of the manifests of all backups that there are, as far as they could be read.
+    keys: frozenset[str] = frozenset()
     nodes: int = 0
     packs: int = 0
     #: Of which all bytes were read.
@@ -85,6 +86,11 @@ class VerifyReport:
     images: tuple[DamagedImage, ...] = ()
     #: Whether writers know of it from now on.
     kept: bool = True
+
+    @property
+    def backups(self) -> int:
+        """How many backups were looked at."""
+        return len(self.keys)
 
     @property
     def damaged(self) -> bool:
@@ -170,7 +176,7 @@ def verify(
     lossy = damage or found.given_up
     images = tuple(_damaged_images(parts, manifests, damage)) if lossy else ()
     return VerifyReport(
-        backups=len(manifests),
+        keys=frozenset(manifest.key for manifest in manifests),
         nodes=found.nodes,
         packs=len(listed),
         packs_read=found.packs_read,
