@@ -23,13 +23,14 @@ from csbs.domain.errors import CsbsError, DataFolderFull, folder_error
 from csbs.domain.rate import parse_rate
 from csbs.domain.store_url import FolderPlace
 from csbs.repository import ContentIndex, Repository, repository_lock
-from csbs.repository.objectstore import Reserve, default_min_free
+from csbs.repository.objectstore import ObjectStore, Reserve, default_min_free
 from csbs.services.backups import BackupService
 from csbs.services.locks import Locks, data_folder_in_use
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.restores import RestoreService
 from csbs.services.servers import ServerService
 from csbs.services.tasks import TaskService
+from csbs.services.verification import VerifyService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class App:
     backups: BackupService
     restores: RestoreService
     repositories: RepositoryAccess
+    verification: VerifyService
     tasks: TaskService
 
 
@@ -162,6 +164,12 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
         backups=backup_service,
         restores=restores,
         repositories=repositories,
+        verification=VerifyService(
+            catalog=catalog,
+            project_id=home.project_id,
+            repositories=repositories,
+            clock=utc_now,
+        ),
         tasks=TaskService(catalog=catalog, project_id=home.project_id),
     )
 
@@ -172,6 +180,9 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
     place = settings.store_place.below(project_id)
     options = stores.options(settings)
     index_path = settings.data_dir / "index" / f"{project_id}.sqlite"
+
+    def open_store(cancelled: Callable[[], bool]) -> ObjectStore:
+        return stores.open_store(place, options, cancelled=cancelled)
 
     def open_repository(cancelled: Callable[[], bool]) -> Repository:
         with catalog.transaction() as transaction:
@@ -194,6 +205,7 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
     return RepositoryAccess(
         lock=repository_lock(settings.data_dir / f"repository-{project_id}.lock", place.name),
         open_repository=open_repository,
+        open_store=open_store,
         open_index=open_index,
         restorable_keys=restorable_keys,
     )

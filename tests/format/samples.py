@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from csbs.repository import Image, Manifest, text_object
+from csbs.repository.damage import Damage, encode_damage
 from csbs.repository.identity import Config, encode_config, encode_owner
 from csbs.repository.manifest import ManifestKeys, encode_manifest
 from csbs.repository.node import HOLE, STORED, ZERO, Address, Node, PackTable, encode_node
@@ -61,6 +62,8 @@ MANIFEST = Manifest(
     ),
     facts={"server": {"name": "web-整机"}, "disks": []},
 )
+
+DAMAGE = Damage({PACK_ID: frozenset({0, 5, 6, 7}), OTHER_PACK_ID: None})
 
 FRAMES = [
     Frame(Kind.BLOCK, Codec.RAW, b"0123456789", 10, bytes([1]) * 32),
@@ -116,6 +119,7 @@ def samples() -> dict[str, bytes]:
         "void": text_object.encode(text_object.VOID_MAGIC, void),
         "tombstone": text_object.encode(text_object.TOMBSTONE_MAGIC, tombstone),
         "tombstone-end": text_object.encode(text_object.TOMBSTONE_END_MAGIC, {"end": "purged"}),
+        "damage": encode_damage(DAMAGE, NOW),
         "pack": pack(),
         "leaf": encode_node(leaf(), table()),
         "inner-node": encode_node(inner(), table()),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from csbs.repository import text_object
+from csbs.repository.damage import decode_damage
 from csbs.repository.errors import CorruptObject
 from csbs.repository.identity import decode_config
 from csbs.repository.key_ring import decode_ring, opened_by_recovery, opened_by_region
@@ -42,6 +43,7 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "void": _text(text_object.VOID_MAGIC),
     "tombstone": _text(text_object.TOMBSTONE_MAGIC),
     "tombstone-end": _text(text_object.TOMBSTONE_END_MAGIC),
+    "damage": lambda data: decode_damage("damage", data),
     "pack": _footer,
     "leaf": _decoded_node,
     "inner-node": _decoded_node,
@@ -69,6 +71,7 @@ def test_there_is_no_golden_file_too_many() -> None:
 def test_golden_bytes_are_read() -> None:
     assert decode_config("repository", GOLDEN["config"]) == samples.CONFIG
     assert DECODERS["manifest"](GOLDEN["manifest"]) == samples.MANIFEST
+    assert DECODERS["damage"](GOLDEN["damage"]) == samples.DAMAGE
     assert _decoded_node(GOLDEN["leaf"]) == GOLDEN["leaf"]
     assert _decoded_node(GOLDEN["inner-node"]) == GOLDEN["inner-node"]
     end = text_object.decode("end", text_object.TOMBSTONE_END_MAGIC, GOLDEN["tombstone-end"])

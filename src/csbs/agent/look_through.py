@@ -16,8 +16,7 @@ from csbs.agent.compare import differing, not_zero
 from csbs.agent.restore_plan import DiskTarget, Load, Step, piece_size_bytes, pieces, planned
 from csbs.blockio.nbd import NbdClient, NbdExport
 from csbs.blockio.watch import Watch
-from csbs.domain.errors import DiskUnreadable
-from csbs.domain.extents import BLOCK_SIZE
+from csbs.domain.errors import Corrupt, DiskUnreadable
 from csbs.repository import FETCH_SIZE_MAX, ImageReader
 
 log = logging.getLogger(__name__)
@@ -129,8 +128,12 @@ class Sample:
 
 def _work_bytes(target: DiskTarget, client: NbdClient, reader: ImageReader, sample: Sample) -> int:
     size_bytes = client.size_bytes
-    found = pieces(target, client, reader, fetch_size_max=FETCH_SIZE_MAX, clean=sample.add)
-    return sum(piece_size_bytes(piece, size_bytes) for piece in found)
+    work_bytes = 0
+    for piece in pieces(target, client, reader, fetch_size_max=FETCH_SIZE_MAX, clean=sample.add):
+        if isinstance(piece, Load) and not piece.compare:
+            reader.tell_doubts(piece.fetch)
+        work_bytes += piece_size_bytes(piece, size_bytes)
+    return work_bytes
 
 
 def _audit(client: NbdClient, reader: ImageReader, sample: Sample, options: AuditOptions) -> Audit:
@@ -148,14 +151,25 @@ def _audit(client: NbdClient, reader: ImageReader, sample: Sample, options: Audi
 def _compared(
     client: NbdClient, reader: ImageReader, sample: Sample
 ) -> Iterator[tuple[int | None, int]]:
-    """(a block that differs, how many were compared), piece by piece."""
+    """(the block if it differs, how many were compared), block by block."""
+    strict = reader.strict()
+    for block in sample.blocks:
+        try:
+            yield _compared_block(client, strict, block)
+        except Corrupt as error:  # nobody can tell what it should be
+            log.warning("a block was not compared", extra={"block": block, "why": str(error)})
+
+
+def _compared_block(client: NbdClient, reader: ImageReader, block: int) -> tuple[int | None, int]:
     size_bytes = client.size_bytes
-    steps = (Step(block, block + 1, has_data=True, compare=True) for block in sample.blocks)
-    for piece in planned(steps, reader, disk_size_bytes=size_bytes, fetch_size_max=FETCH_SIZE_MAX):
+    step = Step(block, block + 1, has_data=True, compare=True)
+    wrong: int | None = None
+    for piece in planned([step], reader, disk_size_bytes=size_bytes, fetch_size_max=FETCH_SIZE_MAX):
         if isinstance(piece, Load):
-            wrong = differing(client, reader, piece.fetch, disk_size_bytes=size_bytes).blocks
-            yield (wrong[0][0] if wrong else None), len(piece.fetch.blocks)
+            differs = bool(
+                differing(client, reader, piece.fetch, disk_size_bytes=size_bytes).blocks
+            )
         else:
-            found = next(not_zero(client, piece), None)
-            count = -(-(piece.end - piece.start) // BLOCK_SIZE)
-            yield (None if found is None else found.start // BLOCK_SIZE), count
+            differs = next(not_zero(client, piece), None) is not None
+        wrong = block if differs else wrong
+    return wrong, 1

@@ -16,6 +16,7 @@ from csbs.domain.server import DiskDescription, ServerDescription, TrackingRepor
 from csbs.domain.task import Task
 from csbs.repository import CollectReport
 from csbs.services.restores import RestoreDone
+from csbs.services.verification import VerifyDone
 
 Document = dict[str, Any]
 
@@ -127,6 +128,7 @@ def restored_document(done: RestoreDone, *, started: bool) -> Document:
                 "written_bytes": result.written_bytes,
                 "zeroed_bytes": result.zeroed_bytes,
                 "unchanged_bytes": result.unchanged_bytes,
+                "holes": ranges_document(done.holes.get(disk["target"], ())),
             }
     return document | {"resumed": done.resumed, "started": started}
 
@@ -183,3 +185,43 @@ def collect_document(report: CollectReport) -> Document:
         "kept_bytes": report.kept_bytes,
         "dead_bytes": report.dead_bytes,
     }
+
+
+def verify_document(done: VerifyDone) -> Document:
+    """What was verified, and what is damaged."""
+    report = done.report
+    return {
+        "damaged": done.damaged,
+        "backups_checked": report.backups,
+        "map_nodes_read": report.nodes,
+        "packs_checked": report.packs,
+        "packs_read": report.packs_read,
+        "read_bytes": report.read_bytes,
+        "objects": [{"key": each.key, "why": each.why} for each in report.objects],
+        "objects_left_off": report.objects_left_off,
+        "backups": [
+            {
+                "id": each.id,
+                "name": each.name,
+                "server": {"id": each.server_id, "name": each.server_name},
+                "why": each.why,
+                "disks": [
+                    {
+                        "id": disk.disk_id,
+                        "target": disk.target,
+                        "lost_bytes": disk.lost_bytes,
+                        "ranges": ranges_document(disk.ranges),
+                        "ranges_left_off": disk.ranges_left_off,
+                    }
+                    for disk in each.disks
+                ],
+            }
+            for each in done.backups
+        ],
+        "kept": report.kept,
+    }
+
+
+def ranges_document(ranges: Sequence[tuple[int, int]]) -> list[Document]:
+    """Ranges of a disk."""
+    return [{"offset_bytes": offset, "size_bytes": length} for offset, length in ranges]

@@ -12,6 +12,9 @@ from typing import Any
 from csbs.domain.errors import ConfirmationNeeded, CsbsError, OperationCancelled
 from csbs.domain.lookup import PREFIX_SIZE_MIN
 
+#: More are for machines.
+_RANGES_MAX = 20
+
 _KIB = 1024
 _KILO = 1000
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
@@ -85,6 +88,14 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def ranges_text(ranges: Sequence[tuple[int, int]]) -> str:
+    """Ranges of a disk, one a line, by offset and length in bytes; the first of many."""
+    lines = [f"  offset {offset}, length {length}" for offset, length in ranges[:_RANGES_MAX]]
+    if len(ranges) > _RANGES_MAX:
+        lines.append(f"  and {len(ranges) - _RANGES_MAX} more (--json lists them)")
+    return "\n".join(lines)
 
 
 def size(size_bytes: int | None) -> str:

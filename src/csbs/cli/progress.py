@@ -19,8 +19,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def watched(output: Output) -> Iterator[Watcher]:
-    """A watcher that draws a bar for people, and whose `cancel` Ctrl-C sets."""
+def watched(output: Output, doing: str = "waiting for the server") -> Iterator[Watcher]:
+    """A watcher that draws a bar for people, and whose `cancel` Ctrl-C sets.
+
+    `doing` stands there until the first report.
+    """
     cancel = threading.Event()
     with _asking_to_stop(cancel):
         if output.as_json or not sys.stderr.isatty():
@@ -37,7 +40,7 @@ def watched(output: Output) -> Iterator[Watcher]:
             TextColumn("{task.percentage:>3.0f} %  {task.fields[amounts]}"),
         )
         with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-            bar = bars.add_task("waiting for the server", total=None, amounts=amounts)
+            bar = bars.add_task(doing, total=None, amounts=amounts)
 
             def draw(progress: Progress) -> None:
                 amounts.report(progress)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
+from csbs.cli.exit_codes import EXIT_CODES
 from csbs.cli.options import Json, opened
-from csbs.cli.output import Output, size
+from csbs.cli.output import Output, ranges_text, size
 
-commands = typer.Typer(help="The store of the backups: collect what is not needed any more.")
+if TYPE_CHECKING:
+    from csbs.services.verification import DamagedBackup, VerifyDone
+
+commands = typer.Typer(
+    help="The store of the backups: verify it, collect what is not needed any more."
+)
 
 
 @commands.command("collect")
@@ -26,6 +34,86 @@ def collect(context: typer.Context, *, json: Json = False) -> None:
         f"{size(report.kept_bytes)} in {report.kept_packs} packs stay\n"
         f"of that {size(report.dead_bytes)} are not needed any more, in packs that others need",
     )
+
+
+@commands.command("verify")
+def verify(
+    context: typer.Context,
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Read all bytes of all packs, and decode every block.")
+    ] = False,
+    share: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N/T",
+            help="Read all bytes of one of T shares of the packs: 1/7 today, 2/7 tomorrow ...",
+        ),
+    ] = None,
+    without_keys: Annotated[
+        bool,
+        typer.Option(
+            "--without-keys",
+            help="Hold whole packs against their own checks, and nothing else: no key is needed.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Check that all is in the store that backups need, and that it is what was written.
+
+    Without options it reads the structure: config, owners, manifests, maps, and the footers of
+    packs. What is damaged is named by backup, disk and range, and the exit code is 8. The next
+    backup of each server stores anew what its disks still have of it. Runs beside backups and
+    restores. Ctrl-C stops it.
+    """
+    from csbs.cli.documents import verify_document  # noqa: PLC0415  see cli.options
+    from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
+    from csbs.repository import EVERYTHING, parse_share  # noqa: PLC0415  see cli.options
+    from csbs.services.verification import VerifyRequest  # noqa: PLC0415  see cli.options
+
+    if everything and share is not None:
+        raise typer.BadParameter("--all and --share exclude each other")
+    wanted = EVERYTHING if everything else None if share is None else parse_share(share)
+    output = Output(json)
+    with opened(context) as app, watched(output, "waiting for the store") as watcher:
+        request = VerifyRequest(share=wanted, with_keys=not without_keys)
+        done = app.verification.verify(request, watcher)
+    output.show(verify_document(done), _verified_text(done))
+    if done.damaged:
+        raise typer.Exit(EXIT_CODES["damaged"])
+
+
+def _verified_text(done: VerifyDone) -> str:
+    report = done.report
+    checked = f"checked {report.backups} backups and {report.packs} packs"
+    lines = [f"{checked}; read all bytes of {report.packs_read} ({size(report.read_bytes)})"]
+    if not done.damaged:
+        return "\n".join([*lines, "no damage was found"])
+    lines += [f"damaged: {each.why}" for each in report.objects]
+    if report.objects_left_off:
+        lines.append(f"and {report.objects_left_off} objects more")
+    for backup in done.backups:
+        lines += _damaged_text(backup)
+    if report.nodes and not done.backups:
+        lines.append("no block of a backup is known to be lost")
+    if not report.kept:
+        lines.append(
+            "this could not be kept: backups will not heal it before the next verification"
+        )
+    return "\n".join(lines)
+
+
+def _damaged_text(backup: DamagedBackup) -> list[str]:
+    name = f"backup {backup.name or backup.id} ({backup.id}) of server {backup.server_name}"
+    if not backup.disks:
+        return [f"{name} is lost: {backup.why}"]
+    lines = [f"{name} has lost:"]
+    for disk in backup.disks:
+        lines.append(f"disk {disk.target or disk.disk_id}: {size(disk.lost_bytes)}")
+        lines.append(ranges_text(disk.ranges))
+        if disk.ranges_left_off:
+            lines.append(f"  and {disk.ranges_left_off} ranges that no report lists")
+    return lines
 
 
 def _ignore(_progress: object) -> None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from csbs.cli.exit_codes import EXIT_CODES
 from csbs.cli.options import BackupName, Json, Yes, opened
-from csbs.cli.output import Output, size, table
+from csbs.cli.output import Output, ranges_text, size, table
 from csbs.domain.rate import parse_rate
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ def restore(
             "--compare", help="Compare the disks with the backup, whatever is known of changes."
         ),
     ] = False,
+    allow_holes: Annotated[
+        bool,
+        typer.Option(
+            "--allow-holes",
+            help="Go on where the backup is damaged: what it has lost is zeroed, and listed.",
+        ),
+    ] = False,
     limit: Annotated[
         str | None,
         typer.Option(
@@ -45,7 +53,8 @@ def restore(
     The server is stopped, what differs is written, and it is started. What is on the disks
     now is lost. Where it is not known what differs, the disk is compared with the backup. Ctrl-C
     stops it until the first write; a restore that was interrupted later is finished by the same
-    command.
+    command. A damaged backup is refused; with --allow-holes the rest of it is restored, and the
+    exit code is 8.
     """
     from csbs.cli.documents import restore_document, restored_document  # noqa: PLC0415  see cli.options
     from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
@@ -55,6 +64,7 @@ def restore(
     request = RestoreRequest(
         power_on=not no_start,
         compare=compare,
+        allow_holes=allow_holes,
         limit_bytes_per_s=None if limit is None else parse_rate(limit),
     )
     with opened(context) as app:
@@ -67,6 +77,8 @@ def restore(
         with watched(output) as watcher:
             done = app.restores.restore(plan, watcher, request)
     output.show(restored_document(done, started=not no_start), _done_text(done, no_start=no_start))
+    if done.holes:
+        raise typer.Exit(EXIT_CODES["damaged"])
 
 
 def _confirm(output: Output, plan: RestorePlan, *, power_on: bool, yes: bool) -> None:
@@ -102,7 +114,12 @@ def _done_text(done: RestoreDone, *, no_start: bool) -> str:
         if (result := done.results.get(disk.target)) is not None
     ]
     text = table(("DISK", "WRITTEN", "ZEROED", "UNCHANGED", "HOW"), rows)
-    return f"restored {backup.server_name} from {backup.name}; it is {state}\n{text}"
+    text = f"restored {backup.server_name} from {backup.name}; it is {state}\n{text}"
+    for target, ranges in done.holes.items():
+        lost_bytes = sum(size_bytes for _, size_bytes in ranges)
+        text += f"\n{target}: {size(lost_bytes)} are lost and were filled with zeroes:"
+        text += f"\n{ranges_text(ranges)}"
+    return text
 
 
 def _plan_text(plan: RestorePlan) -> str:

@@ -156,6 +156,22 @@ def untracked(plan: DiskPlan, why: str) -> DiskPlan:
     return replace(plan, mode=Mode.RESCAN, reason=why, since=None, also_dirty=NO_BLOCKS)
 
 
+def reading_again(plan: DiskPlan, damaged: BlockSet | None) -> DiskPlan:
+    """The same disk, reading also what its parent has and the store has lost.
+
+    `damaged` are those blocks of the parent; None: too many to name.  Whoever reads all of the disk
+    reads them anyway.
+    """
+    if plan.mode is not Mode.INCREMENTAL or damaged == NO_BLOCKS:
+        return plan
+    also_dirty = None if damaged is None else plan.also_dirty.union(damaged)
+    if damaged is None or also_dirty is None:
+        return untracked(plan, "much of its former backup is damaged in the store")
+    count = sum(end - first for first, end in damaged.runs)
+    reason = f"{plan.reason}; {count} blocks that are damaged in the store are read again"
+    return replace(plan, also_dirty=also_dirty, reason=reason)
+
+
 def without_parent(plan: DiskPlan) -> DiskPlan:
     """The same disk as if it had no parent, since the parent cannot be read."""
     why = "the former backup of this disk is damaged"

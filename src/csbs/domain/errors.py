@@ -388,6 +388,23 @@ class BackupNotRestorable(Refused):
 
 
 @dataclass(eq=False)
+class BackupDamaged(Corrupt):
+    """A restore needs bytes that the store has lost; `disk` and `offset_bytes` say the first."""
+
+    backup: str
+    server: str
+    disk: str
+    offset_bytes: int
+    why: str
+
+    template = (
+        "backup {0.backup} is damaged: disk {0.disk} of server {0.server} lacks bytes from "
+        "{0.offset_bytes} on ({0.why}). `csbs repository verify --all` shows what is lost of which "
+        "backup; --allow-holes restores the rest, with zeroes there"
+    )
+
+
+@dataclass(eq=False)
 class BackupInUse(Refused):
     """The backup cannot be deleted now."""
 

@@ -13,20 +13,31 @@ A library on its own:
 
 from csbs.repository.collect import CollectProgress, CollectReport
 from csbs.repository.content_index import ContentIndex
+from csbs.repository.damage import Damage, damage_of
 from csbs.repository.encoder import BlockEncoder, EncodedBlock
 from csbs.repository.key_files import KeyFiles
 from csbs.repository.key_ring import KeyRing, KeyUse
 from csbs.repository.lock import FileLock, repository_lock
+from csbs.repository.loss import Loss, OnLoss
 from csbs.repository.manifest import Image, Manifest
 from csbs.repository.node import DAMAGED, FANOUT, HOLE, STORED, ZERO, Address, Flags
 from csbs.repository.reader import FETCH_SIZE_MAX, WINDOW_BLOCKS, Fetch, ImageReader, Run
 from csbs.repository.repository import Repository
 from csbs.repository.rotate import Rotation
+from csbs.repository.share import EVERYTHING, Share, parse_share
+from csbs.repository.verify import (
+    DamagedImage,
+    DamagedObject,
+    VerifyReport,
+    VerifyWatch,
+    verify_packs,
+)
 from csbs.repository.unlock import Encryption, read_key_ring
 from csbs.repository.writer import BackupWriter, ImageWriter
 
 __all__ = [
     "DAMAGED",
+    "EVERYTHING",
     "FANOUT",
     "FETCH_SIZE_MAX",
     "HOLE",
@@ -39,6 +50,9 @@ __all__ = [
     "CollectProgress",
     "CollectReport",
     "ContentIndex",
+    "Damage",
+    "DamagedImage",
+    "DamagedObject",
     "EncodedBlock",
     "Encryption",
     "Fetch",
@@ -50,10 +64,18 @@ __all__ = [
     "KeyFiles",
     "KeyRing",
     "KeyUse",
+    "Loss",
     "Manifest",
+    "OnLoss",
     "Repository",
     "Rotation",
     "Run",
+    "Share",
+    "VerifyReport",
+    "VerifyWatch",
+    "damage_of",
+    "parse_share",
     "read_key_ring",
     "repository_lock",
+    "verify_packs",
 ]

@@ -13,25 +13,21 @@ deleted: what it names is not known.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from csbs.repository.content_index import ContentIndex
 from csbs.repository.errors import CorruptObject, MissingPack
 from csbs.repository.manifest import Image
 from csbs.repository.manifest_store import ManifestStore
 from csbs.repository.map_reader import MapReader
-from csbs.repository.node import I32, STORED, U16, PackTable
+from csbs.repository.node import I32, STORED, U16, Flags, PackTable
 from csbs.repository.objectstore.base import ObjectInfo, ObjectStore
-from csbs.repository.pack import SLOTS_MAX
+from csbs.repository.pack import PACK_KEY
 from csbs.repository.pack_reader import PackReader
-
-_PACK_KEY = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30})")
-_MARKS_SIZE = SLOTS_MAX // 8
+from csbs.repository.slot_bits import SlotBits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +72,7 @@ def collect(parts: CollectParts) -> CollectReport:
     listed = {
         bytes.fromhex(match[2]): each
         for each in parts.store.list("packs/")
-        if (match := _PACK_KEY.fullmatch(each.key))
+        if (match := PACK_KEY.fullmatch(each.key))
     }
     images = [image for manifest in parts.manifests.live() for image in manifest.images]
     marks = _Marks(parts.packs)
@@ -119,8 +115,7 @@ class _Marks:
     def __init__(self, packs: PackReader) -> None:
         self._table = PackTable()
         self._maps = MapReader(packs, self._table)
-        self._bits = np.zeros((1024, _MARKS_SIZE), np.uint8)
-        self._count = 0
+        self._bits = SlotBits()
 
     def add(self, image: Image) -> None:
         """Marks all that the image names."""
@@ -134,26 +129,17 @@ class _Marks:
         """Whether any slot of the pack is marked."""
         return bool(self.of(pack_id).any())
 
-    def of(self, pack_id: bytes) -> npt.NDArray[np.bool_]:
+    def of(self, pack_id: bytes) -> Flags:
         """For each possible slot of the pack whether it is marked."""
-        number = self._table.number(pack_id)
-        self._reserve(number)
-        return np.unpackbits(self._bits[number], bitorder="little").astype(np.bool_)
+        return self._bits.of(self._table.number(pack_id))
 
     def _mark(self, level: int, packs: I32, slots: U16) -> None:
         """Marks what nodes of this level name, and all that is below."""
-        if not len(slots):
-            return
-        if int(slots.max()) >= SLOTS_MAX:
-            raise CorruptObject("a map node", f"slots below {SLOTS_MAX}", str(int(slots.max())))
-        self._reserve(int(packs.max()))
-        places = packs, slots >> 3
-        bits = np.left_shift(np.uint8(1), (slots & 7).astype(np.uint8))
         if level == 0:
-            np.bitwise_or.at(self._bits, places, bits)
+            self._bits.add(packs, slots)
             return
-        new = (self._bits[places] & bits) == 0
-        np.bitwise_or.at(self._bits, places, bits)
+        new = ~self._bits.has(packs, slots)
+        self._bits.add(packs, slots)
         below = self._maps.named(level - 1, packs[new], slots[new])  # others were walked before
         if level > 1:
             for node in below:
@@ -163,7 +149,3 @@ class _Marks:
             if leaves:
                 packs = np.concatenate([leaf.packs for leaf in leaves])
                 self._mark(0, packs, np.concatenate([leaf.slots for leaf in leaves]))
-
-    def _reserve(self, number: int) -> None:
-        while number >= len(self._bits):
-            self._bits = np.vstack((self._bits, np.zeros_like(self._bits)))

@@ -131,11 +131,12 @@ class BlockEncoder:
         for number in np.unique(packs[states == STORED]):
             chosen = np.flatnonzero((states == STORED) & (packs == number))
             of_pack = indexes[chosen].tolist()
+            pack_id = self._parent.pack_id(int(number))
+            wanted = b"".join(digests[i] for i in of_pack)
             try:
-                footer = self._packs.footer(self._parent.pack_id(int(number)))
+                held = self._packs.holds(pack_id, slots[chosen], Kind.BLOCK, wanted)
             except (MissingPack, CorruptObject):
                 continue  # what lay there is stored anew
-            held = footer.holds(slots[chosen], Kind.BLOCK, b"".join(digests[i] for i in of_pack))
             same.update(i for i, holds in zip(of_pack, held.tolist(), strict=True) if holds)
         return same
 

@@ -25,7 +25,7 @@ from csbs.repository.manifest import FORMAT, parsed, require_format, time_text
 from csbs.repository.objectstore.base import ObjectStore
 
 CONFIG_KEY = "config"
-_OWNERS = "owners/"
+OWNERS = "owners/"
 _OWNER_KEY = re.compile(r"owners/(\d{8})")
 _KEY_SIZE = 32
 
@@ -126,7 +126,7 @@ def make_config(store: ObjectStore, name: str, new: Config) -> Config:
 
 def current_owner(store: ObjectStore) -> Owner | None:
     """Who may write now; None in a repository that was just made."""
-    matches = (_OWNER_KEY.fullmatch(each.key) for each in store.list(_OWNERS))
+    matches = (_OWNER_KEY.fullmatch(each.key) for each in store.list(OWNERS))
     numbers = [int(match[1]) for match in matches if match]
     if not numbers:
         return None
@@ -155,7 +155,7 @@ def require_owner(store: ObjectStore, name: str, catalog_id: str) -> Owner:
 
 
 def _owner_key(number: int) -> str:
-    return f"{_OWNERS}{number:08d}"
+    return f"{OWNERS}{number:08d}"
 
 
 def _new_key(new_id: NewId) -> bytes:

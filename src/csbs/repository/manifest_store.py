@@ -54,6 +54,47 @@ class ManifestStore:
                 if manifest is not None:
                     yield manifest
 
+    def checked(self) -> Iterator[tuple[str, Manifest | CorruptObject | None]]:
+        """Every object there is, by its key: a live manifest, or what is wrong with the object.
+
+        None for what is whole and no live backup.  One whose deletion cannot be read counts as
+        live.
+        """
+        for key, listed in sorted(self._listing(_PREFIX).items()):
+            deletion_unread = False
+            for number in sorted(listed.tombstones | listed.ends):
+                for name, problem in self._deletion_problems(key, number, listed):
+                    deletion_unread |= problem is not None
+                    yield name, problem
+            if not listed.present:
+                continue
+            try:
+                manifest = self._load(key)
+                live = deletion_unread or not self._deleted(key, listed)
+            except CorruptObject as error:
+                yield key, error
+            else:
+                yield key, manifest if live else None
+
+    def _deletion_problems(
+        self, key: str, number: int, listed: _Listed
+    ) -> Iterator[tuple[str, CorruptObject | None]]:
+        name = _tombstone_key(key, number)
+        if number in listed.tombstones:
+            try:
+                text_object.decode(name, text_object.TOMBSTONE_MAGIC, self._store.get(name))
+            except CorruptObject as error:
+                yield name, error
+            else:
+                yield name, None
+        if number in listed.ends:
+            try:
+                self._ended_as(key, number)
+            except CorruptObject as error:
+                yield f"{name}.end", error
+            else:
+                yield f"{name}.end", None
+
     def get(self, key: str) -> Manifest:
         """The backup under `key`.
 

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from csbs.domain.errors import Corrupt
 from csbs.repository.errors import CorruptObject
+from csbs.repository.loss import Loss, OnLoss
 from csbs.repository.manifest import Image
 from csbs.repository.node import (
     FANOUT,
@@ -20,6 +22,7 @@ from csbs.repository.node import (
     STORED,
     U8,
     U16,
+    ZERO,
     Address,
     Flags,
     Named,
@@ -32,6 +35,7 @@ from csbs.repository.node import (
 )
 from csbs.repository.pack import Kind, pack_key
 from csbs.repository.pack_reader import PackReader
+from csbs.repository.slot_bits import require_slots
 
 #: A node is 6 kB; the inner ones on the path, and the leaves of the batches in flight.
 NODES_MAX = 64
@@ -47,6 +51,7 @@ class Entry:
 
 
 HOLE_ENTRY = Entry(HOLE)
+_ZERO_ENTRY = Entry(ZERO)
 
 
 class Entries(NamedTuple):
@@ -60,11 +65,20 @@ class Entries(NamedTuple):
 class MapReader:
     """Nodes of maps, their pack ids as numbers of `table`; for one thread at a time.
 
-    With `nodes_max` so many nodes are kept, and nobody may change one that he got.
+    With `nodes_max` so many nodes are kept, and nobody may change one that he got.  With `on_loss`
+    a walk over leaves tells of nodes that cannot be read, and goes on as if they said zero.
     """
 
-    def __init__(self, packs: PackReader, table: PackTable, *, nodes_max: int = 0) -> None:
+    def __init__(
+        self,
+        packs: PackReader,
+        table: PackTable,
+        *,
+        nodes_max: int = 0,
+        on_loss: OnLoss | None = None,
+    ) -> None:
         self._packs = packs
+        self._on_loss = on_loss
         self.table = table
         self._kept: OrderedDict[Entry, Node] = OrderedDict()
         self._nodes_max = nodes_max
@@ -98,9 +112,12 @@ class MapReader:
         return node
 
     def _loaded(self, level: int, entry: Entry) -> Node:
+        return self._decoded(level, entry, self._packs.frame(self.address(entry), Kind.NODE))
+
+    def _decoded(self, level: int, entry: Entry, data: bytes) -> Node:
         address = self.address(entry)
         name = f"{pack_key(address.pack_id)} slot {address.slot}"
-        node = decode_node(name, self._packs.frame(address, Kind.NODE), self.table)
+        node = decode_node(name, data, self.table)
         if node.level != level:
             raise CorruptObject(name, f"a node of level {level}", f"one of level {node.level}")
         return node
@@ -111,9 +128,8 @@ class MapReader:
         Nodes that lie side by side, as one backup wrote them, come by one read.
         Raises `MissingPack`, `CorruptObject`.
         """
-        for number in np.unique(packs):
-            pack_id = self.table.pack_id(int(number))
-            wanted = np.unique(slots[packs == number]).tolist()
+        for number, wanted in _by_pack(packs, slots):
+            pack_id = self.table.pack_id(number)
             plain = self._packs.frames_of(pack_id, wanted, Kind.NODE)
             for slot, data in zip(wanted, plain, strict=True):
                 name = f"{pack_key(pack_id)} slot {slot}"
@@ -123,6 +139,31 @@ class MapReader:
                         name, f"a node of level {level}", f"one of level {named.level}"
                     )
                 yield named
+
+    def nodes(self, level: int, packs: I32, slots: U16) -> Iterator[tuple[Entry, Node | Corrupt]]:
+        """The (stored) nodes of this level in the order of addresses, each or why it is lost.
+
+        Nodes that lie side by side come by one read, as long as all of them are whole.
+        """
+        for number, wanted in _by_pack(packs, slots):
+            entries = [Entry(STORED, number, slot) for slot in wanted]
+            try:
+                plain = list(self._packs.frames_of(self.table.pack_id(number), wanted, Kind.NODE))
+            except Corrupt:
+                yield from ((entry, self._loaded_or_why(level, entry)) for entry in entries)
+                continue
+            for entry, data in zip(entries, plain, strict=True):
+                yield entry, self._loaded_or_why(level, entry, data)
+
+    def _loaded_or_why(self, level: int, entry: Entry, data: bytes | None = None) -> Node | Corrupt:
+        try:
+            if data is None:
+                data = self._packs.frame(self.address(entry), Kind.NODE)
+            node = self._decoded(level, entry, data)
+            require_slots("a map node", node.slots)
+        except Corrupt as error:
+            return error
+        return node
 
     def count_stored(self, level: int, entry: Entry) -> int:
         """Number of stored blocks below an entry for a node of this level."""
@@ -152,7 +193,23 @@ class MapReader:
         if entry.state != STORED:
             yield base, base + span, entry
             return
-        node = self.node(level, entry)
+        try:
+            node = self.node(level, entry)
+        except Corrupt as error:
+            if self._on_loss is None:
+                raise
+            address = self.address(entry)
+            self._on_loss(
+                Loss(
+                    first_block=max(base, wanted[0]),
+                    end_block=min(base + span, wanted[1]),
+                    pack_id=address.pack_id,
+                    slot=address.slot if self._packs.has_footer(address.pack_id) else None,
+                    why=error,
+                )
+            )
+            yield base, base + span, _ZERO_ENTRY
+            return
         if level == 0:
             yield base, base + FANOUT, node
             return
@@ -228,6 +285,12 @@ class ParentBlocks:
         if len(self._nodes) > NODES_MAX:
             self._nodes.popitem(last=False)
         return node
+
+
+def _by_pack(packs: I32, slots: U16) -> Iterator[tuple[int, list[int]]]:
+    """The addresses by pack, each once, ascending."""
+    for number in np.unique(packs):
+        yield int(number), np.unique(slots[packs == number]).tolist()
 
 
 def _cut(leaf: Node, start: int, end: int) -> Entries:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import threading
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from blake3 import blake3
 from csbs.repository.errors import CorruptObject
 from csbs.repository.frame_cipher import SALT_SIZE, PackCipher, PackSeal
 from csbs.repository.objectstore.base import Bytes
+
+#: Of an object that holds a pack; the second group is the pack's id.
+PACK_KEY = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30})")
 
 HEADER_MAGIC = b"CSBSPK01"
 TRAILER_MAGIC = b"CSBSPT01"
@@ -129,13 +133,17 @@ class Footer:
         found = int(np.searchsorted(self.slots, slot))
         return found if found < len(self.slots) and self.slots[found] == slot else None
 
+    def near(self, slots: npt.ArrayLike) -> npt.NDArray[np.intp]:
+        """For each slot its index in the columns, or some other one if the pack has it not."""
+        return np.minimum(np.searchsorted(self.slots, slots), max(len(self.slots) - 1, 0))
+
     def holds(
         self, slots: npt.NDArray[np.uint16], kind: Kind, digests: bytes
     ) -> npt.NDArray[np.bool_]:
         """For each slot whether it has a frame of this kind with this digest of the joined ones."""
         if not len(self.slots):
             return np.zeros(len(slots), np.bool_)
-        positions = np.minimum(np.searchsorted(self.slots, slots), len(self.slots) - 1)
+        positions = self.near(slots)
         words = np.frombuffer(self.digests, np.uint64).reshape(-1, 4)[positions]
         equal = (words == np.frombuffer(digests, np.uint64).reshape(-1, 4)).all(axis=1)
         held: npt.NDArray[np.bool_] = (self.slots[positions] == slots) & equal

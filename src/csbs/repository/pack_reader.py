@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from blake3 import blake3
 
+from csbs.domain.errors import Corrupt
+from csbs.repository.damage import NO_DAMAGE, Damage
 from csbs.repository.errors import CorruptObject, MissingPack, ObjectNotFound
 from csbs.repository.frame_cipher import DataKeys, PackCipher
-from csbs.repository.node import Address
+from csbs.repository.node import U16, Address, Flags
 from csbs.repository.objectstore.base import Bytes, ObjectStore
 from csbs.repository.objectstore.tail import tail_of
 from csbs.repository.pack import (
@@ -60,6 +62,9 @@ class PackReader:
         self._store = store
         self._digest_key = digest_key
         self._data_keys = data_keys
+        #: What is known to be damaged: it is still read if somebody asks for it, but whoever looks
+        #: for a block to be named again (`find`, `holds`) is told that it is not there.
+        self.damage: Damage = NO_DAMAGE
         self._cache: OrderedDict[bytes, Footer] = OrderedDict()
         self._cache_size = 0
         self._cache_size_max = cache_size_max
@@ -80,7 +85,7 @@ class PackReader:
             if found is not None:
                 self._cache.move_to_end(pack_id)
                 return found
-        footer = self._load_footer(pack_id)
+        footer = load_footer(self._store, pack_id)
         with self._lock:
             if pack_id not in self._cache:
                 self._cache[pack_id] = footer
@@ -88,6 +93,14 @@ class PackReader:
             while self._cache_size > self._cache_size_max and len(self._cache) > 1:
                 self._cache_size -= _size(self._cache.popitem(last=False)[1])
         return footer
+
+    def has_footer(self, pack_id: bytes) -> bool:
+        """Whether the pack is there with a footer that can be read; raises nothing for damage."""
+        try:
+            self.footer(pack_id)
+        except Corrupt:
+            return False
+        return True
 
     def forget(self, pack_ids: Iterable[bytes]) -> None:
         """Drops these from the cache: they were deleted."""
@@ -106,12 +119,22 @@ class PackReader:
         return _checked_trailer(pack_id, data[-TRAILER_SIZE:], size_bytes), size_bytes
 
     def find(self, address: Address, kind: Kind) -> bytes | None:
-        """Digest of the frame at this address; None if there is none, or of another kind."""
+        """Digest of the frame at this address; None if there is none, or of another kind.
+
+        None too where it is known to be damaged.
+        """
+        if self.damage.has(address.pack_id, address.slot):
+            return None
         footer = self.footer(address.pack_id)
         position = footer.position(address.slot)
         if position is None or footer.kinds[position] != kind:
             return None
         return footer.digest(position)
+
+    def holds(self, pack_id: bytes, slots: U16, kind: Kind, digests: bytes) -> Flags:
+        """See `Footer.holds`; what is known to be damaged is not held."""
+        held = self.footer(pack_id).holds(slots, kind, digests)
+        return held & ~self.damage.mask(pack_id, slots)
 
     def frame(self, address: Address, kind: Kind) -> bytes:
         """Plain bytes of the frame, which has this digest."""
@@ -192,20 +215,36 @@ class PackReader:
             raise CorruptObject(key, "a plain pack", "an encrypted one")
         return self._data_keys.cipher(key, pack_id, footer.seal)
 
-    def _load_footer(self, pack_id: bytes) -> Footer:
-        key = pack_key(pack_id)
-        try:
-            tail, size_bytes = tail_of(self._store, key, _TAIL_SIZE)
-            tail_offset = size_bytes - len(tail)
-            trailer = _checked_trailer(pack_id, tail[-TRAILER_SIZE:], size_bytes)
-            if trailer.footer_offset >= tail_offset:
-                start = trailer.footer_offset - tail_offset
-                data = tail[start : start + trailer.footer_size]
-            else:
-                data = self._store.get(key, offset=trailer.footer_offset, size=trailer.footer_size)
-        except ObjectNotFound as error:
-            raise MissingPack(pack_id.hex()) from error
-        return decode_footer(key, trailer, data)
+    def check_frame(self, footer: Footer, address: Address, read: tuple[memoryview, int]) -> None:
+        """Decodes the frame of this slot; `read` is bytes of the pack, and where they begin."""
+        position = footer.position(address.slot)
+        assert position is not None, "the caller took the slot from the footer"
+        kind = int(footer.kinds[position])
+        if kind not in set(Kind):
+            raise CorruptObject(
+                f"{pack_key(address.pack_id)} slot {address.slot}", "a known kind", f"kind {kind}"
+            )
+        self._decoded(footer, address, Kind(kind), read)
+
+
+def load_footer(store: ObjectStore, pack_id: bytes) -> Footer:
+    """The pack's footer, asked of the store; no key is needed.
+
+    Raises `MissingPack`, `CorruptObject`.
+    """
+    key = pack_key(pack_id)
+    try:
+        tail, size_bytes = tail_of(store, key, _TAIL_SIZE)
+        tail_offset = size_bytes - len(tail)
+        trailer = _checked_trailer(pack_id, tail[-TRAILER_SIZE:], size_bytes)
+        if trailer.footer_offset >= tail_offset:
+            start = trailer.footer_offset - tail_offset
+            data = tail[start : start + trailer.footer_size]
+        else:
+            data = store.get(key, offset=trailer.footer_offset, size=trailer.footer_size)
+    except ObjectNotFound as error:
+        raise MissingPack(pack_id.hex()) from error
+    return decode_footer(key, trailer, data)
 
 
 def _checked_trailer(pack_id: bytes, data: bytes, size_bytes: int) -> Trailer:

@@ -12,10 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from csbs.domain.errors import Corrupt
 from csbs.domain.extents import BLOCK_SIZE, block_count
 from csbs.repository import difference
 from csbs.repository.errors import BlockDamaged, CorruptObject
 from csbs.repository.frame_cipher import SEAL_SIZE
+from csbs.repository.loss import Loss, OnLoss
 from csbs.repository.manifest import Image
 from csbs.repository.map_reader import (
     HOLE_ENTRY,
@@ -30,6 +32,7 @@ from csbs.repository.node import (
     FANOUT,
     HOLE,
     STORED,
+    ZERO,
     Address,
     Flags,
     Node,
@@ -88,12 +91,15 @@ class _Places(NamedTuple):
 class ImageReader:
     """Reads one image; all methods may be called from several threads.
 
-    All raise `MissingPack` and `CorruptObject`, and where bytes are read `BlockDamaged`.
+    All raise `MissingPack` and `CorruptObject`, and where bytes are read `BlockDamaged`.  With
+    `on_loss` the methods of a restore (`runs`, `fetches`, `load`, `same`) tell it instead, and
+    where it returns, go on as if what is lost were zero.
     """
 
-    def __init__(self, packs: PackReader, image: Image) -> None:
+    def __init__(self, packs: PackReader, image: Image, on_loss: OnLoss | None = None) -> None:
         self._packs = packs
         self._image = image
+        self._on_loss = on_loss
         self._block_count = block_count(image.size_bytes)
         self._blocks = ParentBlocks(packs, image)
         self._of_thread = threading.local()
@@ -102,6 +108,10 @@ class ImageReader:
     def image(self) -> Image:
         """The image that is read."""
         return self._image
+
+    def strict(self) -> ImageReader:
+        """The same image; what is damaged raises, and nobody is told."""
+        return ImageReader(self._packs, self._image)
 
     def read(self, offset_bytes: int, size_bytes: int) -> bytes:
         """The bytes of the range; fewer where the disk ends before.  For small ranges."""
@@ -177,6 +187,14 @@ class ImageReader:
 
     def load(self, fetch: Fetch) -> list[tuple[int, bytes]]:
         """The plain bytes of each block of the fetch, each checked against its digest."""
+        try:
+            return self._loaded(fetch)
+        except Corrupt as error:
+            if self._on_loss is None:
+                raise
+            return list(self._loaded_or_zero(fetch, error))
+
+    def _loaded(self, fetch: Fetch) -> list[tuple[int, bytes]]:
         slots = sorted({slot for _, slot in fetch.blocks})
         plain = self._packs.frames(
             fetch.pack_id,
@@ -187,13 +205,47 @@ class ImageReader:
         by_slot = dict(zip(slots, plain, strict=True))
         return [(block, by_slot[slot]) for block, slot in fetch.blocks]
 
+    def _loaded_or_zero(self, fetch: Fetch, error: Corrupt) -> Iterator[tuple[int, bytes]]:
+        """Frame by frame, after one of the fetch could not be read."""
+        assert self._on_loss is not None, "the caller asked"
+        has_footer = self._packs.has_footer(fetch.pack_id)
+        for block, slot in fetch.blocks:
+            if has_footer:
+                try:
+                    yield block, self._packs.frame(Address(fetch.pack_id, slot), Kind.BLOCK)
+                    continue
+                except Corrupt as its_own:
+                    error = its_own
+            self._on_loss(
+                Loss(
+                    first_block=block,
+                    end_block=block + 1,
+                    pack_id=fetch.pack_id,
+                    slot=slot if has_footer else None,
+                    why=error,
+                )
+            )
+            yield block, bytes(BLOCK_SIZE)
+
+    def tell_doubts(self, fetch: Fetch) -> None:
+        """Tells `on_loss` of blocks of the fetch that are known to be damaged, by an earlier look.
+
+        To be called where they will be loaded, and somebody may want to know before.
+        """
+        if self._on_loss is None or fetch.pack_id not in self._packs.damage.packs:
+            return
+        known = [each for each in fetch.blocks if self._packs.damage.has(fetch.pack_id, each[1])]
+        columns = np.array(known, np.int64).reshape(-1, 2)
+        error = CorruptObject(pack_key(fetch.pack_id), "what was written", "damage, before now")
+        self._tell(fetch.pack_id, columns[:, 0], columns[:, 1], error)
+
     def without(self, fetch: Fetch, blocks: AbstractSet[int]) -> Fetch:
         """The fetch for fewer blocks, perhaps none, and no more of the pack than they need."""
         left = tuple(each for each in fetch.blocks if each[0] not in blocks)
         if not blocks or not left:
             return replace(fetch, blocks=left)
         footer = self._packs.footer(fetch.pack_id)
-        positions = np.searchsorted(footer.slots, [slot for _, slot in left])
+        positions = footer.near([slot for _, slot in left])
         offset = int(footer.offsets[positions].min())
         end = int((footer.offsets[positions] + footer.sizes[positions]).max())
         return replace(fetch, offset_bytes=offset, size_bytes=end - offset, blocks=left)
@@ -203,7 +255,12 @@ class ImageReader:
 
         Digests are compared, no block is read; a partial last block is padded with zeroes.
         """
-        footer = self._packs.footer(fetch.pack_id)
+        try:
+            footer = self._packs.footer(fetch.pack_id)
+        except Corrupt:
+            if self._on_loss is None:
+                raise
+            return []  # nobody can tell; loading it tells of the loss
         found = []
         for block, slot in fetch.blocks:
             at = (block - first_block) * BLOCK_SIZE
@@ -220,7 +277,11 @@ class ImageReader:
             if isinstance(piece, Node):
                 base = start - start % FANOUT
                 for low, high in runs_of(piece.states[start - base : end - base]):
-                    yield Run(start + low, start + high, int(piece.states[start - base + low]))
+                    state = int(piece.states[start - base + low])
+                    if state == DAMAGED and self._on_loss is not None:
+                        self._tell_given_up(start + low, start + high)
+                        state = ZERO
+                    yield Run(start + low, start + high, state)
             else:
                 yield Run(start, end, piece.state)
 
@@ -245,7 +306,7 @@ class ImageReader:
         """One for each thread, since they may not be shared."""
         found: MapReader | None = getattr(self._of_thread, "maps", None)
         if found is None:
-            found = MapReader(self._packs, PackTable(), nodes_max=NODES_MAX)
+            found = MapReader(self._packs, PackTable(), nodes_max=NODES_MAX, on_loss=self._on_loss)
             self._of_thread.maps = found
         return found
 
@@ -263,27 +324,69 @@ class ImageReader:
         self, maps: MapReader, base: int, leaf: Node, indices: npt.NDArray[np.intp]
     ) -> Iterator[_Places]:
         states = leaf.states[indices]
-        if bool((states == DAMAGED).any()):
+        if self._on_loss is None and bool((states == DAMAGED).any()):
             raise BlockDamaged(self._image.id, base + int(indices[np.argmax(states == DAMAGED)]))
+        for i in indices[states == DAMAGED].tolist():
+            self._tell_given_up(base + i, base + i + 1)
         stored = indices[states == STORED]
         packs, slots = leaf.packs[stored], leaf.slots[stored]
         for number in np.unique(packs):
             pack_id = maps.table.pack_id(int(number))
-            footer = self._packs.footer(pack_id)
             chosen = packs == number
-            wanted = slots[chosen].astype(np.int64)
-            positions = np.searchsorted(footer.slots, wanted)
-            known = positions < len(footer.slots)
-            if not bool(known.all()) or bool((footer.slots[positions] != wanted).any()):
-                raise CorruptObject(pack_key(pack_id), "the slots that a map names", "fewer")
-            offsets = footer.offsets[positions]
+            blocks, wanted = stored[chosen] + base, slots[chosen].astype(np.int64)
+            offset, end = self._offsets(pack_id, blocks, wanted)
             yield _Places(
                 pack=np.full(len(wanted), number, np.int64),
-                offset=offsets,
-                end=offsets + footer.sizes[positions],
-                block=stored[chosen] + base,
+                offset=offset,
+                end=end,
+                block=blocks,
                 slot=wanted,
             )
+
+    def _offsets(self, pack_id: bytes, blocks: _Column, slots: _Column) -> tuple[_Column, _Column]:
+        """Where the frames begin and end; of those that are lost nothing is read."""
+        try:
+            footer = self._packs.footer(pack_id)
+            positions = footer.near(slots)
+            if not len(footer.slots) or bool((footer.slots[positions] != slots).any()):
+                raise CorruptObject(pack_key(pack_id), "the slots that a map names", "fewer")
+        except Corrupt as error:
+            if self._on_loss is None:
+                raise
+            self._tell(pack_id, blocks, slots, error)
+            nothing = np.zeros(len(slots), np.int64)
+            return nothing, nothing
+        offsets = footer.offsets[positions]
+        return offsets, offsets + footer.sizes[positions]
+
+    def _tell(self, pack_id: bytes, blocks: _Column, slots: _Column, error: Corrupt) -> None:
+        """These blocks are lost, as far as the plan of a pass can tell."""
+        assert self._on_loss is not None, "the caller asked"
+        has_footer = self._packs.has_footer(pack_id)
+        for block, slot in zip(blocks.tolist(), slots.tolist(), strict=True):
+            self._on_loss(
+                Loss(
+                    first_block=block,
+                    end_block=block + 1,
+                    pack_id=pack_id,
+                    slot=slot if has_footer else None,
+                    why=error,
+                    certain=False,  # loading tells for certain
+                )
+            )
+
+    def _tell_given_up(self, first_block: int, end_block: int) -> None:
+        """What the map itself calls lost."""
+        assert self._on_loss is not None, "the caller asked"
+        self._on_loss(
+            Loss(
+                first_block=first_block,
+                end_block=end_block,
+                pack_id=None,
+                slot=None,
+                why=BlockDamaged(self._image.id, first_block),
+            )
+        )
 
 
 def _by_leaf(

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from csbs.domain.clock import Clock, Monotonic, NewId, monotonic
+from csbs.domain.errors import Denied, Unavailable
 from csbs.repository import difference as differences
 from csbs.repository.collect import CollectParts, CollectProgress, CollectReport, collect
 from csbs.repository.content_index import ContentIndex
-from csbs.repository.errors import CorruptObject, MissingPack, RepositoryNotEncrypted
+from csbs.repository.damage import Damage, keep_damage, known_damage
+from csbs.repository.damaged_runs import DamagedRuns
+from csbs.repository.errors import (
+    CorruptObject,
+    MissingPack,
+    RepositoryNotEncrypted,
+    RepositoryOwned,
+)
 from csbs.repository.identity import Config, Owner, open_owner, require_owner
 from csbs.repository.key_ring import KeyRing
+from csbs.repository.loss import OnLoss
 from csbs.repository.manifest import Image, Manifest
 from csbs.repository.manifest_store import ManifestStore, manifest_key
 from csbs.repository.objectstore.base import ObjectStore
-from csbs.repository.pack import Kind
+from csbs.repository.pack import PACK_KEY, Kind
 from csbs.repository.pack_reader import PackReader
 from csbs.repository.pack_writer import PACK_SIZE
 from csbs.repository.reader import ImageReader
 from csbs.repository.rotate import KeyRotation, Rotation
+from csbs.repository.share import Share
 from csbs.repository.unlock import Encryption, RepositoryKeys, open_keys
+from csbs.repository.verify import VerifyParts, VerifyReport, VerifyWatch, verify
 from csbs.repository.writer import BackupWriter, WriterParts
 
-_PACK_KEY = re.compile(r"packs/[0-9a-f]{2}/([0-9a-f]{32})")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +66,7 @@ class Repository:
         self._opened = opened
         self._manifests = ManifestStore(store, opened.keys.manifests)
         self._packs = PackReader(store, opened.keys.digest_key, data_keys=opened.keys.data)
+        self._packs.damage = known_damage(store)
 
     @staticmethod
     def open(  # noqa: PLR0913  all that makes it this repository
@@ -156,9 +168,9 @@ class Repository:
 
     # --- bytes -------------------------------------------------------------------------------
 
-    def reader(self, image: Image) -> ImageReader:
-        """Reads the bytes of an image."""
-        return ImageReader(self._packs, image)
+    def reader(self, image: Image, on_loss: OnLoss | None = None) -> ImageReader:
+        """Reads the bytes of an image; `on_loss` is told of what is damaged, and may raise."""
+        return ImageReader(self._packs, image, on_loss)
 
     def difference(self, before: Image | None, after: Image) -> int:
         """Blocks stored in `after` whose address differs from `before`'s; all without `before`."""
@@ -191,6 +203,58 @@ class Repository:
             )
         )
 
+    def verify(
+        self,
+        share: Share | None,
+        *,
+        found_at: datetime,
+        watch: VerifyWatch,
+    ) -> VerifyReport:
+        """Verifies the structure of the repository, and all bytes of the packs of `share`.
+
+        What is found damaged is kept, if this catalog may write: from then on no backup names it.
+        The caller holds the shared lock.  Raises `OperationCancelled`.
+        """
+
+        def keep(damage: Damage, before: Damage) -> bool:
+            latest = known_damage(self._store)
+            if latest != before:  # who found something meanwhile is not overruled
+                damage = damage.union(latest)
+            return self._keep(damage, found_at)
+
+        parts = VerifyParts(
+            name=self.name,
+            store=self._store,
+            packs=self._packs,
+            manifests=self._manifests,
+            watch=watch,
+        )
+        return verify(parts, share, keep)
+
+    def doubt(self, damage: Damage, *, found_at: datetime) -> bool:
+        """From now on this is known to be damaged too; False: it could not be kept."""
+        known = known_damage(self._store)
+        more = known.union(damage)
+        return more == known or self._keep(more, found_at)
+
+    def damaged_runs(self, image: Image) -> Iterator[tuple[int, int]]:
+        """Half-open runs of blocks, ascending, that are known to be damaged; may touch.
+
+        Walks the whole map if anything in the repository is known to be damaged, else nothing.
+        """
+        if self._packs.damage:
+            yield from DamagedRuns(self._packs, self._packs.damage).of(image)
+
+    def _keep(self, damage: Damage, found_at: datetime) -> bool:
+        self._packs.damage = damage
+        try:
+            self.require_owner()
+            keep_damage(self._store, damage, found_at)
+        except (RepositoryOwned, Denied, Unavailable) as error:
+            log.warning("what was found damaged is not kept", extra={"why": str(error)})
+            return False
+        return True
+
     def rebuild_index(self, index: ContentIndex) -> None:
         """Fills a lost content index from the footers of all packs; damaged ones are left out."""
         index.rebuild(self._block_digests())
@@ -211,10 +275,10 @@ class Repository:
 
     def _block_digests(self) -> Iterator[tuple[bytes, list[bytes]]]:
         for each in self._store.list("packs/"):
-            match = _PACK_KEY.fullmatch(each.key)
+            match = PACK_KEY.fullmatch(each.key)
             if match is None:
                 continue
-            pack_id = bytes.fromhex(match[1])
+            pack_id = bytes.fromhex(match[2])
             try:
                 footer = self._packs.footer(pack_id)
             except (MissingPack, CorruptObject):

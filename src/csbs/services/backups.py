@@ -32,7 +32,12 @@ from csbs.domain.lookup import matching
 from csbs.domain.server import ServerDescription, ServerRef, ServerState
 from csbs.domain.task import TaskKind, new_task
 from csbs.repository import ContentIndex, Repository
-from csbs.services.disks import IdentifiedDisks, disk_histories, identify_disks
+from csbs.services.disks import (
+    IdentifiedDisks,
+    disk_histories,
+    identify_disks,
+    reading_damaged_again,
+)
 from csbs.services.locks import Locks
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.servers import ServerService, require_whole
@@ -180,7 +185,10 @@ class BackupService:
         repository, index = storage
         records = self._records(repository)
         identified = identify_disks(self.catalog, self.driver, self.project_id, server, self.new_id)
-        plans = self._plan(server, identified, full=request.full)
+        plans = [
+            reading_damaged_again(self.catalog, self.project_id, repository, plan)
+            for plan in self._plan(server, identified, full=request.full)
+        ]
         backup = self._new_backup(request, server, identified, plans, repository)
         task = new_task(TaskId(self.new_id()), TaskKind.BACKUP, backup, at=self.clock())
         with self.catalog.transaction() as transaction:

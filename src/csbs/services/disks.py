@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from csbs.catalog import Catalog, backups, servers, token_moves
 from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState
-from csbs.domain.backup_plan import DiskHistory, Parent
+from csbs.domain.backup_plan import DiskHistory, DiskPlan, Parent, reading_again
+from csbs.domain.block_set import BlockSet
 from csbs.domain.clock import NewId
+from csbs.domain.errors import Corrupt
 from csbs.domain.identity import Match, match_disks
 from csbs.domain.ids import DiskId, ProjectId, ServerId, TrackingName
 from csbs.domain.server import ServerDescription, TrackingReport
+from csbs.repository import Repository
+from csbs.repository.errors import BackupMissing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,23 @@ def disk_histories(
                 backup_count=sum(each.disk(disk_id) is not None for each in former),
             )
     return histories
+
+
+def reading_damaged_again(
+    catalog: Catalog, project_id: ProjectId, repository: Repository, plan: DiskPlan
+) -> DiskPlan:
+    """The plan, which reads again what is known to be damaged of the disk's parent."""
+    if plan.parent_id is None:
+        return plan
+    with catalog.transaction() as transaction:
+        parent = backups.get(transaction, project_id, plan.parent_id)
+    try:
+        image = repository.manifest(parent.manifest_key).image(plan.disk_id)
+    except (Corrupt, BackupMissing):  # the copy meets it, and does without the parent
+        return plan
+    if image is None:
+        return plan
+    return reading_again(plan, BlockSet.of(repository.damaged_runs(image)))
 
 
 def _parent(former: Sequence[Backup], disk_id: DiskId) -> Parent | None:

@@ -15,6 +15,7 @@ from csbs.repository import (
     FileLock,
     Repository,
 )
+from csbs.repository.objectstore import ObjectStore
 
 
 @dataclass(eq=False)
@@ -41,6 +42,8 @@ class RepositoryAccess:
     lock: FileLock
     #: Calls to its store end soon after the argument says that they are not wanted any more.
     open_repository: Callable[[Callable[[], bool]], Repository]
+    #: The same store, for what needs nothing but its objects.
+    open_store: Callable[[Callable[[], bool]], ObjectStore]
     open_index: Callable[[Repository], ContentIndex]
     #: Manifest keys of all backups that can be restored, as the catalog has them.
     restorable_keys: Callable[[], Iterable[str]]
@@ -50,6 +53,14 @@ class RepositoryAccess:
         """For a writer or reader.  Raises `RepositoryLocked` while a collection runs."""
         with self.lock.shared(doing):
             yield self.open_repository(cancelled)
+
+    @contextmanager
+    def shared_store(
+        self, doing: str, *, cancelled: Callable[[], bool] = never
+    ) -> Iterator[ObjectStore]:
+        """Like `shared`, for who needs the store alone: no key, nothing of it is read."""
+        with self.lock.shared(doing):
+            yield self.open_store(cancelled)
 
     @contextmanager
     def writing(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from csbs.agent.audit import AuditOptions
 from csbs.agent.rate_limit import RateLimit
@@ -50,6 +50,8 @@ class RestoreRequest:
     power_on: bool
     #: Compare what is known not to differ too.
     compare: bool = False
+    #: Go on where the backup is damaged, with zeroes for what is lost.
+    allow_holes: bool = False
     #: None: what the settings say.
     limit_bytes_per_s: int | None = None
 
@@ -64,6 +66,9 @@ class RestoreDone:
     resumed: bool
     #: By target, for each disk that was written.
     results: Mapping[str, RestoreResult]
+    #: By target, where the backup is damaged: ranges of the disk, (offset, size) in bytes, that
+    #: were filled with zeroes.
+    holes: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +151,8 @@ class RestoreService:
             sampling=AuditOptions(time_max_s=_SAMPLE_TIME_MAX_S),
             compare_rest=request.compare,
             stop_timeout_s=self.stop_timeout_s,
+            clock=self.clock,
+            allow_holes=request.allow_holes,
         )
         do = ServerRestore(plan, server, tools)
         run = LocalRun(task, catalog=self.catalog, clock=self.clock, watcher=watcher)
@@ -155,7 +162,13 @@ class RestoreService:
         finally:
             with self.catalog.transaction() as transaction:
                 backups.set_state(transaction, self.project_id, backup.id, BackupState.AVAILABLE)
-        return RestoreDone(plan=do.plan, resumed=do.resumed, results=do.results)
+        holes = {target: each.ranges() for target, each in do.holes.items()}
+        return RestoreDone(
+            plan=do.plan,
+            resumed=do.resumed,
+            results=do.results,
+            holes={target: ranges for target, ranges in holes.items() if ranges},
+        )
 
     def _plan(self, backup: Backup, server: ServerDescription) -> RestorePlan:
         found = identify_disks(self.catalog, self.driver, self.project_id, server, self.new_id)

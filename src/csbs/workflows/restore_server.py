@@ -28,13 +28,15 @@ from csbs.agent.side_by_side import side_by_side
 from csbs.catalog import Catalog, backups, servers
 from csbs.catalog.servers import UnfinishedRestore
 from csbs.compute.base import ComputeDriver, DiskToWrite, WritableDisk
+from csbs.domain.clock import Clock
 from csbs.domain.errors import Corrupt
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.restore_plan import Action, DiskRestore, RestorePlan, Way
 from csbs.domain.server import ServerDescription, ServerState
 from csbs.domain.task import Progress
-from csbs.repository import ImageReader, Repository
+from csbs.repository import ImageReader, OnLoss, Repository, damage_of
 from csbs.repository.errors import BackupMissing
+from csbs.workflows.holes import Holes, Refusal
 from csbs.workflows.run import Run, check_cancelled
 
 log = logging.getLogger(__name__)
@@ -121,6 +123,9 @@ class RestoreTools:
     compare_rest: bool
     #: How long the server may take to shut down before it is forced.
     stop_timeout_s: float
+    clock: Clock
+    #: Go on where the backup is damaged: zeroes stand for what is lost.
+    allow_holes: bool = False
 
 
 class ServerRestore:
@@ -134,6 +139,8 @@ class ServerRestore:
         #: By target: what was found of the disks that were there.
         self._looked: dict[str, LookedThrough] = {}
         self._readers: dict[str, ImageReader] = {}
+        #: By target: what the backup has lost of the disks that were written.
+        self.holes: dict[str, Holes] = {}
         #: By target.
         self.results: dict[str, RestoreResult] = {}
         project_id = plan.backup.project_id
@@ -158,14 +165,14 @@ class ServerRestore:
             if disk.way is Way.DIFFERENCE:
                 try:
                     base = self._base(disk)
-                    for _ in reader.fetches(reader.differing_runs(base.image)):
-                        pass
+                    for fetch in reader.fetches(reader.differing_runs(base.image)):
+                        reader.tell_doubts(fetch)
                 except (Corrupt, BackupMissing) as error:
                     self._compare(disk, "the backup at which tracking began is damaged", error)
                 else:
                     continue
-            for _ in reader.fetches():
-                pass
+            for fetch in reader.fetches():
+                reader.tell_doubts(fetch)
 
     def stop(self, run: Run) -> None:
         """See `RestoreSteps.stop`."""
@@ -259,6 +266,8 @@ class ServerRestore:
         options = self._tools.writing
 
         def write_one(disk: DiskRestore) -> RestoreResult:
+            if disk.target in self.holes:
+                self.holes[disk.target].begin()
             result = restore_disk(
                 targets[disk.target],
                 self._reader(disk),
@@ -339,11 +348,21 @@ class ServerRestore:
             manifest = self._tools.repository.manifest(self.plan.backup.manifest_key)
             image = manifest.image(disk.disk_id)
             assert image is not None, "the plan has disks of the backup only"
-            found = self._readers[disk.target] = self._tools.repository.reader(image)
+            on_loss: OnLoss = Refusal(self.plan.backup, disk.target)
+            if self._tools.allow_holes:
+                on_loss = self.holes[disk.target] = Holes(image.size_bytes)
+            found = self._readers[disk.target] = self._tools.repository.reader(image, on_loss)
         return found
 
     def unmark(self) -> None:
-        """See `RestoreSteps.unmark`."""
+        """See `RestoreSteps.unmark`.
+
+        First the next backup is told of what was lost: a block that is written again with what the
+        backup had must be stored anew.
+        """
+        lost = damage_of(place for holes in self.holes.values() for place in holes.places)
+        if lost:
+            self._tools.repository.doubt(lost, found_at=self._tools.clock())
         autostart = self._earlier.autostart if self._earlier else self._server.autostart
         if autostart:
             self._tools.driver.set_autostart(self._server.id, on=True)

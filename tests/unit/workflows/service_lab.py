@@ -14,13 +14,14 @@ from csbs.catalog import Catalog, backups, tasks
 from csbs.domain.backup import Backup
 from csbs.domain.ids import TrackingName
 from csbs.domain.task import Progress, Task
-from csbs.repository import ContentIndex, Repository, repository_lock
+from csbs.repository import EVERYTHING, ContentIndex, Repository, Share, repository_lock
 from csbs.repository.objectstore import FolderStore
 from csbs.services.backups import BackupService, CreateBackup
 from csbs.services.locks import Locks
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.restores import RestoreDone, RestoreRequest, RestoreService
 from csbs.services.servers import ServerService
+from csbs.services.verification import VerifyDone, VerifyRequest, VerifyService
 from csbs.testing.fake_driver import FakeDriver, FakeServer
 from csbs.testing.faults import Faults
 from csbs.testing.values import START
@@ -80,6 +81,7 @@ class ServiceLab:
         self.repositories = RepositoryAccess(
             lock=repository_lock(folder / "repository.lock", "the test's repository"),
             open_repository=lambda _: self.open_repository(),
+            open_store=lambda _: store,
             open_index=lambda _: ContentIndex(folder / "index.sqlite"),
             restorable_keys=self.restorable_keys,
         )
@@ -119,6 +121,13 @@ class ServiceLab:
             stop_timeout_s=1,
         )
 
+        self.verification = VerifyService(
+            catalog=self.catalog,
+            project_id=self.project_id,
+            repositories=self.repositories,
+            clock=self.clock,
+        )
+
     def restorable_keys(self) -> list[str]:
         with self.catalog.transaction() as transaction:
             return backups.restorable_keys(transaction, self.project_id)
@@ -136,10 +145,18 @@ class ServiceLab:
         return self.backups.create(CreateBackup(server="web", full=full), self.watcher)
 
     def restore(
-        self, backup: Backup, *, power_on: bool = False, compare: bool = False
+        self,
+        backup: Backup,
+        *,
+        power_on: bool = False,
+        compare: bool = False,
+        allow_holes: bool = False,
     ) -> RestoreDone:
-        request = RestoreRequest(power_on=power_on, compare=compare)
+        request = RestoreRequest(power_on=power_on, compare=compare, allow_holes=allow_holes)
         return self.restores.restore(self.restores.plan(backup.id), self.watcher, request)
+
+    def verify(self, share: Share | None = EVERYTHING) -> VerifyDone:
+        return self.verification.verify(VerifyRequest(share=share), self.watcher)
 
     def delete(self, backup: Backup) -> None:
         self.backups.delete(backup.id, self.watcher)
