@@ -1,7 +1,7 @@
 """Collection: frees the space of packs that no live backup names.
 
     1  purge    end tombstones, void their manifests          deleted backups can never come back
-    2  list     all packs there are
+    2  list     all packs there are, and only then look who the owner is
     3  mark     from the root of each live image, each node once
     4  forget   packs without a mark leave the content index
     5  delete   those packs
@@ -9,6 +9,10 @@
 The caller holds the exclusive lock, so no pack is being written and no parent is in use.  A crash
 anywhere leaves only work for the next collection.  If a live map cannot be read, nothing is
 deleted: what it names is not known.
+
+Another catalog may take the repository over meanwhile.  Packs of its writers are put after its
+number, so the listing, which was complete before we looked, has none of them; and it takes blocks
+only of backups that counted then, which are marked here.
 """
 
 from __future__ import annotations
@@ -17,21 +21,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from csbs.repository.content_index import ContentIndex
 from csbs.repository.errors import CorruptObject, MissingPack
-from csbs.repository.manifest import Image
 from csbs.repository.manifest_store import ManifestStore
-from csbs.repository.map_reader import MapReader
-from csbs.repository.node import I32, STORED, U16, PackTable
+from csbs.repository.marks import Marks
 from csbs.repository.objectstore.base import ObjectInfo, ObjectStore
-from csbs.repository.pack import SLOTS_MAX
 from csbs.repository.pack_reader import PackReader
 
 _PACK_KEY = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30})")
-_MARKS_SIZE = SLOTS_MAX // 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +63,16 @@ class CollectParts:
     packs: PackReader
     manifests: ManifestStore
     index: ContentIndex
+    #: Raises `RepositoryOwned` if another catalog has taken over.
+    require_owner: Callable[[], None]
     progress: Callable[[CollectProgress], None]
 
 
 def collect(parts: CollectParts) -> CollectReport:
-    """Runs one collection.  Raises `MissingPack`, `CorruptObject`, and what the store raises."""
+    """Runs one collection.
+
+    Raises `RepositoryOwned`, `MissingPack`, `CorruptObject`, and what the store raises.
+    """
     parts.store.clear_leftovers()
     purged = parts.manifests.purge()
     listed = {
@@ -78,8 +80,9 @@ def collect(parts: CollectParts) -> CollectReport:
         for each in parts.store.list("packs/")
         if (match := _PACK_KEY.fullmatch(each.key))
     }
+    parts.require_owner()
     images = [image for manifest in parts.manifests.live() for image in manifest.images]
-    marks = _Marks(parts.packs)
+    marks = Marks(parts.packs)
     for done, image in enumerate(images):
         parts.progress(CollectProgress(phase="mark", done=done, total=len(images)))
         marks.add(image)
@@ -101,69 +104,14 @@ def collect(parts: CollectParts) -> CollectReport:
 def _delete(parts: CollectParts, dead: Sequence[ObjectInfo]) -> None:
     for done, each in enumerate(dead):
         parts.progress(CollectProgress(phase="delete", done=done, total=len(dead)))
+        parts.require_owner()
         parts.store.delete(each.key)
 
 
-def _dead_bytes(packs: PackReader, marks: _Marks, pack_id: bytes) -> int:
+def _dead_bytes(packs: PackReader, marks: Marks, pack_id: bytes) -> int:
     try:
         footer = packs.footer(pack_id)
     except (MissingPack, CorruptObject):
         return 0  # an estimate; verification finds and names damage
     marked = marks.of(pack_id)[footer.slots]
     return int(footer.sizes[~marked].sum())
-
-
-class _Marks:
-    """One bit for each slot that a live image names, nodes and blocks alike."""
-
-    def __init__(self, packs: PackReader) -> None:
-        self._table = PackTable()
-        self._maps = MapReader(packs, self._table)
-        self._bits = np.zeros((1024, _MARKS_SIZE), np.uint8)
-        self._count = 0
-
-    def add(self, image: Image) -> None:
-        """Marks all that the image names."""
-        root = self._maps.root(image)
-        if root.state != STORED:
-            return
-        packs, slots = np.array([root.pack], np.int32), np.array([root.slot], np.uint16)
-        self._mark(image.level + 1, packs, slots)
-
-    def has(self, pack_id: bytes) -> bool:
-        """Whether any slot of the pack is marked."""
-        return bool(self.of(pack_id).any())
-
-    def of(self, pack_id: bytes) -> npt.NDArray[np.bool_]:
-        """For each possible slot of the pack whether it is marked."""
-        number = self._table.number(pack_id)
-        self._reserve(number)
-        return np.unpackbits(self._bits[number], bitorder="little").astype(np.bool_)
-
-    def _mark(self, level: int, packs: I32, slots: U16) -> None:
-        """Marks what nodes of this level name, and all that is below."""
-        if not len(slots):
-            return
-        if int(slots.max()) >= SLOTS_MAX:
-            raise CorruptObject("a map node", f"slots below {SLOTS_MAX}", str(int(slots.max())))
-        self._reserve(int(packs.max()))
-        places = packs, slots >> 3
-        bits = np.left_shift(np.uint8(1), (slots & 7).astype(np.uint8))
-        if level == 0:
-            np.bitwise_or.at(self._bits, places, bits)
-            return
-        new = (self._bits[places] & bits) == 0
-        np.bitwise_or.at(self._bits, places, bits)
-        below = self._maps.named(level - 1, packs[new], slots[new])  # others were walked before
-        if level > 1:
-            for node in below:
-                self._mark(level - 1, node.packs, node.slots)
-        else:  # leaves together: 512 of them are 262,144 addresses, 1.5 MB
-            leaves = list(below)
-            if leaves:
-                packs = np.concatenate([leaf.packs for leaf in leaves])
-                self._mark(0, packs, np.concatenate([leaf.slots for leaf in leaves]))
-
-    def _reserve(self, number: int) -> None:
-        while number >= len(self._bits):
-            self._bits = np.vstack((self._bits, np.zeros_like(self._bits)))
