@@ -77,7 +77,7 @@ def test_a_third_owner_inherits_from_both(lab: Lab, store: HookedStore) -> None:
     assert {each.key for each in third.manifests()} == {first.key, second.key}
     owner = current_owner(store)
     assert owner is not None
-    assert (owner.number, owner.inherited) == (3, {first.key, second.key})
+    assert (owner.number, set(owner.inherited)) == (3, {first.key, second.key})
 
 
 OPERATIONS: dict[str, Callable[[Lab, Manifest], object]] = {
