@@ -14,18 +14,22 @@ from csbs import stores
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
 from csbs.blockio.memory import keep_freed_memory
-from csbs.catalog import Catalog, Home, backups
+from csbs.catalog import Catalog, Home, IdentityFile, backups
 from csbs.compute.base import ComputeDriver, HostCheck, never
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
 from csbs.domain.clock import monotonic, new_id, sleep, utc_now
-from csbs.domain.errors import CsbsError, DataFolderFull, folder_error
+from csbs.domain.errors import CsbsError, DataFolderFull, Invalid, folder_error
+from csbs.domain.ids import ProjectId
 from csbs.domain.rate import parse_rate
 from csbs.domain.store_url import FolderPlace
 from csbs.repository import ContentIndex, Repository, repository_lock
+from csbs.repository.errors import RepositoryNotFound
 from csbs.repository.objectstore import ObjectStore, Reserve, default_min_free
 from csbs.services.backups import BackupService
+from csbs.services.exports import ExportService
 from csbs.services.locks import Locks, data_folder_in_use
+from csbs.services.rebuilding import RebuildService
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.restores import RestoreService
 from csbs.services.servers import ServerService
@@ -40,9 +44,24 @@ class App:
     servers: ServerService
     backups: BackupService
     restores: RestoreService
+    exports: ExportService
     repositories: RepositoryAccess
     verification: VerifyService
     tasks: TaskService
+
+
+@dataclass(eq=False)
+class SeveralRepositories(Invalid):
+    """The store has repositories of several projects, and none was chosen."""
+
+    store: str
+    projects: tuple[str, ...]
+
+    @property
+    def _ids(self) -> str:
+        return ", ".join(self.projects)
+
+    template = "the store {0.store} has repositories of several projects: choose one of {0._ids}"
 
 
 @contextmanager
@@ -51,15 +70,58 @@ def open_app(settings: Settings) -> Iterator[App]:
 
     Raises `FolderDenied`, `FolderUnusable`, `DataFolderBusy`, `CatalogFailed`, `CatalogTooNew`.
     """
+    with _open_catalog(settings) as catalog:
+        yield _wired(settings, catalog, _home(settings, catalog))
+
+
+@contextmanager
+def open_rebuilding(settings: Settings, project: str | None) -> Iterator[RebuildService]:
+    """Rebuilding the catalog of the data folder, which takes the project of a repository.
+
+    `project` chooses among several in the store.  Raises what `open_app` raises,
+    `RepositoryNotFound`, `SeveralRepositories` and `ProjectInUse`.
+    """
+    with _open_catalog(settings) as catalog:
+        own = _home(settings, catalog).project_id
+        catalog.adopt_project(_project_in_store(settings, project, own))
+        home = _home(settings, catalog)
+        yield RebuildService(
+            catalog=catalog,
+            project_id=home.project_id,
+            repositories=_repositories(settings, catalog, home),
+            clock=utc_now,
+        )
+
+
+@contextmanager
+def _open_catalog(settings: Settings) -> Iterator[Catalog]:
     keep_freed_memory()
     _make_data_folder(settings.data_dir)
     with data_folder_in_use(settings.data_dir):
         _keep_reserve(settings.data_dir)
         catalog = Catalog.open(settings.data_dir / "catalog.sqlite")
         try:
-            yield _wired(settings, catalog)
+            yield catalog
         finally:
             catalog.close()
+
+
+def _home(settings: Settings, catalog: Catalog) -> Home:
+    file = IdentityFile(settings.data_dir / "identity.json")
+    home = catalog.home(clock=utc_now, new_id=new_id, former=file.read())
+    file.write(home)
+    return home
+
+
+def _project_in_store(settings: Settings, wanted: str | None, own: ProjectId) -> ProjectId:
+    place = settings.store_place
+    found = stores.repositories_below(place, stores.options(settings))
+    chosen = [wanted] if wanted else [own] if own in found else found
+    if not found or chosen[0] not in found:
+        raise RepositoryNotFound(place.below(wanted).name if wanted else place.name)
+    if len(chosen) > 1:
+        raise SeveralRepositories(place.name, tuple(found))
+    return ProjectId(chosen[0])
 
 
 def make_driver(settings: Settings) -> ComputeDriver:
@@ -120,8 +182,7 @@ def _check_folder(name: str, folder: Path) -> HostCheck:
     )
 
 
-def _wired(settings: Settings, catalog: Catalog) -> App:
-    home = catalog.home(clock=utc_now, new_id=new_id)
+def _wired(settings: Settings, catalog: Catalog, home: Home) -> App:
     driver = make_driver(settings)
     locks = Locks(run_folder=settings.run_dir, monotonic=monotonic, sleep=sleep)
     repositories = _repositories(settings, catalog, home)
@@ -163,6 +224,13 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
         servers=servers,
         backups=backup_service,
         restores=restores,
+        exports=ExportService(
+            driver=driver,
+            backups=backup_service,
+            repositories=repositories,
+            writing=restores.writing,
+            limit_bytes_per_s=limit_bytes_per_s,
+        ),
         repositories=repositories,
         verification=VerifyService(
             catalog=catalog,

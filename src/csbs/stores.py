@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from csbs.agent.rate_limit import RateLimit
 from csbs.config import Settings
@@ -30,6 +31,9 @@ from csbs.repository.objectstore import (
     TimeLimit,
     TimeLimitedStore,
 )
+
+if TYPE_CHECKING:
+    from csbs.repository.objectstore.s3 import S3Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,26 +101,48 @@ def require_made(
     return store
 
 
+def repositories_below(place: StorePlace, options: StoreOptions) -> list[str]:
+    """Names of the places below `place` that have a repository, ascending.
+
+    Raises what `open_store` and the store raise.
+    """
+    if isinstance(place, FolderPlace):
+        return sorted(path.parent.name for path in place.folder.glob(f"*/{CONFIG_KEY}"))
+    names = _s3_store(place, options).folders()
+    return [name for name in names if _has_config(_s3_store(place.below(name), options))]
+
+
+def _has_config(store: ObjectStore) -> bool:
+    try:
+        store.size(CONFIG_KEY)
+    except ObjectNotFound:
+        return False
+    return True
+
+
+def _s3_store(place: S3Place, options: StoreOptions) -> S3Store:
+    from csbs.repository.objectstore.s3 import S3Access, S3Store  # noqa: PLC0415  see there
+
+    access = S3Access(
+        access_key_id=_required("s3_access_key_id", options.s3_access_key_id),
+        secret_access_key=_required("s3_secret_access_key", options.s3_secret_access_key),
+        timeout_s=options.timeout_s,
+        ca_file=options.s3_ca_file,
+    )
+    return S3Store(place, access)
+
+
 def _opened(
     place: StorePlace, options: StoreOptions, cancelled: Callable[[], bool]
 ) -> tuple[ObjectStore, Callable[[], None]]:
     """The store, and what makes it ready."""
-    plain: ObjectStore
     limit = TimeLimit(timeout_s=options.timeout_s, cancelled=cancelled)
     if isinstance(place, FolderPlace):
         folder = FolderStore(place.folder)
         limited = TimeLimitedStore(folder, limit, name=place.name)
         make = folder.make
     else:
-        from csbs.repository.objectstore.s3 import S3Access, S3Store  # noqa: PLC0415  see there
-
-        access = S3Access(
-            access_key_id=_required("s3_access_key_id", options.s3_access_key_id),
-            secret_access_key=_required("s3_secret_access_key", options.s3_secret_access_key),
-            timeout_s=options.timeout_s,
-            ca_file=options.s3_ca_file,
-        )
-        plain = S3Store(place, access)
+        plain = _s3_store(place, options)
         policy = RetryPolicy(timeout_s=options.timeout_s, cancelled=cancelled)
         limited = TimeLimitedStore(RetryingStore(plain, policy), limit, name=place.name)
         make = partial(plain.require_create_only, new_id)

@@ -20,7 +20,7 @@ from csbs.agent.copy_pool import CopyPool
 from csbs.agent.look_through import checked_size
 from csbs.agent.meter import Meter
 from csbs.agent.rate_limit import RateLimit
-from csbs.agent.restore_plan import DiskTarget, Load, Piece, piece_size_bytes, pieces
+from csbs.agent.restore_plan import DiskTarget, Piece, piece_size_bytes, pieces
 from csbs.agent.write_plan import Zeroes, joined
 from csbs.blockio.connections import Connections, open_connections
 from csbs.blockio.nbd import NbdClient, NbdExport, NbdLimits

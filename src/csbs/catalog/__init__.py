@@ -5,5 +5,6 @@ transaction in which it runs, and the project whose rows it may see.
 """
 
 from csbs.catalog.catalog import Catalog, Home, Transaction
+from csbs.catalog.identity_file import IdentityFile
 
-__all__ = ["Catalog", "Home", "Transaction"]
+__all__ = ["Catalog", "Home", "IdentityFile", "Transaction"]

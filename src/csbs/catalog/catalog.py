@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, insert, select, update
 
 from csbs.catalog.database import foreign_errors, open_database
-from csbs.catalog.tables import identity, projects
+from csbs.catalog.tables import identity, projects, servers
 from csbs.domain.clock import Clock, NewId
+from csbs.domain.errors import Refused
 from csbs.domain.ids import ProjectId
 
 #: What the queries run in.  Only `Catalog.transaction` makes one.
@@ -19,6 +20,20 @@ Transaction = Connection
 
 REGION = "local"
 PROJECT_NAME = "local"
+
+
+@dataclass(eq=False)
+class ProjectInUse(Refused):
+    """The catalog has servers of another project than the one that is to be rebuilt."""
+
+    catalog: str
+    project: str
+    wanted: str
+
+    template = (
+        "the catalog {0.catalog} has servers of project {0.project} already, and the repository is "
+        "that of project {0.wanted}: use another data folder (--data-dir). Nothing was changed"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,21 +74,40 @@ class Catalog:
         with foreign_errors(self._name), self._engine.begin() as connection:
             yield connection
 
-    def home(self, *, clock: Clock, new_id: NewId) -> Home:
-        """Who this catalog is; decided at the first call."""
+    def home(self, *, clock: Clock, new_id: NewId, former: Home | None = None) -> Home:
+        """Who this catalog is; decided at the first call.
+
+        `former` is who a catalog was that is lost, and that this one takes the place of.
+        """
         with self.transaction() as transaction:
             row = transaction.execute(select(identity)).one_or_none()
             if row is None:
                 transaction.execute(
                     insert(identity).values(
-                        id=1, catalog_id=new_id(), region=REGION, created_at=clock()
+                        id=1,
+                        catalog_id=former.catalog_id if former else new_id(),
+                        region=REGION,
+                        created_at=clock(),
                     )
                 )
-                transaction.execute(
-                    insert(projects).values(id=new_id().replace("-", ""), name=PROJECT_NAME)
-                )
+                own_id = former.project_id if former else new_id().replace("-", "")
+                transaction.execute(insert(projects).values(id=own_id, name=PROJECT_NAME))
                 row = transaction.execute(select(identity)).one()
             project_id = transaction.scalars(
                 select(projects.c.id).where(projects.c.name == PROJECT_NAME)
             ).one()
         return Home(catalog_id=row.catalog_id, region=row.region, project_id=ProjectId(project_id))
+
+    def adopt_project(self, project_id: ProjectId) -> None:
+        """Gives the project of this catalog another id: that of a repository that is there.
+
+        Raises `ProjectInUse` if the catalog knows servers already.
+        """
+        with self.transaction() as transaction:
+            own = projects.c.name == PROJECT_NAME
+            former = transaction.scalars(select(projects.c.id).where(own)).one()
+            if former == project_id:
+                return
+            if transaction.execute(select(servers.c.id).limit(1)).first() is not None:
+                raise ProjectInUse(self._name, former, project_id)
+            transaction.execute(update(projects).where(own).values(id=project_id))

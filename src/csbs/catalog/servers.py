@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Row, Select, delete, insert, select, update
@@ -130,6 +130,16 @@ def remember_disks(
                 .where(disks.c.project_id == project_id, disks.c.id == disk_id)
                 .values(values)
             )
+
+
+def enter_disk(
+    transaction: Transaction, project_id: ProjectId, server_id: ServerId, disk: KnownDisk
+) -> None:
+    """Enters a disk that a backup remembers, unless it is known; it has no token yet."""
+    if transaction.execute(select(disks.c.id).where(disks.c.id == disk.id)).first() is None:
+        values = asdict(disk) | {"project_id": project_id, "server_id": server_id}
+        del values["tracking"]
+        transaction.execute(insert(disks).values(values))
 
 
 def set_tokens(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -142,6 +143,50 @@ def delete_backup(
         f"deleted {done.backup.name}; {_storage('changed', done)}\n"
         "`csbs repository collect` frees the space",
     )
+
+
+@commands.command("export")
+def export_backup(
+    context: typer.Context,
+    backup: BackupName,
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="Folder of the files; made if needed.")
+    ],
+    image_format: Annotated[
+        str, typer.Option("--format", metavar="qcow2|raw", help="Format of the image files.")
+    ] = "qcow2",
+    disk: Annotated[
+        str | None,
+        typer.Option(metavar="DISK", help="One disk alone (such as vda, or its id); else all."),
+    ] = None,
+    limit: Annotated[
+        str | None,
+        typer.Option(metavar="RATE", help="Read and write at most so much a second, as 50MB/s."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write a backup's disks as image files, with the definition of the server.
+
+    Nothing of the server is needed, and nothing of it is touched. `virsh define` makes a server of
+    the files, on any host. Files that are there are never overwritten; Ctrl-C leaves none.
+    """
+    from csbs.cli.documents import export_document  # noqa: PLC0415  see cli.options
+    from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
+    from csbs.services.exports import ExportRequest, image_format_of  # noqa: PLC0415  see cli.options
+
+    out = Output(json)
+    request = ExportRequest(
+        backup=backup,
+        output=output,
+        format=image_format_of(image_format),
+        disk=disk,
+        limit_bytes_per_s=None if limit is None else parse_rate(limit),
+    )
+    with opened(context) as app, watched(out) as watcher:
+        done = app.exports.export(request, watcher)
+    files = [*(each.path for each in done.disks), done.definition, done.note]
+    out.show(export_document(done), "\n".join(f"wrote {file}" for file in files if file))
 
 
 def _storage(verb: str, plan: DeletionPlan) -> str:

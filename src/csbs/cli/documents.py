@@ -15,8 +15,10 @@ from csbs.domain.restore_plan import DiskRestore, RestorePlan
 from csbs.domain.server import DiskDescription, ServerDescription, TrackingReport
 from csbs.domain.task import Task
 from csbs.repository import CollectReport
+from csbs.services.exports import ExportDone
 from csbs.services.restores import RestoreDone
 from csbs.services.verification import VerifyDone
+from csbs.workflows.rebuild_catalog import RebuildReport
 
 Document = dict[str, Any]
 
@@ -173,6 +175,39 @@ def task_document(task: Task, steps: Sequence[TaskStep] | None = None) -> Docume
             for step in steps
         ]
     return document
+
+
+def export_document(done: ExportDone) -> Document:
+    """Which files were written."""
+    return {
+        "backup": {"id": done.backup.id, "name": done.backup.name},
+        "server": {"id": done.backup.server_id, "name": done.backup.server_name},
+        "format": done.format,
+        "disks": [
+            {
+                "id": each.disk.disk_id,
+                "target": each.disk.target,
+                "file": str(each.path),
+                "size_bytes": each.disk.size_bytes,
+                "written_bytes": each.written_bytes,
+            }
+            for each in done.disks
+        ],
+        "definition": None if done.definition is None else str(done.definition),
+        "note": str(done.note),
+    }
+
+
+def rebuild_document(report: RebuildReport) -> Document:
+    """What a rebuilt catalog has, and what it could not take."""
+    return {
+        "owned": report.owned,
+        "backups": report.backup_count,
+        "servers": report.server_count,
+        "damaged": [{"key": each.key, "why": each.why} for each in report.damaged],
+        "uncounted": list(report.uncounted),
+        "forgotten": list(report.forgotten),
+    }
 
 
 def collect_document(report: CollectReport) -> Document:

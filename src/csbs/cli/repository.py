@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from csbs.cli.exit_codes import EXIT_CODES
-from csbs.cli.options import Json, opened
+from csbs.cli.exit_codes import DONE, EXIT_CODES
+from csbs.cli.options import Json, data_dir_of, opened
 from csbs.cli.output import Output, ranges_text, size
 
 if TYPE_CHECKING:
     from csbs.services.verification import DamagedBackup, VerifyDone
+    from csbs.workflows.rebuild_catalog import RebuildReport
 
 commands = typer.Typer(
-    help="The store of the backups: verify it, collect what is not needed any more."
+    help="The store of the backups: verify it, free its space, rebuild the catalog."
 )
 
 
@@ -114,6 +115,53 @@ def _damaged_text(backup: DamagedBackup) -> list[str]:
         if disk.ranges_left_off:
             lines.append(f"  and {disk.ranges_left_off} ranges that no report lists")
     return lines
+
+
+@commands.command("rebuild-catalog")
+def rebuild_catalog(
+    context: typer.Context,
+    *,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="Make this data folder the one that may write, in the place of one that is lost. "
+            "That one may only read from then on, should it come back.",
+        ),
+    ] = False,
+    project: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Which repository, where the store has several."),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Fill the catalog of this data folder from the repository.
+
+    For the day when the catalog is lost, here or with its host. Where the repository belongs to
+    another data folder, this one may list, restore and export, unless it takes the repository over.
+    What is damaged is named and left out, and the exit code is 8.
+    """
+    from csbs.app import open_rebuilding  # noqa: PLC0415  see cli.options
+    from csbs.cli.documents import rebuild_document  # noqa: PLC0415  see cli.options
+    from csbs.config import load_settings  # noqa: PLC0415  see cli.options
+
+    with open_rebuilding(load_settings(data_dir_of(context)), project) as rebuilding:
+        report = rebuilding.rebuild(take_over=take_over)
+    Output(json).show(rebuild_document(report), _rebuilt(report))
+    return EXIT_CODES["damaged"] if report.damaged else DONE
+
+
+def _rebuilt(report: RebuildReport) -> str:
+    lines = [f"{report.backup_count} backups of {report.server_count} servers are listed"]
+    if not report.owned:
+        lines.append(
+            "the repository belongs to another data folder: this one may list, restore and export "
+            "(--take-over makes it the owner)"
+        )
+    lines += [f"left out: {each.why}" for each in report.damaged]
+    lines += [f"does not count, a former owner was too late: {key}" for key in report.uncounted]
+    lines += [f"forgotten, the repository has it no more: {each}" for each in report.forgotten]
+    return "\n".join(lines)
 
 
 def _ignore(_progress: object) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from csbs.domain.consistency import Consistency, ReachedConsistency
@@ -204,6 +205,11 @@ class ComputeDriver(Protocol):
 
     def set_autostart(self, server_id: ServerId, *, on: bool) -> None:
         """Whether the host starts the server when it boots."""
+
+    def definition_with(
+        self, definition_xml: str, images: Mapping[str, Path], *, image_format: str
+    ) -> str:
+        """The definition of a server, by target with other images for its disks; pure."""
 
     def host_checks(self) -> list[HostCheck]:
         """What of the host fits, for `csbs doctor`; reports an absent libvirt, never raises."""

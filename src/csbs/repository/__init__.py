@@ -25,6 +25,7 @@ from csbs.repository.reader import FETCH_SIZE_MAX, WINDOW_BLOCKS, Fetch, ImageRe
 from csbs.repository.repository import Repository
 from csbs.repository.rotate import Rotation
 from csbs.repository.share import EVERYTHING, Share, parse_share
+from csbs.repository.unlock import Encryption, read_key_ring
 from csbs.repository.verify import (
     DamagedImage,
     DamagedObject,
@@ -32,7 +33,6 @@ from csbs.repository.verify import (
     VerifyWatch,
     verify_packs,
 )
-from csbs.repository.unlock import Encryption, read_key_ring
 from csbs.repository.writer import BackupWriter, ImageWriter
 
 __all__ = [

@@ -1,7 +1,7 @@
 """Collection: frees the space of packs that no live backup names.
 
     1  purge    end tombstones, void their manifests          deleted backups can never come back
-    2  list     all packs there are
+    2  list     all packs there are, and only then look who the owner is
     3  mark     from the root of each live image, each node once
     4  forget   packs without a mark leave the content index
     5  delete   those packs
@@ -9,6 +9,10 @@
 The caller holds the exclusive lock, so no pack is being written and no parent is in use.  A crash
 anywhere leaves only work for the next collection.  If a live map cannot be read, nothing is
 deleted: what it names is not known.
+
+Another catalog may take the repository over meanwhile.  Packs of its writers are put after its
+number, so the listing, which was complete before we looked, has none of them; and it takes blocks
+only of backups that counted then, which are marked here.
 """
 
 from __future__ import annotations
@@ -16,18 +20,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from csbs.repository.content_index import ContentIndex
 from csbs.repository.errors import CorruptObject, MissingPack
-from csbs.repository.manifest import Image
 from csbs.repository.manifest_store import ManifestStore
-from csbs.repository.map_reader import MapReader
-from csbs.repository.node import I32, STORED, U16, Flags, PackTable
+from csbs.repository.marks import Marks
 from csbs.repository.objectstore.base import ObjectInfo, ObjectStore
 from csbs.repository.pack import PACK_KEY
 from csbs.repository.pack_reader import PackReader
-from csbs.repository.slot_bits import SlotBits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +61,16 @@ class CollectParts:
     packs: PackReader
     manifests: ManifestStore
     index: ContentIndex
+    #: Raises `RepositoryOwned` if another catalog has taken over.
+    require_owner: Callable[[], None]
     progress: Callable[[CollectProgress], None]
 
 
 def collect(parts: CollectParts) -> CollectReport:
-    """Runs one collection.  Raises `MissingPack`, `CorruptObject`, and what the store raises."""
+    """Runs one collection.
+
+    Raises `RepositoryOwned`, `MissingPack`, `CorruptObject`, and what the store raises.
+    """
     parts.store.clear_leftovers()
     purged = parts.manifests.purge()
     listed = {
@@ -74,8 +78,9 @@ def collect(parts: CollectParts) -> CollectReport:
         for each in parts.store.list("packs/")
         if (match := PACK_KEY.fullmatch(each.key))
     }
+    parts.require_owner()
     images = [image for manifest in parts.manifests.live() for image in manifest.images]
-    marks = _Marks(parts.packs)
+    marks = Marks(parts.packs)
     for done, image in enumerate(images):
         parts.progress(CollectProgress(phase="mark", done=done, total=len(images)))
         marks.add(image)
@@ -97,55 +102,14 @@ def collect(parts: CollectParts) -> CollectReport:
 def _delete(parts: CollectParts, dead: Sequence[ObjectInfo]) -> None:
     for done, each in enumerate(dead):
         parts.progress(CollectProgress(phase="delete", done=done, total=len(dead)))
+        parts.require_owner()
         parts.store.delete(each.key)
 
 
-def _dead_bytes(packs: PackReader, marks: _Marks, pack_id: bytes) -> int:
+def _dead_bytes(packs: PackReader, marks: Marks, pack_id: bytes) -> int:
     try:
         footer = packs.footer(pack_id)
     except (MissingPack, CorruptObject):
         return 0  # an estimate; verification finds and names damage
     marked = marks.of(pack_id)[footer.slots]
     return int(footer.sizes[~marked].sum())
-
-
-class _Marks:
-    """One bit for each slot that a live image names, nodes and blocks alike."""
-
-    def __init__(self, packs: PackReader) -> None:
-        self._table = PackTable()
-        self._maps = MapReader(packs, self._table)
-        self._bits = SlotBits()
-
-    def add(self, image: Image) -> None:
-        """Marks all that the image names."""
-        root = self._maps.root(image)
-        if root.state != STORED:
-            return
-        packs, slots = np.array([root.pack], np.int32), np.array([root.slot], np.uint16)
-        self._mark(image.level + 1, packs, slots)
-
-    def has(self, pack_id: bytes) -> bool:
-        """Whether any slot of the pack is marked."""
-        return bool(self.of(pack_id).any())
-
-    def of(self, pack_id: bytes) -> Flags:
-        """For each possible slot of the pack whether it is marked."""
-        return self._bits.of(self._table.number(pack_id))
-
-    def _mark(self, level: int, packs: I32, slots: U16) -> None:
-        """Marks what nodes of this level name, and all that is below."""
-        if level == 0:
-            self._bits.add(packs, slots)
-            return
-        new = ~self._bits.has(packs, slots)
-        self._bits.add(packs, slots)
-        below = self._maps.named(level - 1, packs[new], slots[new])  # others were walked before
-        if level > 1:
-            for node in below:
-                self._mark(level - 1, node.packs, node.slots)
-        else:  # leaves together: 512 of them are 262,144 addresses, 1.5 MB
-            leaves = list(below)
-            if leaves:
-                packs = np.concatenate([leaf.packs for leaf in leaves])
-                self._mark(0, packs, np.concatenate([leaf.slots for leaf in leaves]))

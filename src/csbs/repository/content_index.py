@@ -82,12 +82,16 @@ class ContentIndex:
 
     def add_pack(self, pack_id: bytes, digests: Sequence[bytes]) -> None:
         """Keeps the blocks of a pack that is durable; `digests` are in the order of its slots."""
+        self.add_slots(pack_id, list(enumerate(digests)))
+
+    def add_slots(self, pack_id: bytes, blocks: Sequence[tuple[int, bytes]]) -> None:
+        """Keeps some blocks of a pack that is durable: their slots and digests."""
         with self._lock:
             self._run("INSERT OR IGNORE INTO packs (id) VALUES (?)", [pack_id])
             for (number,) in self._run("SELECT number FROM packs WHERE id = ?", [pack_id]):
                 self._run_many(
                     "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)",
-                    [(_key(digest), number, slot) for slot, digest in enumerate(digests)],
+                    [(_key(digest), number, slot) for slot, digest in blocks],
                 )
 
     def drop_packs(self, pack_ids: Iterable[bytes]) -> None:
@@ -98,12 +102,12 @@ class ContentIndex:
                 self._run_many("DELETE FROM packs WHERE id = ?", ids)
                 self._run("DELETE FROM blocks WHERE pack NOT IN (SELECT number FROM packs)", [])
 
-    def rebuild(self, packs: Iterable[tuple[bytes, Sequence[bytes]]]) -> None:
-        """Begins anew with these packs and their digests, in the order of slots."""
+    def rebuild(self, packs: Iterable[tuple[bytes, Sequence[tuple[int, bytes]]]]) -> None:
+        """Begins anew with these packs: of each some slots and their digests."""
         with self._lock:
             self._begin_anew()
-        for pack_id, digests in packs:
-            self.add_pack(pack_id, digests)
+        for pack_id, blocks in packs:
+            self.add_slots(pack_id, blocks)
 
     def _run(self, statement: str, values: Sequence[int | bytes]) -> list[tuple[Any, ...]]:
         if self._database is None:

@@ -166,7 +166,8 @@ class RepositoryOwned(Refused):
 
     template = (
         "the repository at {0.repository} belongs to another data folder (catalog {0.owner}): "
-        "this one may not write to it. Use that data folder, or another store"
+        "this one may only read it. Use that data folder, or another store; if that one is lost, "
+        "`csbs repository rebuild-catalog --take-over` makes this one the owner"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,12 +22,15 @@ from csbs.repository.errors import (
     RepositoryOwned,
 )
 from csbs.repository.manifest import FORMAT, parsed, require_format, time_text
+from csbs.repository.manifest_store import owner_of_key
 from csbs.repository.objectstore.base import ObjectStore
 
 CONFIG_KEY = "config"
 OWNERS = "owners/"
 _OWNER_KEY = re.compile(r"owners/(\d{8})")
 _KEY_SIZE = 32
+#: A commit that is found late costs one number more; a former owner makes at most a few.
+_TAKE_OVERS_MAX = 10
 
 #: Of encrypted repositories; the only one.
 CIPHER = "aes-256-gcm"
@@ -53,6 +56,20 @@ class Owner:
 
     number: int
     catalog_id: str
+    #: Keys of former owners' manifests that count: those that it found when it took over.
+    inherited: frozenset[str] = frozenset()
+
+    def counts(self, key: str) -> bool:
+        """Whether what is under this manifest key is a backup, not a former owner's late commit."""
+        return owner_of_key(key) == self.number or key in self.inherited
+
+
+@dataclass(frozen=True, slots=True)
+class Successor:
+    """The catalog that takes a repository over, and when."""
+
+    catalog_id: str
+    since: datetime
 
 
 def new_config(now: datetime, new_id: NewId) -> Config:
@@ -93,9 +110,13 @@ def decode_config(name: str, data: bytes) -> Config:
     return parsed(CONFIG_KEY, fields, lambda each: _config_from(name, each))
 
 
-def encode_owner(catalog_id: str, since: datetime) -> bytes:
+def encode_owner(catalog_id: str, since: datetime, inherited: Iterable[str] = ()) -> bytes:
     """The object's bytes."""
-    fields = {"catalog_id": catalog_id, "since": time_text(since)}
+    fields = {
+        "catalog_id": catalog_id,
+        "since": time_text(since),
+        "manifests": sorted(inherited),
+    }
     return text_object.encode(text_object.OWNER_MAGIC, fields)
 
 
@@ -126,13 +147,12 @@ def make_config(store: ObjectStore, name: str, new: Config) -> Config:
 
 def current_owner(store: ObjectStore) -> Owner | None:
     """Who may write now; None in a repository that was just made."""
-    matches = (_OWNER_KEY.fullmatch(each.key) for each in store.list(OWNERS))
-    numbers = [int(match[1]) for match in matches if match]
-    if not numbers:
+    number = _newest_number(store)
+    if number is None:
         return None
-    key = _owner_key(max(numbers))
+    key = _owner_key(number)
     fields = text_object.decode(key, text_object.OWNER_MAGIC, store.get(key))
-    return Owner(max(numbers), parsed(key, fields, lambda each: str(each["catalog_id"])))
+    return parsed(key, fields, lambda each: _owner_from(number, each))
 
 
 def open_owner(store: ObjectStore, catalog_id: str, now: datetime) -> Owner:
@@ -146,12 +166,58 @@ def open_owner(store: ObjectStore, catalog_id: str, now: datetime) -> Owner:
     return found
 
 
-def require_owner(store: ObjectStore, name: str, catalog_id: str) -> Owner:
-    """The owner, if it is this catalog.  Raises `RepositoryOwned`."""
+def require_owner(store: ObjectStore, name: str, opened: Owner, catalog_id: str) -> None:
+    """Raises `RepositoryOwned` unless `opened` is this catalog, and still the last owner.
+
+    Asks for nothing but the listing: what has been put under a number never changes.
+    """
+    if opened.catalog_id == catalog_id and _newest_number(store) == opened.number:
+        return
     owner = current_owner(store)
-    if owner is None or owner.catalog_id != catalog_id:
-        raise RepositoryOwned(name, "nobody" if owner is None else owner.catalog_id)
-    return owner
+    raise RepositoryOwned(name, "nobody" if owner is None else owner.catalog_id)
+
+
+def take_over(
+    store: ObjectStore,
+    name: str,
+    successor: Successor,
+    counting: Callable[[Owner], frozenset[str]],
+) -> Owner:
+    """Makes the successor the owner; it inherits what counts under the owner before.
+
+    A former owner looks for a new number after each commit.  So, once our number is there, a
+    commit either sees it, or is found by looking again; then the next number inherits it too.
+    `counting` lists the keys that count.  Raises `RepositoryOwned` if another was faster.
+    """
+    former = current_owner(store)
+    number = 0 if former is None else former.number
+    inherited: frozenset[str] = frozenset() if former is None else counting(former)
+    for _ in range(_TAKE_OVERS_MAX):
+        number += 1
+        owner = Owner(number, successor.catalog_id, inherited)
+        try:
+            data = encode_owner(successor.catalog_id, successor.since, inherited)
+            store.put(_owner_key(number), [data])
+        except ObjectExists:
+            break
+        found = frozenset() if former is None else counting(former)
+        if found <= inherited:
+            return owner
+        inherited |= found
+    faster = current_owner(store)
+    raise RepositoryOwned(name, "nobody" if faster is None else faster.catalog_id)
+
+
+def _newest_number(store: ObjectStore) -> int | None:
+    matches = (_OWNER_KEY.fullmatch(each.key) for each in store.list(OWNERS))
+    return max((int(match[1]) for match in matches if match), default=None)
+
+
+def _owner_from(number: int, fields: Mapping[str, Any]) -> Owner:
+    inherited = fields.get("manifests", [])
+    if not all(isinstance(key, str) for key in inherited):
+        raise ValueError("manifests that are no keys")
+    return Owner(number, str(fields["catalog_id"]), frozenset(inherited))
 
 
 def _owner_key(number: int) -> str:

@@ -11,7 +11,8 @@ or a void (it never can be, or it was purged).  Both are put create-only, so exa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -42,17 +43,39 @@ class _Listed:
 class ManifestStore:
     """The manifests of one repository; all methods may be called from several threads."""
 
-    def __init__(self, store: ObjectStore, keys: ManifestKeys) -> None:
+    def __init__(
+        self, store: ObjectStore, keys: ManifestKeys, counts: Callable[[str], bool]
+    ) -> None:
+        """`counts` tells the keys of backups from those of late commits of a former owner."""
         self._store = store
         self._keys = keys
+        self._counts = counts
 
     def live(self) -> Iterator[Manifest]:
         """All backups that are neither deleted nor void.  Raises `CorruptObject`."""
+        for _, found in self.survey():
+            if isinstance(found, CorruptObject):
+                raise found
+            yield found
+
+    def survey(self) -> Iterator[tuple[str, Manifest | CorruptObject]]:
+        """Like `live`, by key, with the error in the place of a manifest that is damaged."""
         for key, listed in sorted(self._listing(_PREFIX).items()):
-            if listed.present and not self._deleted(key, listed):
-                manifest = self._load(key)
+            if not listed.present or not self._counts(key):
+                continue
+            try:
+                manifest = None if self._deleted(key, listed) else self._load(key)
+            except CorruptObject as error:
+                yield key, error
+            else:
                 if manifest is not None:
-                    yield manifest
+                    yield key, manifest
+
+    def present(self) -> Iterator[str]:
+        """Keys of all manifests, deleted, damaged and uncounted ones too; voids are none."""
+        for key, listed in sorted(self._listing(_PREFIX).items()):
+            if listed.present and not self._looks_void(key):
+                yield key
 
     def checked(self) -> Iterator[tuple[str, Manifest | CorruptObject | None]]:
         """Every object there is, by its key: a live manifest, or what is wrong with the object.
@@ -102,14 +125,19 @@ class ManifestStore:
         """
         listed = self._listing(key).get(key, _Listed())
         manifest = None
-        if listed.present and not self._deleted(key, listed):
+        if listed.present and self._counts(key) and not self._deleted(key, listed):
             manifest = self._load(key)
         if manifest is None:
             raise BackupMissing(backup_of_key(key))
         return manifest
 
     def fence(self, key: str, backup_id: str) -> bool:
-        """Puts a void, unless something is there; False: a manifest is.  Raises `CorruptObject`."""
+        """Puts a void, unless something is there; False: a manifest is.  Raises `CorruptObject`.
+
+        What does not count needs no void.
+        """
+        if not self._counts(key):
+            return True
         try:
             self._store.put(key, [_void(backup_id, "aborted")], use_reserve=True)
         except ObjectExists:
@@ -126,10 +154,10 @@ class ManifestStore:
         A damaged manifest can be deleted too.  Raises `BackupMissing`.
         """
         try:
-            magic = text_object.magic_of(self._store.get(key, size=text_object.HEAD_SIZE))
+            void = self._looks_void(key)
         except ObjectNotFound as error:
             raise BackupMissing(backup_id) from error
-        if magic == text_object.VOID_MAGIC:
+        if void:
             return
         listed = self._listing(key).get(key, _Listed())
         if self._deleted(key, listed):
@@ -150,7 +178,7 @@ class ManifestStore:
         """
         purged = 0
         for key, listed in sorted(self._listing(_PREFIX).items()):
-            if not listed.tombstones:
+            if not listed.tombstones or not self._counts(key):
                 continue
             number = max(listed.tombstones)
             if number not in listed.ends:
@@ -160,14 +188,15 @@ class ManifestStore:
         return purged
 
     def _void_purged(self, key: str) -> bool:
-        try:
-            head = self._store.get(key, size=text_object.HEAD_SIZE)
-        except ObjectNotFound:
-            head = b""  # the manifest itself was lost; a late commit is fenced all the same
-        if text_object.magic_of(head) == text_object.VOID_MAGIC:
-            return False
+        with suppress(ObjectNotFound):  # it was lost itself; a late commit is fenced all the same
+            if self._looks_void(key):
+                return False
         self._store.replace(key, _void(backup_of_key(key), "purged"))
         return True
+
+    def _looks_void(self, key: str) -> bool:
+        head = self._store.get(key, size=text_object.HEAD_SIZE)
+        return text_object.magic_of(head) == text_object.VOID_MAGIC
 
     def _end(self, key: str, number: int) -> None:
         end = text_object.encode(text_object.TOMBSTONE_END_MAGIC, {"end": "purged"})
@@ -225,6 +254,12 @@ def manifest_key(owner: int, backup_id: str, started_at: datetime) -> str:
 def backup_of_key(key: str) -> str:
     """The backup's id, from its manifest's key."""
     return key.rpartition("/")[2].partition("-")[2]
+
+
+def owner_of_key(key: str) -> int:
+    """The number of the owner that the manifest of this key is of; 0 for what is no such key."""
+    match = _KEY.fullmatch(key)
+    return 0 if match is None else int(key.rpartition("/")[2].partition("-")[0])
 
 
 def _tombstone_key(key: str, number: int) -> str:

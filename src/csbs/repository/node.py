@@ -64,6 +64,10 @@ class PackTable:
         """The pack with this number."""
         return self._ids[number]
 
+    def all_ids(self) -> list[bytes]:
+        """All packs, by their numbers."""
+        return list(self._ids)
+
 
 @dataclass(slots=True)
 class Node:

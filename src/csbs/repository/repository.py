@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from csbs.domain.clock import Clock, Monotonic, NewId, monotonic
@@ -14,19 +14,21 @@ from csbs.repository.collect import CollectParts, CollectProgress, CollectReport
 from csbs.repository.content_index import ContentIndex
 from csbs.repository.damage import Damage, keep_damage, known_damage
 from csbs.repository.damaged_runs import DamagedRuns
-from csbs.repository.errors import (
-    CorruptObject,
-    MissingPack,
-    RepositoryNotEncrypted,
-    RepositoryOwned,
+from csbs.repository.errors import CorruptObject, RepositoryNotEncrypted, RepositoryOwned
+from csbs.repository.identity import (
+    Config,
+    Owner,
+    Successor,
+    open_owner,
+    require_owner,
+    take_over,
 )
-from csbs.repository.identity import Config, Owner, open_owner, require_owner
 from csbs.repository.key_ring import KeyRing
 from csbs.repository.loss import OnLoss
 from csbs.repository.manifest import Image, Manifest
 from csbs.repository.manifest_store import ManifestStore, manifest_key
+from csbs.repository.marks import named_blocks
 from csbs.repository.objectstore.base import ObjectStore
-from csbs.repository.pack import PACK_KEY, Kind
 from csbs.repository.pack_reader import PackReader
 from csbs.repository.pack_writer import PACK_SIZE
 from csbs.repository.reader import ImageReader
@@ -64,7 +66,7 @@ class Repository:
         self.name = opened.name
         self._store = store
         self._opened = opened
-        self._manifests = ManifestStore(store, opened.keys.manifests)
+        self._manifests = ManifestStore(store, opened.keys.manifests, opened.owner.counts)
         self._packs = PackReader(store, opened.keys.digest_key, data_keys=opened.keys.data)
         self._packs.damage = known_damage(store)
 
@@ -99,7 +101,25 @@ class Repository:
 
     def require_owner(self) -> None:
         """Raises `RepositoryOwned` unless this catalog is the last owner, asked anew."""
-        require_owner(self._store, self.name, self._opened.catalog_id)
+        require_owner(self._store, self.name, self._opened.owner, self._opened.catalog_id)
+
+    @property
+    def owned(self) -> bool:
+        """Whether this catalog was the owner when the repository was opened; else it may read."""
+        return self._opened.owner.catalog_id == self._opened.catalog_id
+
+    def take_over(self, at: datetime) -> Repository:
+        """The same repository, owned by this catalog from now on; the former owner may only read.
+
+        Its manifests that are there count, and what it commits later does not.  Its writers must
+        have ended, or they fail.  Raises `RepositoryOwned` if a third catalog was faster.
+        """
+        successor = Successor(self._opened.catalog_id, at)
+        owner = take_over(self._store, self.name, successor, self._counting)
+        return Repository(self._store, replace(self._opened, owner=owner))
+
+    def _counting(self, owner: Owner) -> frozenset[str]:
+        return frozenset(key for key in self._manifests.present() if owner.counts(key))
 
     # --- backups -----------------------------------------------------------------------------
 
@@ -147,6 +167,14 @@ class Repository:
         """All backups that are committed and not deleted, in the order of their keys."""
         return self._manifests.live()
 
+    def survey(self) -> Iterator[tuple[str, Manifest | CorruptObject]]:
+        """Like `manifests`, by key, with the error in the place of one that is damaged."""
+        return self._manifests.survey()
+
+    def uncounted(self) -> list[str]:
+        """Keys of manifests that a former owner committed after it was one: they are no backups."""
+        return [key for key in self._manifests.present() if not self._opened.owner.counts(key)]
+
     def manifest(self, key: str) -> Manifest:
         """The backup under this key.  Raises `BackupMissing` if it is absent, void or deleted."""
         return self._manifests.get(key)
@@ -154,16 +182,18 @@ class Repository:
     def fence(self, key: str, backup_id: str) -> bool:
         """Makes sure that the backup is never committed; False: it was already.
 
-        May be repeated.  Works in a full store.
+        May be repeated.  Works in a full store.  Raises `RepositoryOwned`.
         """
+        self.require_owner()
         return self._manifests.fence(key, backup_id)
 
     def delete(self, key: str, backup_id: str, *, deleted_at: datetime) -> None:
         """Deletes the backup: for all readers it is gone when this returns.
 
         May be repeated.  Works in a full store; the space is freed by `collect`.
-        Raises `BackupMissing` where there never was one.
+        Raises `BackupMissing` where there never was one, and `RepositoryOwned`.
         """
+        self.require_owner()
         self._manifests.delete(key, backup_id, deleted_at)
 
     # --- bytes -------------------------------------------------------------------------------
@@ -190,7 +220,8 @@ class Repository:
     ) -> CollectReport:
         """Frees what no live backup names.  The caller holds the exclusive lock.
 
-        Raises `RepositoryOwned`; if the map of a live backup cannot be read, nothing is freed.
+        Raises `RepositoryOwned`, also in the middle of it; if the map of a live backup cannot be
+        read, nothing is freed.
         """
         self.require_owner()
         return collect(
@@ -199,6 +230,7 @@ class Repository:
                 packs=self._packs,
                 manifests=self._manifests,
                 index=index,
+                require_owner=self.require_owner,
                 progress=progress or _ignore,
             )
         )
@@ -256,8 +288,17 @@ class Repository:
         return True
 
     def rebuild_index(self, index: ContentIndex) -> None:
-        """Fills a lost content index from the footers of all packs; damaged ones are left out."""
-        index.rebuild(self._block_digests())
+        """Fills a content index anew with the blocks that backups name, and with no other.
+
+        What nobody names may be about to go: a former owner that has not noticed yet collects it.
+        Damaged manifests, maps and packs are left out.
+        """
+        index.rebuild(named_blocks(self._packs, self._images()))
+
+    def _images(self) -> Iterator[Image]:
+        for _, found in self._manifests.survey():
+            if isinstance(found, Manifest):
+                yield from found.images
 
     def rotate_key(self, what: Rotation) -> KeyRing:
         """Puts a new key in the place of one; the caller holds the exclusive lock.
@@ -272,19 +313,6 @@ class Repository:
             raise RepositoryNotEncrypted(self.name)
         source = encryption.source(self._opened.clock(), self._opened.new_id)
         return KeyRotation(self._store, self.name, encryption.files, source).rotate(what)
-
-    def _block_digests(self) -> Iterator[tuple[bytes, list[bytes]]]:
-        for each in self._store.list("packs/"):
-            match = PACK_KEY.fullmatch(each.key)
-            if match is None:
-                continue
-            pack_id = bytes.fromhex(match[2])
-            try:
-                footer = self._packs.footer(pack_id)
-            except (MissingPack, CorruptObject):
-                continue
-            if len(footer.kinds) and footer.kinds[0] == Kind.BLOCK:
-                yield pack_id, [footer.digest(i) for i in range(len(footer.slots))]
 
 
 def _ignore(progress: CollectProgress) -> None:

@@ -19,7 +19,13 @@ from csbs.domain.extents import BLOCK_SIZE, block_count
 from csbs.repository.content_index import ContentIndex
 from csbs.repository.difference import difference
 from csbs.repository.encoder import BlockEncoder, EncodedBlock, Outcome
-from csbs.repository.errors import BackupFenced, CorruptObject, MissingPack, ObjectExists
+from csbs.repository.errors import (
+    BackupFenced,
+    CorruptObject,
+    MissingPack,
+    ObjectExists,
+    RepositoryOwned,
+)
 from csbs.repository.manifest import Image, Manifest, ManifestKeys, encode_manifest
 from csbs.repository.manifest_store import ManifestStore
 from csbs.repository.map_reader import MapReader, ParentBlocks
@@ -141,6 +147,7 @@ class BackupWriter:
         self._parts.require_owner()
         self._committing = True
         self._put(encode_manifest(manifest, self._parts.keys))
+        self._parts.require_owner()  # whoever took over before does not know of it
         self._writer.close()
         return manifest
 
@@ -148,12 +155,16 @@ class BackupWriter:
         """Gives the backup up; nothing is put afterwards.
 
         True: it can never be committed.  False: it was committed before.  May be repeated.  A
-        store that does not answer is not needed unless the commit had begun.
+        store that does not answer is not needed unless the commit had begun; one that another
+        catalog has taken over is left alone: what becomes of the backup is that one's affair.
         """
         self._ended = True
         self._writer.stop()
         try:
+            self._parts.require_owner()
             return self._parts.manifests.fence(self._key, self._backup_id)
+        except RepositoryOwned:
+            return True
         except Unavailable as error:
             if self._committing:
                 raise

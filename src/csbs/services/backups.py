@@ -43,6 +43,7 @@ from csbs.services.repositories import RepositoryAccess
 from csbs.services.servers import ServerService, require_whole
 from csbs.workflows.back_up_server import BackupTools, LookOn, ServerBackup, back_up_server
 from csbs.workflows.delete_backup import delete_backup, measure_deletion
+from csbs.workflows.owned_run import OwnedRun
 from csbs.workflows.records import Records, retire_owed
 from csbs.workflows.run import LocalRun, Watcher
 from csbs.workflows.settle import settle
@@ -152,6 +153,7 @@ class BackupService:
             self.locks.server(ServerRef(backup.server_id, backup.server_name), "deletion"),
             self.repositories.shared("deletion") as repository,
         ):
+            repository.require_owner()
             records = self._records(repository)
             self._refuse_in_use(backup)
             plan = measure_deletion(records, backup, self._siblings(backup))
@@ -167,7 +169,7 @@ class BackupService:
                 tasks.add(transaction, task)
             run = LocalRun(task, catalog=self.catalog, clock=self.clock, watcher=watcher)
             with run.watched():
-                delete_backup(run, records, plan)
+                delete_backup(OwnedRun(run, repository.require_owner), records, plan)
             retire_owed(self.catalog, self.driver, self.project_id, backup.server_id)
             return plan
 
@@ -207,7 +209,7 @@ class BackupService:
         run = LocalRun(task, catalog=self.catalog, clock=self.clock, watcher=watcher)
         with run.watched():
             try:
-                back_up_server(run, do)
+                back_up_server(OwnedRun(run, repository.require_owner), do)
             except Exception as error:
                 if not do.give_up(error):
                     raise

@@ -66,8 +66,12 @@ class RepositoryAccess:
     def writing(
         self, doing: str, *, cancelled: Callable[[], bool]
     ) -> Iterator[tuple[Repository, ContentIndex]]:
-        """Like `shared`, with the content index that speeds up writing."""
+        """Like `shared`, with the content index that speeds up writing.
+
+        Raises `RepositoryOwned` if the repository belongs to another catalog.
+        """
         with self.shared(doing, cancelled=cancelled) as repository:
+            repository.require_owner()
             index = self.open_index(repository)
             try:
                 yield repository, index
@@ -81,12 +85,18 @@ class RepositoryAccess:
         the repository belongs to another catalog.  Removes nothing and raises `ManifestsLost` if
         the store lacks a backup that the catalog has: it may not be there as a whole.
         """
-        with self.lock.exclusive("collection"):
-            repository = self.open_repository(never)
+        with self.alone("collection") as (repository, index):
             self._require_all(repository)
+            return repository.collect(index, progress=on_progress)
+
+    @contextmanager
+    def alone(self, doing: str) -> Iterator[tuple[Repository, ContentIndex]]:
+        """For what nobody may write or read beside.  Raises `RepositoryLocked` while one does."""
+        with self.lock.exclusive(doing):
+            repository = self.open_repository(never)
             index = self.open_index(repository)
             try:
-                return repository.collect(index, progress=on_progress)
+                yield repository, index
             finally:
                 index.close()
 

@@ -27,6 +27,7 @@ from csbs.domain.restore_plan import (
 from csbs.domain.server import ServerDescription, TrackingReport
 from csbs.domain.task import TaskKind, new_task
 from csbs.repository import Repository
+from csbs.repository.errors import RepositoryOwned
 from csbs.services.backups import BackupService
 from csbs.services.disks import disk_histories, identify_disks
 from csbs.services.locks import Locks
@@ -95,7 +96,7 @@ class RestoreService:
         `DiskNotWritable`, `NothingToRestore`, `DiskHalfWritten`.
         """
         backup = self.backups.find(wanted)
-        _require_restorable(backup)
+        require_restorable(backup)
         return self._plan(backup, self._server(backup))
 
     def restore(
@@ -117,12 +118,12 @@ class RestoreService:
             records = Records(catalog=self.catalog, repository=repository, clock=self.clock)
             try:
                 settle(records, self.project_id, found.id)
-            except (Unavailable, Denied) as error:  # a store that may only be read still restores
+            except (Unavailable, Denied, RepositoryOwned) as error:  # what may be read restores
                 log.warning("what a dead process left stays for now", extra={"why": str(error)})
             retire_owed(self.catalog, self.driver, self.project_id, found.id)
             with self.catalog.transaction() as transaction:
                 backup = backups.get(transaction, self.project_id, backup_id)
-            _require_restorable(backup)
+            require_restorable(backup)
             server = self.driver.describe(found.id)
             plan = self._plan(backup, server)
             if _written(plan) != _written(agreed):
@@ -220,7 +221,8 @@ def _written(plan: RestorePlan) -> list[tuple[str, str | None, str]]:
     ]
 
 
-def _require_restorable(backup: Backup) -> None:
+def require_restorable(backup: Backup) -> None:
+    """Raises `BackupNotRestorable` for one that was not committed, or is being deleted."""
     # One that is `restoring` may be left by a dead csbs; under the server's lock it is settled.
     if backup.state not in {BackupState.AVAILABLE, BackupState.RESTORING}:
         raise BackupNotRestorable(

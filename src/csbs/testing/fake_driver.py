@@ -355,6 +355,12 @@ class FakeDriver:
         """See `ComputeDriver.set_autostart`."""
         self._called("set_autostart", server_id).autostart = on
 
+    def definition_with(
+        self, definition_xml: str, images: Mapping[str, Path], *, image_format: str
+    ) -> str:
+        """See `ComputeDriver.definition_with`."""
+        return f"{definition_xml} {image_format} {[str(path) for path in images.values()]}"
+
     def host_checks(self) -> list[HostCheck]:
         """See `ComputeDriver.host_checks`."""
         self._begin("host_checks", "")

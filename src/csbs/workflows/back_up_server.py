@@ -19,6 +19,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Protocol
 
 from csbs.agent.audit import AuditOptions
@@ -39,7 +40,7 @@ from csbs.domain.ids import TrackingName
 from csbs.domain.server import ServerDescription
 from csbs.repository import BackupWriter, ContentIndex, Image
 from csbs.workflows.disk_copies import CopiedDisk, DiskCopies, DiskToCopy
-from csbs.workflows.facts import facts_of
+from csbs.workflows.facts import Making, facts_of
 from csbs.workflows.records import Records, forget_or_fail, record_commit, retire_unused
 from csbs.workflows.run import Run, check_cancelled
 
@@ -139,6 +140,7 @@ class ServerBackup:
         self._job: BackupJob | None = None
         self._writer: BackupWriter | None = None
         self._meter: JobMeter | None = None
+        self._finished_at: datetime | None = None
 
     def begin(self) -> None:
         """See `BackupSteps.begin`; where tracking is refused, all is read and compared."""
@@ -263,9 +265,16 @@ class ServerBackup:
         tracked = frozenset(
             export.target for export in self._job.exports.values() if export.tracked
         )
+        if self._finished_at is None:  # a commit that is repeated puts the same bytes
+            self._finished_at = self._tools.records.clock()
+        making = Making(
+            tracked=tracked,
+            parents={target: plan.parent_id for target, plan in self._plans.items()},
+            finished_at=self._finished_at,
+        )
         self._writer.commit(
             created_at=self._backup.created_at,
-            facts=facts_of(self._backup, self._server, tracked),
+            facts=facts_of(self._backup, self._server, making),
         )
 
     def record(self) -> None:
@@ -303,8 +312,7 @@ class ServerBackup:
         return False
 
     def _record(self) -> None:
-        records = self._tools.records
-        record_commit(records, self._backup, finished_at=records.clock())
+        record_commit(self._tools.records, self._backup)
 
     def _open_job(self) -> BackupJob:
         return self._tools.driver.begin_backup(self._request({}))

@@ -6,7 +6,9 @@ that is found after a crash, so both come out alike.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from csbs.domain.backup import Backup, BackupState, DiskBackup, Mode
@@ -14,6 +16,7 @@ from csbs.domain.backup_plan import Token
 from csbs.domain.consistency import Consistency, FreezeEvidence
 from csbs.domain.errors import Corrupt
 from csbs.domain.extents import BLOCK_SIZE
+from csbs.domain.identity import KnownDisk
 from csbs.domain.ids import BackupId, DiskId, ProjectId, ServerId, TrackingName
 from csbs.domain.server import ServerDescription
 from csbs.repository import Manifest
@@ -29,11 +32,19 @@ class FactsUnreadable(Corrupt):
     template = "manifest {0.manifest} lacks what csbs must know of a backup: {0.why}"
 
 
-def facts_of(backup: Backup, server: ServerDescription, tracked: frozenset[str]) -> dict[str, Any]:
-    """The facts of a backup that is about to be committed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Making:
+    """How a backup was made, beside what its catalog row has."""
 
-    `tracked` has the targets of the disks that its TrackingPoint covers.
-    """
+    #: Targets of the disks that its TrackingPoint covers.
+    tracked: frozenset[str]
+    #: By target: the backup that the disk was compared with.
+    parents: Mapping[str, BackupId | None]
+    finished_at: datetime
+
+
+def facts_of(backup: Backup, server: ServerDescription, making: Making) -> dict[str, Any]:
+    """The facts of a backup that is about to be committed."""
     return {
         "project_id": backup.project_id,
         "server": {
@@ -51,6 +62,7 @@ def facts_of(backup: Backup, server: ServerDescription, tracked: frozenset[str])
             "reason": backup.consistency_reason,
             "freeze": None if backup.freeze is None else asdict(backup.freeze),
         },
+        "finished_at": making.finished_at.isoformat(),
         "disks": [
             {
                 "id": disk.disk_id,
@@ -61,8 +73,9 @@ def facts_of(backup: Backup, server: ServerDescription, tracked: frozenset[str])
                 "mode": disk.mode,
                 "reason": disk.reason,
                 "read_bytes": disk.read_bytes,
-                "tracked": disk.target in tracked,
-                "image_identity": _identity_of(server, disk.target),
+                "parent": making.parents.get(disk.target),
+                "tracked": disk.target in making.tracked,
+                **_identity_of(server, disk.target),
             }
             for disk in backup.disks
         ],
@@ -81,6 +94,7 @@ def backup_of(manifest: Manifest) -> Backup:
             name=facts["name"],
             state=BackupState.AVAILABLE,
             created_at=manifest.created_at,
+            finished_at=_instant(facts.get("finished_at")),
             manifest_key=manifest.key,
             tracking=TrackingName(facts["tracking"]),
             disks=tuple(_disk_of(manifest, disk) for disk in facts["disks"]),
@@ -99,6 +113,32 @@ def tokens_of(manifest: Manifest) -> list[tuple[DiskId, Token | None]]:
     return [(DiskId(disk["id"]), _token_of(manifest, disk)) for disk in manifest.facts["disks"]]
 
 
+def known_disks_of(manifest: Manifest) -> list[KnownDisk]:
+    """The disks as they were, for finding them again.  Of a manifest that has a `backup_of`."""
+    return [
+        KnownDisk(
+            id=DiskId(disk["id"]),
+            target=disk["target"],
+            source=disk["source"],
+            size_bytes=image.size_bytes,
+            serial=disk.get("serial"),
+            wwn=disk.get("wwn"),
+            backing=disk.get("backing"),
+        )
+        for disk in manifest.facts["disks"]
+        if (image := manifest.image(disk["id"])) is not None
+    ]
+
+
+def parents_of(manifest: Manifest) -> dict[DiskId, BackupId | None]:
+    """By disk the backup that it was compared with; nothing of a disk where that is not known."""
+    disks = [disk for disk in manifest.facts["disks"] if "parent" in disk]
+    return {
+        DiskId(disk["id"]): None if disk["parent"] is None else BackupId(disk["parent"])
+        for disk in disks
+    }
+
+
 def _token_of(manifest: Manifest, disk: dict[str, Any]) -> Token | None:
     image = manifest.image(disk["id"])
     if image is None or not disk["tracked"]:
@@ -115,9 +155,18 @@ def _freeze_of(facts: dict[str, Any] | None) -> FreezeEvidence | None:
     return None if facts is None else FreezeEvidence(**facts)
 
 
-def _identity_of(server: ServerDescription, target: str) -> str | None:
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _identity_of(server: ServerDescription, target: str) -> dict[str, str | None]:
     disk = server.disk(target)
-    return disk.image_identity if disk else None
+    return {
+        "image_identity": disk.image_identity if disk else None,
+        "serial": disk.serial if disk else None,
+        "wwn": disk.wwn if disk else None,
+        "backing": disk.backing if disk else None,
+    }
 
 
 def _disk_of(manifest: Manifest, disk: dict[str, Any]) -> DiskBackup:

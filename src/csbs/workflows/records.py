@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from csbs.catalog import Catalog, backups, servers
 from csbs.compute.base import ComputeDriver
@@ -28,15 +27,11 @@ class Records:
     clock: Clock
 
 
-def record_commit(records: Records, backup: Backup, *, finished_at: datetime | None) -> None:
-    """Makes the catalog say what the manifest says: the backup is available.
-
-    `finished_at` is None where nobody knows when it was finished.
-    """
+def record_commit(records: Records, backup: Backup) -> None:
+    """Makes the catalog say what the manifest says: the backup is available."""
     manifest = records.repository.manifest(backup.manifest_key)
-    committed = replace(backup_of(manifest), finished_at=finished_at)
     with records.catalog.transaction() as transaction:
-        backups.save(transaction, committed)
+        backups.save(transaction, backup_of(manifest))
         servers.set_tokens(transaction, backup.project_id, tokens_of(manifest))
 
 

@@ -65,7 +65,7 @@ def _settle_protecting(records: Records, backup: Backup, task: Task | None) -> N
         forget_or_fail(records, backup, error)
         return
     if not fenced:
-        record_commit(records, backup, finished_at=None)
+        record_commit(records, backup)
     elif task is not None and task.cancel_requested:
         forget_or_fail(records, backup, OperationCancelled("the backup"))
     else:

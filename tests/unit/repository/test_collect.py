@@ -8,8 +8,8 @@ import pytest
 
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.repository import CollectProgress, ContentIndex, Repository
-from csbs.repository.collect import _Marks
 from csbs.repository.errors import BackupFenced, MissingPack, RepositoryOwned
+from csbs.repository.marks import Marks
 from csbs.repository.node import FANOUT
 from csbs.repository.objectstore import MemoryStore
 from csbs.repository.pack import pack_key
@@ -177,7 +177,7 @@ def test_an_image_that_is_all_hole_names_nothing(lab: Lab) -> None:
 
 
 def test_more_packs_than_marks_were_made_for(lab: Lab) -> None:
-    marks = _Marks(lab.repository._packs)
+    marks = Marks(lab.repository._packs)
     for number in range(3000):
         assert not marks.has(number.to_bytes(16, "little"))
     image = lab.back_up(DATA).images[0]

@@ -10,14 +10,15 @@ from uuid import uuid4
 
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
-from csbs.catalog import Catalog, backups, tasks
+from csbs.catalog import Catalog, Home, backups, tasks
 from csbs.domain.backup import Backup
-from csbs.domain.ids import TrackingName
+from csbs.domain.ids import ProjectId, TrackingName
 from csbs.domain.task import Progress, Task
 from csbs.repository import EVERYTHING, ContentIndex, Repository, Share, repository_lock
 from csbs.repository.objectstore import FolderStore
 from csbs.services.backups import BackupService, CreateBackup
 from csbs.services.locks import Locks
+from csbs.services.rebuilding import RebuildService
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.restores import RestoreDone, RestoreRequest, RestoreService
 from csbs.services.servers import ServerService
@@ -64,19 +65,35 @@ class ServiceLab:
         store_folder: Path | None = None,
         min_free_bytes: int = 0,
         vda_size_bytes: int = 4 * MIB,
+        beside: ServiceLab | None = None,
+        former: Home | None = None,
     ) -> None:
-        self.clock = CrashingClock()
-        self.faults = Faults()
-        self.driver = FakeDriver(folder / "host", new_id=_new_id, faults=self.faults)
-        self.server: FakeServer = self.driver.add_server(
-            "web", {"vda": vda_size_bytes, "vdb": 2 * MIB}
-        )
+        """`beside` is another data folder with the same host and store; this one is empty.
+
+        `former` is who its catalog was, where that is known.
+        """
+        self.clock: CrashingClock = beside.clock if beside else CrashingClock()
+        self.faults: Faults = beside.faults if beside else Faults()
+        if beside:
+            self.driver: FakeDriver = beside.driver
+            self.server: FakeServer = beside.server
+        else:
+            self.driver = FakeDriver(folder / "host", new_id=_new_id, faults=self.faults)
+            self.server = self.driver.add_server("web", {"vda": vda_size_bytes, "vdb": 2 * MIB})
         self.catalog = Catalog.open(folder / "catalog.sqlite")
         self.cancel = threading.Event()
-        home = self.catalog.home(clock=self.clock, new_id=_new_id)
-        self.project_id = home.project_id
-        store = FolderStore(store_folder or folder / "store", min_free=lambda _: min_free_bytes)
+        home = self.catalog.home(clock=self.clock, new_id=_new_id, former=former)
+        if beside:
+            self.catalog.adopt_project(beside.project_id)
+            home = self.catalog.home(clock=self.clock, new_id=_new_id)
+        self.home = home
+        self.project_id: ProjectId = home.project_id
+        self.store_folder: Path = (
+            beside.store_folder if beside else store_folder or folder / "store"
+        )
+        store = FolderStore(self.store_folder, min_free=lambda _: min_free_bytes)
         store.make()
+        self.store = store
         self.open_repository = partial(_open_repository, store, home.catalog_id, self.clock)
         self.repositories = RepositoryAccess(
             lock=repository_lock(folder / "repository.lock", "the test's repository"),
@@ -122,6 +139,12 @@ class ServiceLab:
         )
 
         self.verification = VerifyService(
+            catalog=self.catalog,
+            project_id=self.project_id,
+            repositories=self.repositories,
+            clock=self.clock,
+        )
+        self.rebuilding = RebuildService(
             catalog=self.catalog,
             project_id=self.project_id,
             repositories=self.repositories,

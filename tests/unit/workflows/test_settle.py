@@ -19,7 +19,7 @@ from csbs.domain.task import TaskKind, TaskState, new_task
 from csbs.repository import ContentIndex, Repository
 from csbs.repository.objectstore import MemoryStore
 from csbs.testing.values import START, make_backup
-from csbs.workflows.facts import facts_of
+from csbs.workflows.facts import Making, facts_of
 from csbs.workflows.records import Records
 from csbs.workflows.settle import settle
 
@@ -78,7 +78,8 @@ class Left:
             definition_xml="<domain/>",
         )
         opened = replace(self.backup, consistency_reached=Consistency.CRASH)
-        writer.commit(created_at=START, facts=facts_of(opened, server, frozenset({"d1"})))
+        making = Making(tracked=frozenset({"d1"}), parents={"d1": None}, finished_at=START)
+        writer.commit(created_at=START, facts=facts_of(opened, server, making))
 
     def settle(self) -> None:
         settle(self.records, self.project, self.backup.server_id)

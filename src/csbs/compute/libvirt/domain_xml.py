@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET  # what is parsed comes from libvirtd
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from csbs.domain.ids import TrackingName
+
+# Else the names of QEMU's own elements would be written with another prefix, which libvirt takes,
+# and people do not recognize.
+ET.register_namespace("qemu", "http://libvirt.org/schemas/domain/qemu/1.0")
 
 #: Devices that are disks; CD-ROMs and floppies hold nothing of the server.
 _DISK_DEVICES = frozenset({"disk", "lun"})
@@ -84,6 +88,32 @@ def parse_domain(xml: str) -> DomainXml:
             for each in root.findall("./devices/channel/target")
         ),
     )
+
+
+def definition_with(xml: str, images: Mapping[str, Path], *, image_format: str) -> str:
+    """The definition, with these files as the images of its disks, by target.
+
+    All else stays, and so do disks that are not named.
+    """
+    root = _parse(xml)
+    for disk in root.findall("./devices/disk"):
+        path = images.get(_target(disk))
+        if path is None:
+            continue
+        disk.set("type", "file")
+        if disk.get("device") == "lun":  # passes SCSI commands through, which no file takes
+            disk.set("device", "disk")
+        for gone in ("rawio", "sgio"):
+            disk.attrib.pop(gone, None)
+        driver = disk.find("driver")
+        if driver is None:
+            driver = ET.SubElement(disk, "driver", name="qemu")
+        driver.set("type", image_format)
+        for name in ("source", "backingStore", "mirror", "encryption"):
+            for element in disk.findall(name):
+                disk.remove(element)
+        ET.SubElement(disk, "source", file=str(path))
+    return _text(root)
 
 
 def backup_xml(socket: Path, disks: Sequence[BackupDisk], *, left_out: Collection[str]) -> str:

@@ -12,7 +12,7 @@ from csbs.compute.libvirt import clean_up, describing, live_job, restoring, stop
 from csbs.compute.libvirt.binding import libvirt
 from csbs.compute.libvirt.connection import CALL_TIMEOUT_S, Connection
 from csbs.compute.libvirt.describing import DomainFacts
-from csbs.compute.libvirt.domain_xml import qemu_owner
+from csbs.compute.libvirt.domain_xml import definition_with, qemu_owner
 from csbs.compute.libvirt.folders import HostFolders, QemuUser
 from csbs.compute.libvirt.freezing import Freezing
 from csbs.compute.libvirt.guard import ScratchLimits
@@ -177,6 +177,12 @@ class LibvirtDriver:
         self._connection.on_domain(
             server_id, "setting autostart", lambda domain: domain.setAutostart(int(on))
         )
+
+    def definition_with(
+        self, definition_xml: str, images: Mapping[str, Path], *, image_format: str
+    ) -> str:
+        """See `ComputeDriver.definition_with`."""
+        return definition_with(definition_xml, images, image_format=image_format)
 
     def host_checks(self) -> list[HostCheck]:
         """See `ComputeDriver.host_checks`."""

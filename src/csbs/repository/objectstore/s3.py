@@ -129,6 +129,11 @@ class S3Store:
                 if key.startswith(prefix) and is_key(key):
                     yield ObjectInfo(key, each["size"])
 
+    def folders(self) -> Sequence[str]:
+        """First segments of the keys that have more than one, ascending."""
+        found = self._call("list", "", lambda: obstore.list_with_delimiter(self._client))
+        return sorted(each.rstrip("/") for each in found["common_prefixes"])
+
     def delete(self, key: str) -> None:
         """See `ObjectStore.delete`."""
         try:

@@ -1,0 +1,38 @@
+"""Rebuilding the catalog from the repository, and taking the repository over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from csbs.catalog import Catalog
+from csbs.domain.clock import Clock
+from csbs.domain.ids import ProjectId
+from csbs.services.repositories import RepositoryAccess
+from csbs.workflows.rebuild_catalog import RebuildReport, rebuild_catalog
+from csbs.workflows.records import Records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebuildService:
+    """What a caller may ask for when a catalog is lost."""
+
+    catalog: Catalog
+    project_id: ProjectId
+    repositories: RepositoryAccess
+    clock: Clock
+
+    def rebuild(self, *, take_over: bool) -> RebuildReport:
+        """Fills the catalog from the repository, and the content index where that is ours.
+
+        `take_over` makes this catalog the owner first, if it is not.  Raises `RepositoryLocked`
+        while another command uses the repository.
+        """
+        with self.repositories.alone("rebuilding the catalog") as (opened, index):
+            repository = opened
+            if take_over and not opened.owned:
+                repository = opened.take_over(self.clock())
+            records = Records(catalog=self.catalog, repository=repository, clock=self.clock)
+            report = rebuild_catalog(records, self.project_id)
+            if repository.owned:
+                repository.rebuild_index(index)
+        return report
