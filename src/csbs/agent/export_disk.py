@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from csbs.agent.restore_disk import RestoreOptions, RestoreResult, restore_disk
+from csbs.agent.restore_disk import RestoreOptions, RestoreResult, Restoring, restore_disk
 from csbs.agent.restore_plan import DiskTarget
 from csbs.blockio.processes import ProcessRecord, end_process
 from csbs.blockio.qemu_img import create_image
@@ -73,11 +73,15 @@ def export_disk(
     # Sockets have short names, wherever the file is.
     with tempfile.TemporaryDirectory(prefix="csbs-export-") as folder:
         socket = Path(folder) / "nbd.sock"
-        with start_qemu_nbd(served, socket=socket, pid_file=image.record) as nbd:
+        with (
+            options.pool() as pool,
+            start_qemu_nbd(served, socket=socket, pid_file=image.record) as nbd,
+        ):
             target = DiskTarget(
                 disk=image.disk, uri=nbd.uri, image_size_bytes=size_bytes, fresh=True
             )
-            done = restore_disk(target, reader, options, progress=progress, cancelled=cancelled)
+            writing = Restoring(options=options, pool=pool)
+            done = restore_disk(target, reader, writing, progress=progress, cancelled=cancelled)
     descriptor = os.open(image.path, os.O_RDONLY)
     try:
         os.fsync(descriptor)  # what closing the image wrote
