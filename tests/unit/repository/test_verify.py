@@ -456,7 +456,12 @@ def test_who_does_not_own_the_repository_verifies_and_keeps_nothing(
 ) -> None:
     del damaged
     other = Repository.open(
-        store, name="x", catalog_id=lab.new_id(), clock=lambda: START, new_id=lab.new_id
+        store,
+        name="x",
+        catalog_id=lab.new_id(),
+        clock=lambda: START,
+        new_id=lab.new_id,
+        encryption=lab.encryption,
     )
     report = verified(other, EVERYTHING)
 
