@@ -21,6 +21,7 @@ def opened_by_another(lab: Lab, store: MemoryStore | None = None) -> Repository:
         catalog_id=lab.new_id(),
         clock=lambda: START,
         new_id=lab.new_id,
+        encryption=lab.encryption,
     )
 
 
@@ -226,9 +227,7 @@ def test_packs_that_a_successor_puts_are_safe_from_a_collection(
 
     late = Late()
     late._objects = store._objects
-    former = Repository.open(
-        late, name="x", catalog_id=CATALOG_ID, clock=lambda: START, new_id=lab.new_id
-    )
+    former = lab.opened(late)
     with pytest.raises(RepositoryOwned):
         former.collect(lab.index)
     assert len(keys(store, "packs/")) == 3
