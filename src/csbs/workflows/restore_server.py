@@ -4,6 +4,7 @@ check     what will surely be read is there
 stop      the server is shut down
 look      each disk, opened through qemu-nbd: what is to be written, and a sample of the rest
 mark      from here on the server must not start: its disks may be half old and half new
+make      images that are missing, empty
 write     what differs, several disks at once, through qemu-nbd: change tracking goes on
 unmark    the disks are whole
 start     unless the caller says no
