@@ -326,27 +326,26 @@ def test_a_cancel_before_the_first_write_leaves_no_empty_disk(lab: ServiceLab) -
 
 def test_a_crash_never_leaves_an_empty_disk_in_service(tmp_path: Path) -> None:
     """Between a missing image made anew and its first byte, too."""
+    lab = ServiceLab(tmp_path)
+    lab.write(1)
+    backup, content = lab.back_up(), lab.content()
+    lab.server.path("vdb").unlink()
     for crash_at in range(1, CLOCK_CALLS_MAX):
-        lab = ServiceLab(tmp_path / str(crash_at))
-        lab.write(1)
-        backup, content = lab.back_up(), lab.content()
-        lab.server.path("vdb").unlink()
         lab.clock.crash_at = crash_at
-        try:
+        with contextlib.suppress(Crash):
             lab.restore(backup)
-        except Crash:
-            lab.clock.crash_at = 0
-            there = lab.server.path("vdb").exists()
-            if there and lab.server.content("vdb") != content["vdb"]:
-                with pytest.raises(RestoreUnfinished):
-                    lab.servers.start("web")
-            lab.restore(backup)
-            assert lab.content() == content
-            lab.close()
-        else:
-            lab.close()
-            return
-    pytest.fail(f"a restore asks for the time more than {CLOCK_CALLS_MAX} times")
+        lab.clock.crash_at = 0
+        if lab.server.path("vdb").exists():
+            break
+    else:
+        pytest.fail(f"no image was made within {CLOCK_CALLS_MAX} looks at the time")
+
+    assert lab.server.content("vdb") != content["vdb"]
+    with pytest.raises(RestoreUnfinished):
+        lab.servers.start("web")
+    lab.restore(backup)
+    assert lab.content() == content
+    lab.close()
 
 
 def test_an_image_that_cannot_be_made_leaves_the_server_as_it_was(lab: ServiceLab) -> None:
