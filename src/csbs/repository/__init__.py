@@ -22,12 +22,12 @@ from csbs.repository.node import DAMAGED, FANOUT, HOLE, STORED, ZERO, Address, F
 from csbs.repository.reader import FETCH_SIZE_MAX, WINDOW_BLOCKS, Fetch, ImageReader, Run
 from csbs.repository.repository import Repository
 from csbs.repository.share import EVERYTHING, Share, parse_share
-from csbs.repository.verify import (
+from csbs.repository.verify_packs import verify_packs
+from csbs.repository.verify_report import (
     DamagedImage,
     DamagedObject,
     VerifyReport,
     VerifyWatch,
-    verify_packs,
 )
 from csbs.repository.writer import BackupWriter, ImageWriter
 

@@ -32,7 +32,8 @@ from csbs.repository.pack_reader import PackReader
 from csbs.repository.pack_writer import PACK_SIZE
 from csbs.repository.reader import ImageReader
 from csbs.repository.share import Share
-from csbs.repository.verify import VerifyParts, VerifyReport, VerifyWatch, verify
+from csbs.repository.verify import verify
+from csbs.repository.verify_report import VerifyParts, VerifyReport, VerifyWatch
 from csbs.repository.writer import BackupWriter, WriterParts
 
 log = logging.getLogger(__name__)
