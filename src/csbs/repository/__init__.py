@@ -26,12 +26,12 @@ from csbs.repository.repository import Repository
 from csbs.repository.rotate import Rotation
 from csbs.repository.share import EVERYTHING, Share, parse_share
 from csbs.repository.unlock import Encryption, read_key_ring
-from csbs.repository.verify import (
+from csbs.repository.verify_packs import verify_packs
+from csbs.repository.verify_report import (
     DamagedImage,
     DamagedObject,
     VerifyReport,
     VerifyWatch,
-    verify_packs,
 )
 from csbs.repository.writer import BackupWriter, ImageWriter
 

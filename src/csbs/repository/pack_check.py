@@ -78,18 +78,19 @@ class FrameCheck:
         while self._next < len(footer.slots):
             if int(footer.offsets[self._next] + footer.sizes[self._next]) > end:
                 break
-            slot = int(footer.slots[self._next])
-            try:
-                self._packs.check_frame(footer, Address(self._pack_id, slot), (view, self._begin))
-            except Corrupt as error:
-                self.damaged[slot] = error
+            self._check(int(footer.slots[self._next]), (view, self._begin))
             self._next += 1
         kept = int(footer.offsets[self._next]) if self._next < len(footer.slots) else end
         self._data = self._data[kept - self._begin :]
         self._begin = kept
 
     def finish(self) -> None:
-        """All bytes went by: frames that had too few of them are damaged."""
+        """No more bytes come: frames that did not go by are read one by one."""
         for slot in self._footer.slots[self._next :].tolist():
-            why = CorruptObject(f"{pack_key(self._pack_id)} slot {slot}", "its bytes", "an end")
-            self.damaged[slot] = why
+            self._check(slot, None)
+
+    def _check(self, slot: int, read: tuple[memoryview, int] | None) -> None:
+        try:
+            self._packs.check_frame(self._footer, Address(self._pack_id, slot), read)
+        except Corrupt as error:
+            self.damaged[slot] = error

@@ -171,10 +171,7 @@ class PackReader:
     ) -> list[bytes]:
         """Plain bytes of these slots, which lie in this range of the pack, by one read."""
         footer = self.footer(pack_id)
-        try:
-            data = memoryview(self._store.get(pack_key(pack_id), offset=offset, size=size))
-        except ObjectNotFound as error:
-            raise MissingPack(pack_id.hex()) from error
+        data = self._range(pack_id, offset, size)
         return [
             self._decoded(footer, Address(pack_id, slot), kind, (data, offset))
             for slot, kind in wanted
@@ -215,16 +212,29 @@ class PackReader:
             raise CorruptObject(key, "a plain pack", "an encrypted one")
         return self._data_keys.cipher(key, pack_id, footer.seal)
 
-    def check_frame(self, footer: Footer, address: Address, read: tuple[memoryview, int]) -> None:
-        """Decodes the frame of this slot; `read` is bytes of the pack, and where they begin."""
+    def check_frame(
+        self, footer: Footer, address: Address, read: tuple[memoryview, int] | None
+    ) -> None:
+        """Decodes the frame of this slot, of the pack's own footer.
+
+        `read` is bytes of the pack, and where they begin; None: they are asked of the store.
+        """
         position = footer.position(address.slot)
         assert position is not None, "the caller took the slot from the footer"
         kind = int(footer.kinds[position])
+        name = f"{pack_key(address.pack_id)} slot {address.slot}"
         if kind not in set(Kind):
-            raise CorruptObject(
-                f"{pack_key(address.pack_id)} slot {address.slot}", "a known kind", f"kind {kind}"
-            )
+            raise CorruptObject(name, "a known kind", f"kind {kind}")
+        if read is None:
+            offset, size = int(footer.offsets[position]), int(footer.sizes[position])
+            read = self._range(address.pack_id, offset, size), offset
         self._decoded(footer, address, Kind(kind), read)
+
+    def _range(self, pack_id: bytes, offset: int, size: int) -> memoryview:
+        try:
+            return memoryview(self._store.get(pack_key(pack_id), offset=offset, size=size))
+        except ObjectNotFound as error:
+            raise MissingPack(pack_id.hex()) from error
 
 
 def load_footer(store: ObjectStore, pack_id: bytes) -> Footer:

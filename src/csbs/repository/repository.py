@@ -35,7 +35,8 @@ from csbs.repository.reader import ImageReader
 from csbs.repository.rotate import KeyRotation, Rotation
 from csbs.repository.share import Share
 from csbs.repository.unlock import Encryption, RepositoryKeys, open_keys
-from csbs.repository.verify import VerifyParts, VerifyReport, VerifyWatch, verify
+from csbs.repository.verify import verify
+from csbs.repository.verify_report import VerifyParts, VerifyReport, VerifyWatch
 from csbs.repository.writer import BackupWriter, WriterParts
 
 log = logging.getLogger(__name__)

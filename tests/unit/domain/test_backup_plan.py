@@ -13,6 +13,7 @@ from csbs.domain.backup_plan import (
     Parent,
     Token,
     plan_disk,
+    reading_again,
     retirable,
     untracked,
     without_parent,
@@ -192,3 +193,33 @@ def test_only_tracking_that_no_disk_needs_is_retired() -> None:
     )
 
     assert retirable(report, {DiskId("d1"): kept}) == {old, broken}
+
+
+def test_what_is_damaged_of_the_parent_is_read_again() -> None:
+    older = replace(PARENT, backup_id=BackupId("b0"))
+    moved = BlockSet(((3, 9),))
+    made = plan(history=DiskHistory(parent=older, token=TOKEN, moved=moved))
+    again = reading_again(made, BlockSet(((8, 11), (20, 21))))
+
+    assert again.also_dirty == BlockSet(((3, 11), (20, 21)))
+    assert (again.mode, again.since) == (Mode.INCREMENTAL, NAME)
+    assert again.reason == (
+        "changes are tracked; 4 blocks that are damaged in the store are read again"
+    )
+
+
+def test_a_disk_with_damage_in_too_many_places_is_read_whole() -> None:
+    again = reading_again(plan(), None)
+
+    assert (again.mode, again.since) == (Mode.RESCAN, None)
+    assert again.reason == "much of its former backup is damaged in the store"
+
+
+@pytest.mark.parametrize("made", [plan(full=True), plan(report=NOTHING)], ids=["full", "rescan"])
+def test_a_disk_that_is_read_whole_reads_what_is_damaged_anyway(made: DiskPlan) -> None:
+    assert reading_again(made, BlockSet(((8, 11),))) == made
+    assert reading_again(made, None) == made
+
+
+def test_without_damage_the_plan_stays() -> None:
+    assert reading_again(plan(), NO_BLOCKS) == plan()

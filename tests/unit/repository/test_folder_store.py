@@ -13,6 +13,7 @@ import pytest
 
 from csbs.domain.errors import CsbsError
 from csbs.repository.errors import (
+    CorruptObject,
     ObjectNotFound,
     StoreDenied,
     StoreFull,
@@ -259,3 +260,24 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_ours(tmp_path: Path) -> Non
 
     with pytest.raises(StoreUnavailable):
         FolderStore(tmp_path / "file" / "store").make()
+
+
+def test_bytes_that_the_medium_has_lost_are_damage_not_an_outage(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("packs/ab/cd", PARTS)
+    failing(monkeypatch, "pread", errno.EIO)
+
+    with pytest.raises(CorruptObject, match="packs/ab/cd"):
+        store.get("packs/ab/cd")
+
+
+def test_a_store_of_which_nothing_can_be_read_is_not_damaged(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("packs/ab/cd", PARTS)
+    failing(monkeypatch, "pread", errno.EIO)
+    failing(monkeypatch, "scandir", errno.EIO)
+
+    with pytest.raises(StoreUnavailable):
+        store.get("packs/ab/cd")

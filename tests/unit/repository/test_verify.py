@@ -22,7 +22,7 @@ from csbs.repository import (
     verify_packs,
 )
 from csbs.repository.damage import damage_key, known_damage
-from csbs.repository.errors import ObjectExists, StoreDenied
+from csbs.repository.errors import CorruptObject, ObjectExists, StoreDenied
 from csbs.repository.node import FANOUT, Address
 from csbs.repository.objectstore import MemoryStore
 from csbs.repository.pack import HEADER_SIZE, TRAILER_SIZE, pack_key
@@ -337,6 +337,34 @@ def test_shared_nodes_are_read_once_also_where_nothing_else_is_damaged(
     assert (report.backups, report.nodes) == (5, 4 + 4 * 2)
     # Its footer twice (for nodes, and anew), the root for its digest, all nodes by two reads.
     assert recorded.calls.count(("get", pack_key(image.root.pack_id))) <= 6
+
+
+def test_bytes_that_the_medium_has_lost_cost_what_lies_there_and_no_more(
+    lab: Lab, store: MemoryStore
+) -> None:
+    manifest = lab.back_up(noise(1, 3 * BLOCK_SIZE))
+    address = address_of(lab, manifest.images[0], 1)
+    bad = BadSector(store, pack_key(address.pack_id), frame_range(store, address)[100])
+    report = verified(lab.opened(bad), EVERYTHING)
+
+    assert ranges_of(report) == {manifest.backup_id: ((1, 1),)}
+
+
+class BadSector(RecordingStore):
+    """One byte of one object cannot be read."""
+
+    def __init__(self, inner: MemoryStore, key: str, at: int) -> None:
+        super().__init__(inner)
+        self._bad = key, at
+
+    def get(self, key: str, *, offset: int = 0, size: int | None = None) -> bytes:
+        data = super().get(key, offset=offset, size=size)
+        if key == self._bad[0] and offset <= self._bad[1] < offset + len(data):
+            # The tail that a footer is looked for in reaches over small packs.
+            if size is None:
+                return data
+            raise CorruptObject(key, "bytes that can be read", "an I/O error")
+        return data
 
 
 # --- shares ---------------------------------------------------------------------------------------

@@ -33,9 +33,9 @@ class ObjectStore(Protocol):
 
     An object is either wholly visible or not visible at all, to `get`, `size` and `list` alike,
     also after a crash; once `put` has returned it is durable.  `ObjectNotFound`, `ObjectExists`,
-    `StoreFull` and `StoreDenied` are final; `StoreUnavailable` and `StoreTimeout` may be tried
-    again, and that call may have had its effect.  Keys are checked (`InvalidKey`).  All methods
-    may be called from several threads.
+    `StoreFull`, `StoreDenied` and `CorruptObject` (bytes of this object are lost) are final;
+    `StoreUnavailable` and `StoreTimeout` may be tried again, and that call may have had its
+    effect.  Keys are checked (`InvalidKey`).  All methods may be called from several threads.
     """
 
     def put(self, key: str, parts: Sequence[Bytes], *, use_reserve: bool = False) -> None:

@@ -21,6 +21,7 @@ from typing import Protocol
 from uuid import uuid4  # noqa: TID251  a name that nobody else has decides nothing
 
 from csbs.repository.errors import (
+    CorruptObject,
     ObjectNotFound,
     StoreDenied,
     StoreFull,
@@ -89,7 +90,13 @@ class FolderStore:
         """See `ObjectStore.get`."""
         with self._foreign_errors(key), self._path(key).open("rb", buffering=0) as file:
             wanted = os.fstat(file.fileno()).st_size - offset if size is None else size
-            return read_range(file.fileno(), offset, max(wanted, 0))
+            try:
+                return read_range(file.fileno(), offset, max(wanted, 0))
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                os.scandir(self._root).close()  # raises if it is not this file alone
+                raise CorruptObject(key, "bytes that can be read", "an I/O error") from error
 
     def size(self, key: str) -> int:
         """See `ObjectStore.size`."""
