@@ -68,7 +68,8 @@ def rewrite(lab: ServiceLab, key: str, change: Callable[[Manifest], Manifest]) -
     """Puts another manifest under the key, with a right check."""
     repository = lab.open_repository()
     manifest = change(repository.manifest(key))
-    (lab.store_folder / manifest.key).write_bytes(
+    data = encode_manifest(manifest, repository._opened.keys.manifests)
+    (lab.store_folder / manifest.key).write_bytes(data)
         encode_manifest(manifest, repository._opened.keys.manifests)
     )
 
