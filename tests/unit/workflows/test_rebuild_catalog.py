@@ -70,8 +70,6 @@ def rewrite(lab: ServiceLab, key: str, change: Callable[[Manifest], Manifest]) -
     manifest = change(repository.manifest(key))
     data = encode_manifest(manifest, repository._opened.keys.manifests)
     (lab.store_folder / manifest.key).write_bytes(data)
-        encode_manifest(manifest, repository._opened.keys.manifests)
-    )
 
 
 def damage(lab: ServiceLab, backup: Backup) -> None:
