@@ -14,13 +14,22 @@ from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
 from csbs.blockio.memory import keep_freed_memory
 from csbs.catalog import Catalog, Home, backups
-from csbs.compute.base import ComputeDriver, HostCheck
+from csbs.compute.base import ComputeDriver, HostCheck, never
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
-from csbs.domain.clock import monotonic, new_id, sleep, utc_now
+from csbs.domain.clock import monotonic, new_id, random_bytes, sleep, utc_now
+from csbs.domain.encryption import encryption_wanted
 from csbs.domain.errors import DataFolderFull, folder_error
 from csbs.domain.rate import parse_rate
-from csbs.repository import ContentIndex, Repository, repository_lock
+from csbs.repository import (
+    ContentIndex,
+    Encryption,
+    KeyFiles,
+    KeyRing,
+    Repository,
+    read_key_ring,
+    repository_lock,
+)
 from csbs.repository.objectstore import (
     FolderStore,
     Reserve,
@@ -31,6 +40,7 @@ from csbs.repository.objectstore import (
 from csbs.services.backups import BackupService
 from csbs.services.locks import Locks, data_folder_in_use
 from csbs.services.repositories import RepositoryAccess
+from csbs.services.repository_keys import KeyService
 from csbs.services.restores import RestoreService
 from csbs.services.servers import ServerService
 from csbs.services.tasks import TaskService
@@ -44,6 +54,7 @@ class App:
     backups: BackupService
     restores: RestoreService
     repositories: RepositoryAccess
+    keys: KeyService
     tasks: TaskService
 
 
@@ -153,6 +164,11 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
         backups=backup_service,
         restores=restores,
         repositories=repositories,
+        keys=KeyService(
+            repositories=repositories,
+            files=_key_files(settings),
+            read_ring=partial(_read_key_ring, settings, home),
+        ),
         tasks=TaskService(catalog=catalog, project_id=home.project_id),
     )
 
@@ -164,6 +180,11 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
     name = f"file://{folder}"
     index_path = settings.data_dir / "index" / f"{project_id}.sqlite"
 
+    encryption = Encryption(
+        wanted=encryption_wanted(settings.encryption, settings.store_url),
+        files=_key_files(settings),
+    )
+
     def open_repository(cancelled: Callable[[], bool]) -> Repository:
         plain = FolderStore(folder)
         limit = TimeLimit(timeout_s=settings.store_timeout_s, cancelled=cancelled)
@@ -173,7 +194,12 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         if not begun:  # else a store that is not there is not mounted: never make it anew
             store.call("make", "", plain.make)
         return Repository.open(
-            store, name=name, catalog_id=home.catalog_id, clock=utc_now, new_id=new_id
+            store,
+            name=name,
+            catalog_id=home.catalog_id,
+            clock=utc_now,
+            new_id=new_id,
+            encryption=encryption,
         )
 
     def restorable_keys() -> list[str]:
@@ -190,6 +216,22 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         open_index=open_index,
         restorable_keys=restorable_keys,
     )
+
+
+def _key_files(settings: Settings) -> KeyFiles:
+    return KeyFiles(
+        settings.region_key_path,
+        folder=settings.data_dir,
+        random_bytes=random_bytes,
+        recovery_file=settings.recovery_key_file,
+    )
+
+
+def _read_key_ring(settings: Settings, home: Home) -> KeyRing:
+    folder = settings.store_folder / home.project_id
+    name = f"file://{folder}"
+    limit = TimeLimit(timeout_s=settings.store_timeout_s, cancelled=never)
+    return read_key_ring(TimeLimitedStore(FolderStore(folder), limit, name=name), name)
 
 
 def _make_data_folder(folder: Path) -> None:

@@ -14,7 +14,7 @@ from csbs.domain.ids import BackupId, ServerId
 from csbs.domain.restore_plan import DiskRestore, RestorePlan
 from csbs.domain.server import DiskDescription, ServerDescription, TrackingReport
 from csbs.domain.task import Task
-from csbs.repository import CollectReport
+from csbs.repository import CollectReport, KeyRing
 from csbs.services.restores import RestoreDone
 
 Document = dict[str, Any]
@@ -182,4 +182,20 @@ def collect_document(report: CollectReport) -> Document:
         "kept_packs": report.kept_packs,
         "kept_bytes": report.kept_bytes,
         "dead_bytes": report.dead_bytes,
+    }
+
+
+def key_ring_document(ring: KeyRing, *, recovery_key_waits: bool) -> Document:
+    """The keys of an encrypted repository, by ids."""
+    return {
+        "repository_id": ring.repository_id,
+        "number": ring.number,
+        "created_at": ring.created_at,
+        "region_key": {"id": ring.region.key_id, "since": ring.region.since},
+        "recovery_key": {
+            "id": ring.recovery.key_id,
+            "since": ring.recovery.since,
+            "shown": not recovery_key_waits,
+        },
+        "keys": [{"id": key.id, "use": key.use, "since": key.since} for key in ring.keys],
     }

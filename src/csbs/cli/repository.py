@@ -6,8 +6,12 @@ import typer
 
 from csbs.cli.options import Json, opened
 from csbs.cli.output import Output, size
+from csbs.cli.repository_keys import keys, recovery_key, rotate_key
 
 commands = typer.Typer(help="The store of the backups: collect what is not needed any more.")
+commands.command("keys")(keys)
+commands.command("rotate-key")(rotate_key)
+commands.command("recovery-key")(recovery_key)
 
 
 @commands.command("collect")

@@ -16,6 +16,7 @@ from csbs.repository.content_index import ContentIndex
 from csbs.repository.encoder import BlockEncoder, EncodedBlock
 from csbs.repository.key_files import KeyFiles
 from csbs.repository.key_ring import KeyRing, KeyUse
+from csbs.repository.key_text import recovery_key_text
 from csbs.repository.lock import FileLock, repository_lock
 from csbs.repository.manifest import Image, Manifest
 from csbs.repository.node import DAMAGED, FANOUT, HOLE, STORED, ZERO, Address, Flags
@@ -55,5 +56,6 @@ __all__ = [
     "Rotation",
     "Run",
     "read_key_ring",
+    "recovery_key_text",
     "repository_lock",
 ]

@@ -14,7 +14,7 @@ from csbs.catalog import Catalog, backups, tasks
 from csbs.domain.backup import Backup
 from csbs.domain.ids import TrackingName
 from csbs.domain.task import Progress, Task
-from csbs.repository import ContentIndex, Repository, repository_lock
+from csbs.repository import ContentIndex, Encryption, Repository, repository_lock
 from csbs.repository.objectstore import FolderStore
 from csbs.services.backups import BackupService, CreateBackup
 from csbs.services.locks import Locks
@@ -186,9 +186,20 @@ class ServiceLab:
         return self.driver.tracking(self.server.id).checkpoints
 
 
-def _open_repository(store: FolderStore, catalog_id: str, clock: CrashingClock) -> Repository:
+def _open_repository(
+    store: FolderStore,
+    catalog_id: str,
+    clock: CrashingClock,
+    *,
+    encryption: Encryption | None = None,
+) -> Repository:
     return Repository.open(
-        store, name="the test's repository", catalog_id=catalog_id, clock=clock, new_id=_new_id
+        store,
+        name="the test's repository",
+        catalog_id=catalog_id,
+        clock=clock,
+        new_id=_new_id,
+        encryption=encryption,
     )
 
 
