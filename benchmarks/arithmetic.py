@@ -110,6 +110,7 @@ RATIOS: dict[str, Ratio] = {
     "full_vs_borg": speed("full", "borg"),
     "full_vs_virtnbdbackup": speed("full_live", "virtnbdbackup"),
     "full_vs_qemu_img": speed("full", "qemu_img"),
+    "encrypted_vs_plain": speed("encrypted_full", "full"),
     "rescan_vs_read": Ratio("rescan", "read"),
     "rescan_vs_full": Ratio("rescan", "full"),
     "restore_vs_restic": speed("restore", "restic_restore"),
@@ -143,7 +144,8 @@ TIMES: Mapping[str, str] = {
 
 #: Lanes of csbs as a process of its own: their memory counts.
 OURS = (
-    *("full", "full_live", "rescan", "restore", "change", "diff_restore", "nochange_live"),
+    *("full", "encrypted_full", "full_live", "rescan", "restore", "change", "diff_restore"),
+    "nochange_live",
     *("guest_limited", "guest_unlimited", "guest_filesystem"),
     *("many_disks_full", "many_disks_rescan", "many_disks_restore"),
     *("huge_disk_full", "huge_disk_rescan", "huge_disk_increment"),

@@ -106,6 +106,12 @@ def _full_vs(peer: str, ours: str) -> Callable[[_Seen], str]:
     return told
 
 
+def _encrypted(seen: _Seen) -> str:
+    more_s = seen.cpu("encrypted_full") - seen.cpu("full")
+    encrypted = seen.work("encrypted_full", "the encrypted backup")
+    return f"{encrypted}, {seen.work('full', 'the plain one')}: {more_s:.1f} s of it more"
+
+
 def _rescan(seen: _Seen) -> str:
     stages = dict(stage_table(seen.lanes, "rescan"))
     digest, read = stages["BLAKE3 of each block"], seen.cpu("read")
@@ -173,6 +179,7 @@ _WORDS: Mapping[str, Callable[[_Seen], str]] = {
     "full_vs_restic": _full_vs("restic", "full"),
     "full_vs_borg": _full_vs("borg", "full"),
     "full_vs_virtnbdbackup": _full_vs("virtnbdbackup", "full_live"),
+    "encrypted_vs_plain": _encrypted,
     "rescan_vs_read": _rescan,
     "restore_vs_ceiling": _restore_ceiling,
     "restore_vs_restic": _restore_vs("ceiling_restore_vs_restic", "restic_restore"),

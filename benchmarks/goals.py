@@ -37,6 +37,7 @@ GOALS: Mapping[str, Goal] = {
     "full_vs_restic": _at_least(8),
     "full_vs_borg": _at_least(2),
     "full_vs_virtnbdbackup": _at_least(2),
+    "encrypted_vs_plain": _at_least(0.9),
     "rescan_vs_read": _at_most(1.3),
     "restore_vs_ceiling": _at_least(0.85),
     "restore_vs_restic": _at_least(6),
@@ -58,7 +59,8 @@ GOALS: Mapping[str, Goal] = {
 OWED = (
     *("machine", "date", "source_path", "spread"),
     *("full_vs_zstd", "stored_vs_zstd", "full_vs_restic", "full_vs_borg"),
-    *("full_vs_virtnbdbackup", "full_vs_qemu_img", "rescan_vs_read", "rescan_vs_full"),
+    *("full_vs_virtnbdbackup", "full_vs_qemu_img", "encrypted_vs_plain"),
+    *("rescan_vs_read", "rescan_vs_full"),
     *("restore_vs_ceiling", "restore_vs_restic", "restore_vs_virtnbdrestore"),
     *("diff_restore_vs_full", "increment_seconds", "increment_stored_ratio"),
     *("increment_4k_seconds", "increment_4k_stored_ratio", "nochange_seconds", "nochange_bytes"),

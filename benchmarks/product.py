@@ -26,6 +26,7 @@ class Product:
     """csbs with a data folder and a store of its own, in `folder`."""
 
     folder: Path
+    encrypted: bool = False
 
     def make(self) -> None:
         """Makes data folder and repository, as `restic init` and `borg init` do for theirs."""
@@ -81,6 +82,7 @@ class Product:
             durable=self.folder,
             environment={
                 "CSBS_DATA_DIR": str(self.folder / "data"),
+                "CSBS_ENCRYPTION": "on" if self.encrypted else "off",
                 "CSBS_RUN_DIR": "/run/csbs-bench",
                 "CSBS_SCRATCH_DIR": str(self.folder / "scratch"),
             },

@@ -49,6 +49,7 @@ class Round:
         _, full = product.back_up(self.server.name, mode="full")
         self.keep("full", full)
         product.untrack(self.server.name)
+        self._encrypted()
         self.keep("read", bounds.read())
         rescanned, rescan = product.back_up(self.server.name, mode="rescan")
         self.keep("rescan", rescan)
@@ -56,6 +57,15 @@ class Round:
         self.keep("zstd_decompress", bounds.zstd_decompress())
         self.keep("nbdcopy_write", bounds.nbdcopy_write())
         self._change(product, rescanned)
+        product.untrack(self.server.name)
+        product.remove()
+
+    def _encrypted(self) -> None:
+        """The same full backup into an encrypted repository, right behind the plain one."""
+        product = Product(folder=self.folder / "csbs-encrypted", encrypted=True)
+        product.make()
+        _, sample = product.back_up(self.server.name, mode="full")
+        self.keep("encrypted_full", sample)
         product.untrack(self.server.name)
         product.remove()
 

@@ -14,6 +14,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -101,12 +102,25 @@ def settings_page(settings: Any) -> str:
         variable = f"{settings.model_config.get('env_prefix', '')}{name}".upper()
         # The folder of the file cannot be set in the file: it comes from the command line.
         other = f"--{name.replace('_', '-')}" if field.is_required() else name
-        form = f"`{variable}` or `{other}`, {_TYPES[field.annotation]}, {_default(field)}"
+        form = f"`{variable}` or `{other}`, {_type(field.annotation)}, {_default(field)}"
         parts += [f"## {name}\n", f"{field.description}\n", f"{form}.\n"]
     return "\n".join(parts)
 
 
-_TYPES = {str: "text", Path: "path", int: "whole number", float: "number", bool: "true or false"}
+_TYPES = {
+    str: "text",
+    Path: "path",
+    Path | None: "path",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+}
+
+
+def _type(annotation: Any) -> str:
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return f"one of {', '.join(f'`{each}`' for each in annotation)}"
+    return _TYPES[annotation]
 
 
 def _default(field: Any) -> str:

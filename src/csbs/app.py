@@ -18,12 +18,21 @@ from csbs.catalog import Catalog, Home, IdentityFile, backups
 from csbs.compute.base import ComputeDriver, HostCheck, never
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
-from csbs.domain.clock import monotonic, new_id, sleep, utc_now
+from csbs.domain.clock import monotonic, new_id, random_bytes, sleep, utc_now
+from csbs.domain.encryption import encryption_wanted
 from csbs.domain.errors import CsbsError, DataFolderFull, Invalid, folder_error
 from csbs.domain.ids import ProjectId
 from csbs.domain.rate import parse_rate
 from csbs.domain.store_url import FolderPlace
-from csbs.repository import ContentIndex, Repository, repository_lock
+from csbs.repository import (
+    ContentIndex,
+    Encryption,
+    KeyFiles,
+    KeyRing,
+    Repository,
+    read_key_ring,
+    repository_lock,
+)
 from csbs.repository.errors import RepositoryNotFound
 from csbs.repository.objectstore import ObjectStore, Reserve, default_min_free
 from csbs.services.backups import BackupService
@@ -31,6 +40,7 @@ from csbs.services.exports import ExportService
 from csbs.services.locks import Locks, data_folder_in_use
 from csbs.services.rebuilding import RebuildService
 from csbs.services.repositories import RepositoryAccess
+from csbs.services.repository_keys import KeyService
 from csbs.services.restores import RestoreService
 from csbs.services.servers import ServerService
 from csbs.services.tasks import TaskService
@@ -47,6 +57,7 @@ class App:
     exports: ExportService
     repositories: RepositoryAccess
     verification: VerifyService
+    keys: KeyService
     tasks: TaskService
 
 
@@ -238,6 +249,11 @@ def _wired(settings: Settings, catalog: Catalog, home: Home) -> App:
             repositories=repositories,
             clock=utc_now,
         ),
+        keys=KeyService(
+            repositories=repositories,
+            files=_key_files(settings),
+            read_ring=partial(_read_key_ring, settings, home),
+        ),
         tasks=TaskService(catalog=catalog, project_id=home.project_id),
     )
 
@@ -252,6 +268,11 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
     def open_store(cancelled: Callable[[], bool]) -> ObjectStore:
         return stores.open_store(place, options, cancelled=cancelled)
 
+    encryption = Encryption(
+        wanted=encryption_wanted(settings.encryption, settings.store_url),
+        files=_key_files(settings),
+    )
+
     def open_repository(cancelled: Callable[[], bool]) -> Repository:
         with catalog.transaction() as transaction:
             begun = bool(backups.of_project(transaction, project_id))
@@ -259,7 +280,12 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         make = stores.require_made if begun else stores.make_store
         store = make(place, options, cancelled=cancelled)
         return Repository.open(
-            store, name=place.name, catalog_id=home.catalog_id, clock=utc_now, new_id=new_id
+            store,
+            name=place.name,
+            catalog_id=home.catalog_id,
+            clock=utc_now,
+            new_id=new_id,
+            encryption=encryption,
         )
 
     def restorable_keys() -> list[str]:
@@ -277,6 +303,21 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         open_index=open_index,
         restorable_keys=restorable_keys,
     )
+
+
+def _key_files(settings: Settings) -> KeyFiles:
+    return KeyFiles(
+        settings.region_key_path,
+        folder=settings.data_dir,
+        random_bytes=random_bytes,
+        recovery_file=settings.recovery_key_file,
+    )
+
+
+def _read_key_ring(settings: Settings, home: Home) -> KeyRing:
+    place = settings.store_place.below(home.project_id)
+    store = stores.open_store(place, stores.options(settings), cancelled=never)
+    return read_key_ring(store, place.name)
 
 
 def _make_data_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -17,12 +17,14 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from csbs.domain.encryption import EncryptionMode
 from csbs.domain.errors import InvalidRate, InvalidSetting, InvalidStoreUrl, folder_error
 from csbs.domain.rate import parse_rate
 from csbs.domain.store_url import FolderPlace, StorePlace, parse_store_url
 
 PREFIX = "CSBS_"
 FILE_NAME = "config.toml"
+_REGION_KEY = "region.key"
 
 
 class Settings(BaseSettings):
@@ -76,6 +78,29 @@ class Settings(BaseSettings):
             "`50MB/s`; empty: no limit."
         ),
     ] = ""
+    encryption: Annotated[
+        EncryptionMode,
+        Field(
+            description="Whether a new repository is encrypted: `on`, `off`, or `auto`, which "
+            "means on unless the store is a folder. A repository stays what it is; where "
+            "encryption is on, nothing is written to one that is not encrypted."
+        ),
+    ] = EncryptionMode.AUTO
+    region_key_file: Annotated[
+        Path | None,
+        Field(
+            validate_default=True,
+            description="File of the region key, which opens encrypted repositories; made with "
+            "the first of them. Never in the store. Empty: `region.key` in the data folder.",
+        ),
+    ] = None
+    recovery_key_file: Annotated[
+        Path | None,
+        Field(
+            description="File with a recovery key, to open an encrypted repository by it instead "
+            "of the region key."
+        ),
+    ] = None
     run_dir: Annotated[
         Path, Field(description="Folder of locks and sockets; QEMU must be able to enter it.")
     ] = Path("/run/csbs")
@@ -143,6 +168,21 @@ class Settings(BaseSettings):
                 raise ValueError(str(error)) from None
         return url
 
+    @field_validator("region_key_file")
+    @classmethod
+    def _outside_the_store(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        data_dir, store_url = info.data.get("data_dir"), info.data.get("store_url")
+        if data_dir is None or store_url is None:
+            return path  # that one is refused already
+        if path is None and info.data.get("encryption") is not EncryptionMode.ON:
+            return path  # nothing asks for the usual file in a store that is a folder
+        chosen = (path or data_dir / _REGION_KEY).absolute()
+        folder = _folder_of(store_url, data_dir)
+        if folder is not None and chosen.is_relative_to(folder):
+            message = f"{chosen} lies in the store: who has the store would have the key"
+            raise ValueError(message)
+        return path
+
     @field_validator("rate_limit", "store_rate_limit")
     @classmethod
     def _only_rates(cls, text: str) -> str:
@@ -179,6 +219,18 @@ class Settings(BaseSettings):
         if not self.store_url:
             return FolderPlace(self.data_dir / "store")
         return parse_store_url(self.store_url)
+
+    @property
+    def region_key_path(self) -> Path:
+        """The file that `region_key_file` names."""
+        return (self.region_key_file or self.data_dir / _REGION_KEY).absolute()
+
+
+def _folder_of(store_url: str, data_dir: Path) -> Path | None:
+    """The store, if it is a folder."""
+    if not store_url:
+        return data_dir / "store"
+    return Path(store_url.removeprefix("file://")) if store_url.startswith("file:") else None
 
 
 def load_settings(data_dir: Path | None) -> Settings:

@@ -14,7 +14,7 @@ from csbs.domain.ids import BackupId, ServerId
 from csbs.domain.restore_plan import DiskRestore, RestorePlan
 from csbs.domain.server import DiskDescription, ServerDescription, TrackingReport
 from csbs.domain.task import Task
-from csbs.repository import CollectReport
+from csbs.repository import CollectReport, KeyRing
 from csbs.services.exports import ExportDone
 from csbs.services.restores import RestoreDone
 from csbs.services.verification import VerifyDone
@@ -260,3 +260,19 @@ def verify_document(done: VerifyDone) -> Document:
 def ranges_document(ranges: Sequence[tuple[int, int]]) -> list[Document]:
     """Ranges of a disk."""
     return [{"offset_bytes": offset, "size_bytes": length} for offset, length in ranges]
+
+
+def key_ring_document(ring: KeyRing, *, recovery_key_waits: bool) -> Document:
+    """The keys of an encrypted repository, by ids."""
+    return {
+        "repository_id": ring.repository_id,
+        "number": ring.number,
+        "created_at": ring.created_at,
+        "region_key": {"id": ring.region.key_id, "since": ring.region.since},
+        "recovery_key": {
+            "id": ring.recovery.key_id,
+            "since": ring.recovery.since,
+            "shown": not recovery_key_waits,
+        },
+        "keys": [{"id": key.id, "use": key.use, "since": key.since} for key in ring.keys],
+    }

@@ -9,6 +9,7 @@ import typer
 from csbs.cli.exit_codes import DONE, EXIT_CODES
 from csbs.cli.options import Json, data_dir_of, opened
 from csbs.cli.output import Output, ranges_text, size
+from csbs.cli.repository_keys import keys, recovery_key, rotate_key
 
 if TYPE_CHECKING:
     from csbs.services.verification import DamagedBackup, VerifyDone
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 commands = typer.Typer(
     help="The store of the backups: verify it, free its space, rebuild the catalog."
 )
+commands.command("keys")(keys)
+commands.command("rotate-key")(rotate_key)
+commands.command("recovery-key")(recovery_key)
 
 
 @commands.command("collect")

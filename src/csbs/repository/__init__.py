@@ -17,6 +17,7 @@ from csbs.repository.damage import Damage, damage_of
 from csbs.repository.encoder import BlockEncoder, EncodedBlock
 from csbs.repository.key_files import KeyFiles
 from csbs.repository.key_ring import KeyRing, KeyUse
+from csbs.repository.key_text import recovery_key_text
 from csbs.repository.lock import FileLock, repository_lock
 from csbs.repository.loss import Loss, OnLoss
 from csbs.repository.manifest import Image, Manifest
@@ -76,6 +77,7 @@ __all__ = [
     "damage_of",
     "parse_share",
     "read_key_ring",
+    "recovery_key_text",
     "repository_lock",
     "verify_packs",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -45,8 +45,8 @@ class Config:
 
     repository_id: str
     created_at: str
-    digest_key: bytes = b""
-    mac_key: bytes = b""
+    digest_key: bytes = field(default=b"", repr=False)
+    mac_key: bytes = field(default=b"", repr=False)
     cipher: str | None = None
 
 

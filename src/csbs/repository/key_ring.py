@@ -7,7 +7,7 @@ its place in it and all that the ring says of it: keys can neither be mixed, mov
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -72,7 +72,7 @@ class OpenKey:
     id: str
     use: KeyUse
     since: str
-    secret: bytes
+    secret: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,11 @@ def key_text(kind: KeyKind, key: bytes) -> str:
     return f"{kind.prefix} {'-'.join(groups)}"
 
 
+def recovery_key_text(key: bytes) -> str:
+    """A recovery key as one line."""
+    return key_text(KeyKind.RECOVERY, key)
+
+
 def keys_of_text(kind: KeyKind, text: str) -> list[bytes]:
     """The keys in a file's text; empty lines and lines that begin with `#` do not count.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -59,7 +59,7 @@ class ManifestKeys:
     """What manifests of one repository are bound to; in an encrypted one `seal` hides facts."""
 
     repository_id: str
-    mac_key: bytes
+    mac_key: bytes = field(repr=False)
     seal: ManifestSeal | None = None
 
 

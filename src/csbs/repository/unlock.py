@@ -12,7 +12,8 @@ A crash before 4 leaves a ring and a file that open nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -46,6 +47,8 @@ from csbs.repository.manifest_seal import ManifestSeal
 from csbs.repository.objectstore.base import ObjectStore
 from csbs.repository.wrapping import RecoveryUnwrap, RegionWrap
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encryption:
@@ -67,7 +70,7 @@ class Encryption:
 class RepositoryKeys:
     """The keys of an open repository; `data` is None in a plain one."""
 
-    digest_key: bytes
+    digest_key: bytes = field(repr=False)
     manifests: ManifestKeys
     data: DataKeys | None = None
 
@@ -154,7 +157,13 @@ def _make_encrypted(
     opened = new_ring(new.repository_id, RecoveryUnwrap(recovery_key).lock, source)
     put_ring(store, name, wrapped_ring(opened, 1, wraps, source))
     config = make_config(store, name, new)
-    if config != new:  # another process was faster
+    if config == new:
+        log.warning(
+            "a new repository is encrypted: keep a copy of its region key, and have its recovery "
+            "key shown by `csbs repository recovery-key`, once",
+            extra={"repository": name, "region_key_file": str(files.region_file)},
+        )
+    else:  # another process was faster
         store.delete(ring_key(new.repository_id, 1))
         files.drop_recovery_key(wraps.recovery_key_id)
     return config

@@ -11,7 +11,7 @@ shared point is mixed with `authentication`, which only who has a key of the rep
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from csbs.domain.clock import RandomBytes
@@ -49,8 +49,8 @@ class RegionWrap:
 class RecoveryLock:
     """Wraps so that the recovery key can unwrap."""
 
-    public: bytes
-    authentication: bytes
+    public: bytes = field(repr=False)
+    authentication: bytes = field(repr=False)
 
     @staticmethod
     def from_bytes(data: bytes) -> RecoveryLock:

@@ -50,6 +50,13 @@ def test_live_backups_are_compared_with_live_backups() -> None:
     assert figures(lanes, cores=2)["full_vs_virtnbdbackup"] == 3
 
 
+def test_encryption_that_costs_time_is_below_one() -> None:
+    lanes = {"full": took(9.0, 8.0, 1.0), "encrypted_full": took(10.0, 10.0, 99.0)}
+    assert figures(lanes, cores=2)["encrypted_vs_plain"] == 0.8
+    assert not GOALS["encrypted_vs_plain"].holds(0.8)
+    assert GOALS["encrypted_vs_plain"].holds(0.9)
+
+
 def test_stored_sizes_are_medians_of_sizes_not_of_times() -> None:
     ours = [Sample(seconds=9, stored_bytes=110), Sample(seconds=1, stored_bytes=112)]
     theirs = [Sample(seconds=1, stored_bytes=100), Sample(seconds=9, stored_bytes=100)]
@@ -123,6 +130,7 @@ def test_each_ratio_has_lanes_of_two_names() -> None:
 WHOLE: dict[str, tuple[float, float, int]] = {
     "zstd": (10, 1, 100),
     "full": (8, 1, 106),
+    "encrypted_full": (10, 1, 107),
     "full_live": (9, 1, 106),
     "read": (2, 1, 0),
     "rescan": (3, 1, 0),
@@ -154,6 +162,7 @@ FIGURES = {
     "full_vs_borg": 1.5,
     "full_vs_virtnbdbackup": 2,
     "full_vs_qemu_img": 10,
+    "encrypted_vs_plain": 0.8,
     "rescan_vs_read": 1.5,
     "rescan_vs_full": 0.375,
     "restore_vs_ceiling": 0.8,  # (3 + 5) / 2 cores / 5

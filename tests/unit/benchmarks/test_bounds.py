@@ -11,6 +11,7 @@ from benchmarks.goals import GOALS
 #: Every lane has one second of processor time in two, but for these.
 PARTICULAR = {
     "full": Sample(seconds=5, cpu_seconds=10),
+    "encrypted_full": Sample(seconds=6, cpu_seconds=11),
     "stage_compress": Sample(cpu_seconds=3),
     "restic": Sample(seconds=30, cpu_seconds=40),
 }
@@ -46,6 +47,12 @@ def test_a_goal_that_is_missed_is_told_with_its_ceiling() -> None:
     assert "15.0 times as fast as restic" in words
     assert "restic takes 40.0 s of processor time in 30.0 s" in words
     assert "by processor time alone 4.0 times" in words
+
+
+def test_what_encryption_costs_is_told_in_processor_time() -> None:
+    ((_, words),) = bounds(LANES, ["encrypted_vs_plain"], cores=2)
+    assert "the encrypted backup takes 11.0 s of processor time in 6.0 s" in words
+    assert words.endswith("1.0 s of it more")
 
 
 def test_a_lane_that_is_missing_is_said() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
+from hypothesis import given
+from hypothesis import strategies as st
 
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.repository.errors import CorruptObject
-from csbs.repository.frame_cipher import DataKeys
+from csbs.repository.frame_cipher import SEAL_SIZE, DataKeys
 from csbs.repository.node import Address
 from csbs.repository.objectstore import MemoryStore
 from csbs.repository.pack import Codec, Content, Frame, Kind, PackBuilder, pack_key
@@ -202,6 +206,43 @@ def test_ciphers_of_packs_are_kept_within_a_bound() -> None:
 
     assert len(keys._ciphers) == 2
     assert keys.cipher("pack", bytes([2]) * 16, seals[2]) is last
+
+
+@given(
+    place=st.tuples(st.integers(0, 8191), st.sampled_from(Kind), st.integers(0, 65536)),
+    other=st.tuples(st.integers(0, 8191), st.sampled_from(Kind), st.integers(0, 65536)),
+    data=st.binary(max_size=100),
+)
+def test_bytes_come_back_at_their_place_and_at_no_other(
+    place: tuple[int, Kind, int], other: tuple[int, Kind, int], data: bytes
+) -> None:
+    cipher = data_keys().new_cipher(PACK_ID)
+    stored = cipher.seal_frame(*place, data)
+
+    assert len(stored) == len(data) + SEAL_SIZE
+    assert cipher.open_frame("pack", *place, stored) == data
+    if other != place:
+        with pytest.raises(CorruptObject):
+            cipher.open_frame("pack", *other, stored)
+
+
+def test_a_plain_repository_does_without_cryptography() -> None:
+    program = """
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+import csbs.app
+from csbs.repository.objectstore import MemoryStore
+from csbs.testing.repositories import Lab, noise
+with TemporaryDirectory() as folder:
+    lab = Lab(MemoryStore(), Path(folder))
+    assert lab.restored(lab.back_up(noise(1))) == noise(1)
+    lab.close()
+    assert "cryptography" not in sys.modules
+    Lab(MemoryStore(), Path(folder), encrypted=True).close()
+    assert "cryptography" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 # --- the whole store ------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from csbs.repository.key_ring import (
 )
 from csbs.repository.key_text import KeyKind, keys_of_text
 from csbs.repository.objectstore import Bytes, MemoryStore
-from csbs.repository.unlock import wrap_for
+from csbs.repository.unlock import open_ring, wrap_for
 from csbs.repository.wrapping import RecoveryUnwrap
 from csbs.testing.faults import Crash, CrashingStore
 from csbs.testing.repositories import CATALOG_ID, START, Lab, noise, restored
@@ -168,6 +168,18 @@ def test_a_crash_while_a_repository_is_made_never_loses_a_key(
         if not crashing.crashed:
             return
     pytest.fail("more calls than were tried")
+
+
+def test_what_is_shown_of_keys_in_a_log_has_none(lab: Lab, store: MemoryStore) -> None:
+    ring = open_ring(NAME, read_key_ring(store, NAME), lab.key_files)
+    shown = f"{ring} {ring.recovery_lock} {lab.repository._opened}"
+
+    secrets = [key.secret for key in ring.keys]
+    secrets += [secrets[3][:32], secrets[3][32:], *lab.key_files.region_keys()]
+    for secret in secrets:
+        assert repr(secret)[2:-1] not in shown
+        assert secret.hex() not in shown
+    assert ring.keys[0].id in shown
 
 
 # --- old, with keys -------------------------------------------------------------------------------

@@ -14,7 +14,14 @@ from csbs.catalog import Catalog, Home, backups, tasks
 from csbs.domain.backup import Backup
 from csbs.domain.ids import ProjectId, TrackingName
 from csbs.domain.task import Progress, Task
-from csbs.repository import EVERYTHING, ContentIndex, Repository, Share, repository_lock
+from csbs.repository import (
+    EVERYTHING,
+    ContentIndex,
+    Encryption,
+    Repository,
+    Share,
+    repository_lock,
+)
 from csbs.repository.objectstore import FolderStore
 from csbs.services.backups import BackupService, CreateBackup
 from csbs.services.locks import Locks
@@ -226,9 +233,20 @@ class ServiceLab:
         return self.driver.tracking(self.server.id).checkpoints
 
 
-def _open_repository(store: FolderStore, catalog_id: str, clock: CrashingClock) -> Repository:
+def _open_repository(
+    store: FolderStore,
+    catalog_id: str,
+    clock: CrashingClock,
+    *,
+    encryption: Encryption | None = None,
+) -> Repository:
     return Repository.open(
-        store, name="the test's repository", catalog_id=catalog_id, clock=clock, new_id=_new_id
+        store,
+        name="the test's repository",
+        catalog_id=catalog_id,
+        clock=clock,
+        new_id=_new_id,
+        encryption=encryption,
     )
 
 
