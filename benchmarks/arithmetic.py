@@ -124,14 +124,6 @@ RATIOS: dict[str, Ratio] = {
     "increment_4k_stored_ratio": Ratio("increment_4k", "increment_4k_written", stored_bytes),
 }
 
-#: What the figure of the same name without `ceiling_` could be at most: a backup that does nothing
-#: but read and compress by `zstd -1`.
-CEILINGS: dict[str, Ratio] = {
-    "ceiling_vs_restic": speed("zstd", "restic"),
-    "ceiling_vs_borg": speed("zstd", "borg"),
-    "ceiling_vs_virtnbdbackup": speed("zstd", "virtnbdbackup"),
-}
-
 #: Each figure that is a median of seconds, and its lane.
 TIMES: Mapping[str, str] = {
     "increment_seconds": "increment",
@@ -155,23 +147,40 @@ QUIET = ("zstd", "full", "read", "rescan", "restore")
 _MIB = 1024**2
 
 
-def writing_work_s(lanes: Lanes) -> float | None:
-    """Processor time of decompression and of writing the raw image, and of nothing else."""
-    decompress, write = lanes.get("zstd_decompress"), lanes.get("nbdcopy_write")
-    if not decompress or not write:
+#: Work that nobody can do without, as lanes whose processor time is added up: a backup that only
+#: reads through qemu-nbd and compresses, a restore that only decompresses and writes through it.
+WORK: Mapping[str, tuple[str, ...]] = {
+    "backup": ("stage_qemu_nbd_read", "stage_compress"),
+    "restore": ("zstd_decompress", "nbdcopy_write"),
+}
+
+#: Each peer's lane, by the figure that says how many times as fast that work would be on all cores.
+CEILINGS: Mapping[str, tuple[str, str]] = {
+    "ceiling_vs_restic": ("backup", "restic"),
+    "ceiling_vs_borg": ("backup", "borg"),
+    "ceiling_vs_virtnbdbackup": ("backup", "virtnbdbackup"),
+    "ceiling_restore_vs_restic": ("restore", "restic_restore"),
+    "ceiling_restore_vs_virtnbdrestore": ("restore", "virtnbdrestore"),
+}
+
+
+def work_s(lanes: Lanes, work: str) -> float | None:
+    """Processor time of that work and of nothing else."""
+    parts = [lanes.get(lane) for lane in WORK[work]]
+    return sum(middle(part, cpu_seconds) for part in parts if part) if all(parts) else None
+
+
+def by_ceiling(lanes: Lanes, work: str, lane: str, cores: int) -> float | None:
+    """A lane's time by that of a machine that only does this work, on all cores."""
+    seconds_of_work, samples = work_s(lanes, work), lanes.get(lane)
+    if not seconds_of_work or not samples:
         return None
-    return middle(decompress, cpu_seconds) + middle(write, cpu_seconds)
-
-
-def by_restore_ceiling(lanes: Lanes, lane: str, cores: int) -> float | None:
-    """A lane's time by that of a machine that only decompresses and writes, on all cores."""
-    work_s, samples = writing_work_s(lanes), lanes.get(lane)
-    return middle(samples) * cores / work_s if work_s and samples else None
+    return middle(samples) * cores / seconds_of_work
 
 
 def restore_vs_ceiling(lanes: Lanes, cores: int) -> float | None:
     """Our restore's speed by that of a machine that only decompresses and writes, on all cores."""
-    slower = by_restore_ceiling(lanes, "restore", cores)
+    slower = by_ceiling(lanes, "restore", "restore", cores)
     return 1 / slower if slower else None
 
 
@@ -187,10 +196,10 @@ def _peak_bytes(samples: Sequence[Sample]) -> int:
 
 def figures(lanes: Lanes, *, cores: int) -> dict[str, float]:
     """Every figure whose lanes were measured, by its key."""
-    found = {key: ratio.of(lanes) for key, ratio in (RATIOS | CEILINGS).items()}
+    found = {key: ratio.of(lanes) for key, ratio in RATIOS.items()}
     found["restore_vs_ceiling"] = restore_vs_ceiling(lanes, cores)
-    found["ceiling_restore_vs_restic"] = by_restore_ceiling(lanes, "restic_restore", cores)
-    found["ceiling_restore_vs_virtnbdrestore"] = by_restore_ceiling(lanes, "virtnbdrestore", cores)
+    for key, (work, lane) in CEILINGS.items():
+        found[key] = by_ceiling(lanes, work, lane, cores)
     for key, lane in TIMES.items():
         found[key] = middle(lanes[lane]) if lanes.get(lane) else None
     if lanes.get("nochange"):

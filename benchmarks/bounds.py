@@ -19,7 +19,7 @@ from benchmarks.arithmetic import (
     peak_lane,
     percentile,
     seconds,
-    writing_work_s,
+    work_s,
 )
 
 #: Of each command: its stages, by lane, and what a reader calls them.
@@ -97,8 +97,8 @@ def _full_vs(peer: str, ours: str) -> Callable[[_Seen], str]:
     def told(seen: _Seen) -> str:
         ceiling = seen.figure(f"ceiling_vs_{peer}")
         return (
-            f"reading and `zstd -1` alone (lane `zstd`) are {ceiling:.1f} times as fast as {peer}: "
-            f"with it no backup can be more here. {seen.work(peer)}, "
+            "a machine that does nothing but read through qemu-nbd and compress by `zstd -1`, on "
+            f"all cores, would be {ceiling:.1f} times as fast as {peer}. {seen.work(peer)}, "
             f"{seen.work(ours, 'csbs')}: by processor time alone "
             f"{seen.cpu(peer) / seen.cpu(ours):.1f} times"
         )
@@ -126,7 +126,7 @@ def _rescan(seen: _Seen) -> str:
 
 
 def _restore_ceiling(seen: _Seen) -> str:
-    work = writing_work_s(seen.lanes) or 0.0
+    work = work_s(seen.lanes, "restore") or 0.0
     return (
         f"decompressing and writing alone take {work:.1f} s of processor time, "
         f"{seen.work('restore', 'csbs')}: by processor time alone "

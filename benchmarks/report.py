@@ -8,7 +8,6 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.arithmetic import (
-    CEILINGS,
     RATIOS,
     TIMES,
     Lanes,
@@ -132,7 +131,7 @@ def _guest(lanes: Lanes) -> Iterator[str]:
 
 
 def _figure(key: str, number: float, lanes: Lanes) -> str:
-    ratio = (RATIOS | CEILINGS).get(key)
+    ratio = RATIOS.get(key)
     by_round = ratio.by_round(lanes) if ratio else []
     between = f"{min(by_round):.2f} to {max(by_round):.2f}" if by_round else ""
     goal = GOALS.get(key)

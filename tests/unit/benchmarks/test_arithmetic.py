@@ -137,6 +137,8 @@ WHOLE: dict[str, tuple[float, float, int]] = {
     "restore": (5, 1, 0),
     "zstd_decompress": (9, 3, 0),
     "nbdcopy_write": (9, 5, 0),
+    "stage_qemu_nbd_read": (9, 8, 0),
+    "stage_compress": (12, 12, 0),
     "diff_restore": (1, 1, 0),
     "restic": (40, 1, 100),
     "restic_restore": (20, 1, 0),
