@@ -18,9 +18,9 @@ from pydantic_settings import (
 )
 
 from csbs.domain.encryption import EncryptionMode
-from csbs.domain.errors import InvalidRate, InvalidSetting, InvalidStoreUrl, folder_error
+from csbs.domain.errors import InvalidRate, InvalidSetting, folder_error
 from csbs.domain.rate import parse_rate
-from csbs.domain.store_url import FolderPlace, StorePlace, parse_store_url
+from csbs.domain.store_url import FolderPlace, InvalidStoreUrl, StorePlace, parse_store_url
 
 PREFIX = "CSBS_"
 FILE_NAME = "config.toml"

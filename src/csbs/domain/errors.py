@@ -533,16 +533,6 @@ class InvalidRate(Invalid):
 
 
 @dataclass(eq=False)
-class InvalidStoreUrl(Invalid):
-    """Not an address of a store; what may be a key is left out of `url`."""
-
-    url: str
-    why: str
-
-    template = "{0.url} names no store: {0.why}"
-
-
-@dataclass(eq=False)
 class InvalidSetting(Invalid):
     """A setting has a value that makes no sense."""
 

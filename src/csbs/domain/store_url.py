@@ -15,13 +15,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from csbs.domain.errors import InvalidStoreUrl
+from csbs.domain.errors import Invalid
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 _REGION = re.compile(r"[a-z0-9-]+")
 _REGION_DEFAULT = "us-east-1"
 _PARAMETERS = {"endpoint", "region"}
+
+
+@dataclass(eq=False)
+class InvalidStoreUrl(Invalid):
+    """Not an address of a store; what may be a key is left out of `url`."""
+
+    url: str
+    why: str
+
+    template = "{0.url} names no store: {0.why}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from csbs.domain.errors import InvalidStoreUrl
-from csbs.domain.store_url import FolderPlace, S3Place, StorePlace, parse_store_url
+from csbs.domain.store_url import FolderPlace, InvalidStoreUrl, S3Place, StorePlace, parse_store_url
 
 
 @pytest.mark.parametrize(

@@ -109,8 +109,11 @@ class ServiceLab:
             open_index=lambda _: ContentIndex(folder / "index.sqlite"),
             restorable_keys=self.restorable_keys,
         )
-        locks = Locks(run_folder=folder / "run", monotonic=lambda: 0.0, sleep=lambda _: None)
-        self.locks = locks
+        self.locks = Locks(run_folder=folder / "run", monotonic=lambda: 0.0, sleep=lambda _: None)
+        self._make_services()
+
+    def _make_services(self) -> None:
+        locks = self.locks
         self.servers = ServerService(
             catalog=self.catalog,
             project_id=self.project_id,
@@ -144,7 +147,6 @@ class ServiceLab:
             limit_bytes_per_s=None,
             stop_timeout_s=1,
         )
-
         self.verification = VerifyService(
             catalog=self.catalog,
             project_id=self.project_id,

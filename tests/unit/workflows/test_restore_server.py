@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from csbs.agent.restore_disk import RestoreResult, restore_disk
 from csbs.domain.backup import Backup, BackupState, Mode
 from csbs.domain.errors import (
     BackupInUse,
@@ -29,11 +26,11 @@ from csbs.domain.restore_plan import Action, Way
 from csbs.domain.server import ServerState
 from csbs.domain.task import Progress, TaskState
 from csbs.services.restores import RestoreRequest
-from csbs.workflows import restore_server
 from csbs.workflows.run import Watcher
 from tests.unit.workflows.service_lab import Crash, ServiceLab
 
 CLOCK_CALLS_MAX = 40
+MIB = 1024**2
 
 
 @pytest.fixture
@@ -55,19 +52,16 @@ def test_disks_are_as_they_were_and_the_server_runs(lab: ServiceLab) -> None:
     assert [disk.state for disk in lab.listed()] == [BackupState.AVAILABLE]
 
 
-def test_disks_are_written_side_by_side(lab: ServiceLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    together = threading.Barrier(2)
-
-    def both_at_once(*args: Any, **kwargs: Any) -> RestoreResult:
-        together.wait(timeout=30)
-        return restore_disk(*args, **kwargs)
-
+def test_disks_are_written_side_by_side(lab: ServiceLab) -> None:
+    told: set[str] = set()
     lab.write(1)
     backup, content = lab.back_up(), lab.content()
     lab.write(2)
-    monkeypatch.setattr(restore_server, "restore_disk", both_at_once)
-    lab.restore(backup)
+    plan = lab.restores.plan(backup.id)
+    watcher = Watcher(on_progress=lambda each: told.add(each.doing), cancel=lab.cancel)
+    lab.restores.restore(plan, watcher, RestoreRequest(power_on=False, limit_bytes_per_s=8 * MIB))
 
+    assert "writing vda, vdb" in told
     assert lab.content() == content
 
 
