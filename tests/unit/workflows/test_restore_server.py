@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -370,7 +371,7 @@ def test_an_image_that_cannot_be_given_away_is_not_left_behind(
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr("csbs.compute.libvirt.restoring.os.chown", refuse)
+    monkeypatch.setattr(os, "chown", refuse)
     with pytest.raises(DriverFailed, match="not permitted"):
         lab.restore(backup)
 
