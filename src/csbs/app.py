@@ -21,7 +21,7 @@ from csbs.config import Settings
 from csbs.domain.clock import monotonic, new_id, sleep, utc_now
 from csbs.domain.errors import CsbsError, DataFolderFull, folder_error
 from csbs.domain.rate import parse_rate
-from csbs.domain.store_url import FolderPlace
+from csbs.domain.store_url import FolderPlace, parse_store_url
 from csbs.repository import ContentIndex, Repository, repository_lock
 from csbs.repository.objectstore import Reserve, default_min_free
 from csbs.services.backups import BackupService
@@ -29,6 +29,7 @@ from csbs.services.locks import Locks, data_folder_in_use
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.restores import RestoreService
 from csbs.services.servers import ServerService
+from csbs.services.stores import NamedStore, StoreService
 from csbs.services.tasks import TaskService
 
 
@@ -40,6 +41,7 @@ class App:
     backups: BackupService
     restores: RestoreService
     repositories: RepositoryAccess
+    stores: StoreService
     tasks: TaskService
 
 
@@ -162,6 +164,7 @@ def _wired(settings: Settings, catalog: Catalog) -> App:
         backups=backup_service,
         restores=restores,
         repositories=repositories,
+        stores=_stores(settings, home, repositories),
         tasks=TaskService(catalog=catalog, project_id=home.project_id),
     )
 
@@ -197,6 +200,20 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         open_index=open_index,
         restorable_keys=restorable_keys,
     )
+
+
+def _stores(settings: Settings, home: Home, repositories: RepositoryAccess) -> StoreService:
+    def open_store(cancelled: Callable[[], bool]) -> NamedStore:
+        place = settings.store_place.below(home.project_id)
+        store = stores.open_store(place, stores.options(settings), cancelled=cancelled)
+        return NamedStore(place.name, store)
+
+    def open_target(url: str, cancelled: Callable[[], bool]) -> NamedStore:
+        place = parse_store_url(url).below(home.project_id)
+        store = stores.make_store(place, stores.options_of_copy(settings), cancelled=cancelled)
+        return NamedStore(place.name, store)
+
+    return StoreService(repositories=repositories, open_store=open_store, open_target=open_target)
 
 
 def _make_data_folder(folder: Path) -> None:

@@ -14,7 +14,8 @@ from csbs.domain.ids import BackupId, ServerId
 from csbs.domain.restore_plan import DiskRestore, RestorePlan
 from csbs.domain.server import DiskDescription, ServerDescription, TrackingReport
 from csbs.domain.task import Task
-from csbs.repository import CollectReport
+from csbs.repository import CollectReport, RepositoryDescription
+from csbs.repository.mirror import MirrorReport
 from csbs.services.restores import RestoreDone
 
 Document = dict[str, Any]
@@ -182,4 +183,27 @@ def collect_document(report: CollectReport) -> Document:
         "kept_packs": report.kept_packs,
         "kept_bytes": report.kept_bytes,
         "dead_bytes": report.dead_bytes,
+    }
+
+
+def repository_document(found: RepositoryDescription) -> Document:
+    """The repository."""
+    return {
+        "id": found.repository_id,
+        "place": found.name,
+        "format": found.format,
+        "created_at": found.created_at,
+        "owner": found.owner,
+        "backups": found.backups,
+        "packs": found.packs,
+        "stored_bytes": found.stored_bytes,
+    }
+
+
+def mirror_document(report: MirrorReport) -> Document:
+    """What a copy of the repository did."""
+    return {
+        "copied_objects": report.copied_objects,
+        "copied_bytes": report.copied_bytes,
+        "present_objects": report.present_objects,
     }

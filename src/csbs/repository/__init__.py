@@ -13,6 +13,7 @@ A library on its own:
 
 from csbs.repository.collect import CollectProgress, CollectReport
 from csbs.repository.content_index import ContentIndex
+from csbs.repository.description import RepositoryDescription, describe
 from csbs.repository.encoder import BlockEncoder, EncodedBlock
 from csbs.repository.lock import FileLock, repository_lock
 from csbs.repository.manifest import Image, Manifest
@@ -44,6 +45,8 @@ __all__ = [
     "ImageWriter",
     "Manifest",
     "Repository",
+    "RepositoryDescription",
     "Run",
+    "describe",
     "repository_lock",
 ]

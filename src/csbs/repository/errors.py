@@ -103,12 +103,12 @@ class StoreMissing(Unavailable):
 
 @dataclass(eq=False)
 class StoreUnsuitable(Refused):
-    """The store lacks what keeps backups safe.  Final."""
+    """The store is not one that backups can be trusted to.  Final."""
 
     store: str
     why: str
 
-    template = "the store {0.store} cannot keep backups: {0.why}"
+    template = "the store {0.store} cannot be used: {0.why}"
 
 
 @dataclass(eq=False)
@@ -141,6 +141,15 @@ class RepositoryNotFound(NotFound):
     repository: str
 
     template = "there is no repository at {0.repository}"
+
+
+@dataclass(eq=False)
+class RepositoryMissing(NotFound):
+    """There is no repository at the place yet, or it is another place."""
+
+    repository: str
+
+    template = "there is no repository at {0.repository}; `csbs repository init` makes one"
 
 
 @dataclass(eq=False)
