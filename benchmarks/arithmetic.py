@@ -116,6 +116,9 @@ RATIOS: dict[str, Ratio] = {
     "restore_vs_restic": speed("restore", "restic_restore"),
     "restore_vs_virtnbdrestore": speed("restore", "virtnbdrestore"),
     "diff_restore_vs_full": Ratio("diff_restore", "restore"),
+    "full_s3_vs_folder": speed("full_s3", "full"),
+    "rescan_s3_vs_folder": speed("rescan_s3", "rescan"),
+    "restore_s3_vs_folder": speed("restore_s3", "restore"),
     "stored_vs_restic": Ratio("full", "restic", stored_bytes),
     "guest_p99_ratio": Ratio("guest_limited", "guest_quiet", p99_ms),
     "guest_p99_ratio_unlimited": Ratio("guest_unlimited", "guest_quiet", p99_ms),
@@ -137,7 +140,7 @@ TIMES: Mapping[str, str] = {
 #: Lanes of csbs as a process of its own: their memory counts.
 OURS = (
     *("full", "encrypted_full", "full_live", "rescan", "restore", "change", "diff_restore"),
-    "nochange_live",
+    *("nochange_live", "full_s3", "rescan_s3", "restore_s3"),
     *("guest_limited", "guest_unlimited", "guest_filesystem"),
     *("many_disks_full", "many_disks_rescan", "many_disks_restore"),
     *("huge_disk_full", "huge_disk_rescan", "huge_disk_increment"),

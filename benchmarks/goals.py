@@ -62,6 +62,7 @@ OWED = (
     *("full_vs_virtnbdbackup", "full_vs_qemu_img", "encrypted_vs_plain"),
     *("rescan_vs_read", "rescan_vs_full"),
     *("restore_vs_ceiling", "restore_vs_restic", "restore_vs_virtnbdrestore"),
+    *("full_s3_vs_folder", "rescan_s3_vs_folder", "restore_s3_vs_folder"),
     *("diff_restore_vs_full", "increment_seconds", "increment_stored_ratio"),
     *("increment_4k_seconds", "increment_4k_stored_ratio", "nochange_seconds", "nochange_bytes"),
     *("nochange_live_seconds", "audit_seconds", "stored_vs_restic", "peak_rss_mib"),

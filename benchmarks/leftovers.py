@@ -14,6 +14,7 @@ from csbs.testing.guest import GuestImage, GuestServer, remove_server
 from csbs.testing.guest.server import servers_named
 from csbs.testing.libvirt_daemon import URI
 from csbs.testing.libvirt_domains import PREFIX, DomainDisk, DomainServer, domain_server
+from csbs.testing.seaweedfs import RECORD
 
 #: QEMU, which is another user, must be able to come here.
 _HOME = Path("/var/lib")
@@ -66,9 +67,10 @@ def remove_servers() -> None:
 
 
 def end_processes(folder: Path) -> None:
-    """Ends each qemu-nbd that has its record (`*.pid`) in the folder.  Raises `ToolFailed`."""
+    """Ends each qemu-nbd and S3 server that has its record in the folder.  Raises `ToolFailed`."""
     for path in folder.rglob("*.pid"):
-        record = ProcessRecord.read(path, program="qemu-nbd")
+        program = "weed" if path.name == RECORD else "qemu-nbd"
+        record = ProcessRecord.read(path, program=program)
         if record is not None:
             end_process(record, timeout_s=_END_TIMEOUT_S)
         path.unlink(missing_ok=True)

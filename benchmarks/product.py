@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,15 @@ class NotAsAsked(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """csbs with a data folder and a store of its own, in `folder`."""
+    """csbs with a data folder of its own, in `folder`.
+
+    The store is there too, unless `settings` name another: then its size is not known.
+    """
 
     folder: Path
     encrypted: bool = False
+    #: More of its environment.
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def make(self) -> None:
         """Makes data folder and repository, as `restic init` and `borg init` do for theirs."""
@@ -85,6 +91,7 @@ class Product:
                 "CSBS_ENCRYPTION": "on" if self.encrypted else "off",
                 "CSBS_RUN_DIR": "/run/csbs-bench",
                 "CSBS_SCRATCH_DIR": str(self.folder / "scratch"),
+                **self.settings,
             },
         )
         return json.loads(done.output), done.sample

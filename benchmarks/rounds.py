@@ -15,6 +15,7 @@ from benchmarks.running import sync
 from benchmarks.source import Source, compare
 from benchmarks.stages import measure_stages
 from csbs.testing.libvirt_domains import DomainServer
+from csbs.testing.seaweedfs import WRITER, SeaweedFS, seaweedfs_running
 
 Keep = Callable[[str, Sample], None]
 
@@ -35,6 +36,7 @@ class Round:
     def run(self) -> None:
         """All lanes; every image that csbs restored was compared when it returns."""
         self._stopped()
+        self._in_s3()
         self._stages()
         self._peers()
         self._running()
@@ -69,12 +71,12 @@ class Round:
         product.untrack(self.server.name)
         product.remove()
 
-    def _restore(self, product: Product, backup_id: str) -> None:
+    def _restore(self, product: Product, backup_id: str, *, lane: str = "restore") -> None:
         """Onto nothing: the image is made anew."""
         disk = self.server.path(TARGET)
         aside = disk.with_suffix(".aside")
         disk.rename(aside)
-        self.keep("restore", product.restore(backup_id))
+        self.keep(lane, product.restore(backup_id))
         compare(self.source.raw, disk, other_format="qcow2")
         aside.replace(disk)
 
@@ -86,6 +88,22 @@ class Round:
         self.keep("change", sample)
         self.keep("diff_restore", product.restore(backup_id))
         compare(self.source.raw, disk, other_format="qcow2")
+
+    def _in_s3(self) -> None:
+        """The same as on the folder, with an S3 server that takes its part of the processors."""
+        self._renew_disk()
+        with seaweedfs_running(self.folder / "seaweedfs") as server:
+            product = Product(folder=self.folder / "csbs-s3", settings=_in_store_of(server))
+            product.make()
+            _, full = product.back_up(self.server.name, mode="full")
+            self.keep("full_s3", full)
+            product.untrack(self.server.name)
+            rescanned, rescan = product.back_up(self.server.name, mode="rescan")
+            self.keep("rescan_s3", rescan)
+            self._restore(product, rescanned, lane="restore_s3")
+            product.untrack(self.server.name)
+        product.remove()
+        shutil.rmtree(self.folder / "seaweedfs")
 
     def _stages(self) -> None:
         folder = self.folder / "stages"
@@ -122,3 +140,11 @@ class Round:
         disk.unlink()
         shutil.copyfile(self.source.qcow2, disk)
         sync(disk.parent)
+
+
+def _in_store_of(server: SeaweedFS) -> dict[str, str]:
+    return {
+        "CSBS_STORE_URL": server.url(),
+        "CSBS_S3_ACCESS_KEY_ID": WRITER.access_key_id,
+        "CSBS_S3_SECRET_ACCESS_KEY": WRITER.secret_access_key,
+    }

@@ -23,7 +23,7 @@ from csbs.domain.encryption import encryption_wanted
 from csbs.domain.errors import CsbsError, DataFolderFull, Invalid, folder_error
 from csbs.domain.ids import ProjectId
 from csbs.domain.rate import parse_rate
-from csbs.domain.store_url import FolderPlace
+from csbs.domain.store_url import FolderPlace, parse_store_url
 from csbs.repository import (
     ContentIndex,
     Encryption,
@@ -43,6 +43,7 @@ from csbs.services.repositories import RepositoryAccess
 from csbs.services.repository_keys import KeyService
 from csbs.services.restores import RestoreService
 from csbs.services.servers import ServerService
+from csbs.services.stores import NamedStore, StoreService
 from csbs.services.tasks import TaskService
 from csbs.services.verification import VerifyService
 
@@ -58,6 +59,7 @@ class App:
     repositories: RepositoryAccess
     verification: VerifyService
     keys: KeyService
+    stores: StoreService
     tasks: TaskService
 
 
@@ -254,6 +256,7 @@ def _wired(settings: Settings, catalog: Catalog, home: Home) -> App:
             files=_key_files(settings),
             read_ring=partial(_read_key_ring, settings, home),
         ),
+        stores=_stores(settings, home, repositories),
         tasks=TaskService(catalog=catalog, project_id=home.project_id),
     )
 
@@ -318,6 +321,20 @@ def _read_key_ring(settings: Settings, home: Home) -> KeyRing:
     place = settings.store_place.below(home.project_id)
     store = stores.open_store(place, stores.options(settings), cancelled=never)
     return read_key_ring(store, place.name)
+
+
+def _stores(settings: Settings, home: Home, repositories: RepositoryAccess) -> StoreService:
+    def open_store(cancelled: Callable[[], bool]) -> NamedStore:
+        place = settings.store_place.below(home.project_id)
+        store = stores.open_store(place, stores.options(settings), cancelled=cancelled)
+        return NamedStore(place.name, store)
+
+    def open_target(url: str, cancelled: Callable[[], bool]) -> NamedStore:
+        place = parse_store_url(url).below(home.project_id)
+        store = stores.make_store(place, stores.options_of_copy(settings), cancelled=cancelled)
+        return NamedStore(place.name, store)
+
+    return StoreService(repositories=repositories, open_store=open_store, open_target=open_target)
 
 
 def _make_data_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ folder | S3
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ from csbs.repository.objectstore import (
     TimeLimitedStore,
 )
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what it needs is loaded where a store is in S3
     from csbs.repository.objectstore.s3 import S3Store
 
 
@@ -57,6 +57,15 @@ def options(settings: Settings) -> StoreOptions:
         s3_secret_access_key=settings.s3_secret_access_key,
         s3_ca_file=Path(settings.s3_ca_file) if settings.s3_ca_file else None,
         rate_limit=RateLimit(parse_rate(limit)) if limit else None,
+    )
+
+
+def options_of_copy(settings: Settings) -> StoreOptions:
+    """Likewise of the store to which the repository is copied."""
+    return replace(
+        options(settings),
+        s3_access_key_id=settings.copy_s3_access_key_id or settings.s3_access_key_id,
+        s3_secret_access_key=settings.copy_s3_secret_access_key or settings.s3_secret_access_key,
     )
 
 
@@ -145,12 +154,20 @@ def _opened(
         plain = _s3_store(place, options)
         policy = RetryPolicy(timeout_s=options.timeout_s, cancelled=cancelled)
         limited = TimeLimitedStore(RetryingStore(plain, policy), limit, name=place.name)
-        make = partial(plain.require_create_only, new_id)
+        make = partial(_require_good, plain)
     store: ObjectStore = limited
     if options.rate_limit is not None:
         take = options.rate_limit.take
         store = ThrottledStore(limited, lambda size_bytes: take(size_bytes, cancelled))
     return store, partial(limited.call, "make", "", make)
+
+
+def _require_good(store: S3Store) -> None:
+    """Tries a place where nothing is yet; who may only read what is there need not write."""
+    try:
+        store.size(CONFIG_KEY)
+    except ObjectNotFound:
+        store.require_create_only(new_id)
 
 
 def _required(name: str, value: str) -> str:

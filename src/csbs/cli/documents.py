@@ -14,7 +14,8 @@ from csbs.domain.ids import BackupId, ServerId
 from csbs.domain.restore_plan import DiskRestore, RestorePlan
 from csbs.domain.server import DiskDescription, ServerDescription, TrackingReport
 from csbs.domain.task import Task
-from csbs.repository import CollectReport, KeyRing
+from csbs.repository import CollectReport, KeyRing, RepositoryDescription
+from csbs.repository.mirror import MirrorReport
 from csbs.services.exports import ExportDone
 from csbs.services.restores import RestoreDone
 from csbs.services.verification import VerifyDone
@@ -275,4 +276,27 @@ def key_ring_document(ring: KeyRing, *, recovery_key_waits: bool) -> Document:
             "shown": not recovery_key_waits,
         },
         "keys": [{"id": key.id, "use": key.use, "since": key.since} for key in ring.keys],
+    }
+
+
+def repository_document(found: RepositoryDescription) -> Document:
+    """The repository."""
+    return {
+        "id": found.repository_id,
+        "place": found.name,
+        "format": found.format,
+        "created_at": found.created_at,
+        "owner": found.owner,
+        "backups": found.backups,
+        "packs": found.packs,
+        "stored_bytes": found.stored_bytes,
+    }
+
+
+def mirror_document(report: MirrorReport) -> Document:
+    """What a copy of the repository did."""
+    return {
+        "copied_objects": report.copied_objects,
+        "copied_bytes": report.copied_bytes,
+        "present_objects": report.present_objects,
     }

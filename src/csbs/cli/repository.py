@@ -12,15 +12,59 @@ from csbs.cli.output import Output, ranges_text, size
 from csbs.cli.repository_keys import keys, recovery_key, rotate_key
 
 if TYPE_CHECKING:
+    from csbs.repository import RepositoryDescription
     from csbs.services.verification import DamagedBackup, VerifyDone
     from csbs.workflows.rebuild_catalog import RebuildReport
 
 commands = typer.Typer(
-    help="The store of the backups: verify it, free its space, rebuild the catalog."
+    help="The store of the backups: make it, show it, copy it, verify it, free its space."
 )
 commands.command("keys")(keys)
 commands.command("rotate-key")(rotate_key)
 commands.command("recovery-key")(recovery_key)
+
+
+@commands.command("init")
+def init(context: typer.Context, *, json: Json = False) -> None:
+    """Make the repository, where there is none; the first backup does so too.
+
+    Shows early whether the store, its keys and its rights are good.
+    """
+    with opened(context) as app:
+        _show(app.stores.init(), json=json)
+
+
+@commands.command("show")
+def show(context: typer.Context, *, json: Json = False) -> None:
+    """Show where the repository is, and what is in it."""
+    with opened(context) as app:
+        _show(app.stores.show(), json=json)
+
+
+@commands.command("copy")
+def copy(
+    context: typer.Context,
+    target: Annotated[
+        str, typer.Argument(metavar="URL", help="Another store, written like `store_url`.")
+    ],
+    *,
+    json: Json = False,
+) -> None:
+    """Copy the whole repository to another store; repeated, it copies what is new.
+
+    Needs no keys of the repository. With URL as `store_url` the copy can be used as it is.
+    """
+    from csbs.cli.documents import mirror_document  # noqa: PLC0415  see cli.options
+    from csbs.cli.progress import watched  # noqa: PLC0415  likewise
+
+    output = Output(json)
+    with opened(context) as app, watched(output) as watcher:
+        report = app.stores.copy(target, watcher)
+    output.show(
+        mirror_document(report),
+        f"copied {size(report.copied_bytes)} in {report.copied_objects} objects; "
+        f"{report.present_objects} were there already",
+    )
 
 
 @commands.command("collect")
@@ -166,6 +210,18 @@ def _rebuilt(report: RebuildReport) -> str:
     lines += [f"does not count, a former owner was too late: {key}" for key in report.uncounted]
     lines += [f"forgotten, the repository has it no more: {each}" for each in report.forgotten]
     return "\n".join(lines)
+
+
+def _show(found: RepositoryDescription, *, json: bool) -> None:
+    from csbs.cli.documents import repository_document  # noqa: PLC0415  see cli.options
+
+    Output(json).show(
+        repository_document(found),
+        f"repository {found.repository_id}, format {found.format}\n"
+        f"at {found.name}\n"
+        f"made {found.created_at}, owned by catalog {found.owner or 'of nobody'}\n"
+        f"{found.backups} backups, {size(found.stored_bytes)} in {found.packs} packs",
+    )
 
 
 def _ignore(_progress: object) -> None:

@@ -14,6 +14,7 @@ A library on its own:
 from csbs.repository.collect import CollectProgress, CollectReport
 from csbs.repository.content_index import ContentIndex
 from csbs.repository.damage import Damage, damage_of
+from csbs.repository.description import RepositoryDescription, describe
 from csbs.repository.encoder import BlockEncoder, EncodedBlock
 from csbs.repository.key_files import KeyFiles
 from csbs.repository.key_ring import KeyRing, KeyUse
@@ -69,12 +70,14 @@ __all__ = [
     "Manifest",
     "OnLoss",
     "Repository",
+    "RepositoryDescription",
     "Rotation",
     "Run",
     "Share",
     "VerifyReport",
     "VerifyWatch",
     "damage_of",
+    "describe",
     "parse_share",
     "read_key_ring",
     "recovery_key_text",

@@ -103,12 +103,12 @@ class StoreMissing(Unavailable):
 
 @dataclass(eq=False)
 class StoreUnsuitable(Refused):
-    """The store lacks what keeps backups safe.  Final."""
+    """The store is not one that backups can be trusted to.  Final."""
 
     store: str
     why: str
 
-    template = "the store {0.store} cannot keep backups: {0.why}"
+    template = "the store {0.store} cannot be used: {0.why}"
 
 
 @dataclass(eq=False)

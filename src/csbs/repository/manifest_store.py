@@ -77,6 +77,13 @@ class ManifestStore:
             if listed.present and not self._looks_void(key):
                 yield key
 
+    def live_keys(self) -> Iterator[str]:
+        """Keys of all backups, for which no key of the repository is needed; damaged ones too."""
+        for key, listed in sorted(self._listing(_PREFIX).items()):
+            counts = listed.present and self._counts(key) and not self._deleted(key, listed)
+            if counts and not self._looks_void(key):
+                yield key
+
     def checked(self) -> Iterator[tuple[str, Manifest | CorruptObject | None]]:
         """Every object there is, by its key: a live manifest, or what is wrong with the object.
 

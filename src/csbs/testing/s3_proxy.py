@@ -1,7 +1,7 @@
 """Between a store and a real S3 server: answers what a script says, passes all else on.
 
     with S3Proxy(server.endpoint) as proxy:
-        proxy.on("PUT", "packs/", 507, "XMinioStorageFull")
+        proxy.on("PUT", "packs/", refusal(507, "XMinioStorageFull"))
         ...
 
 Signatures stay right, since a request is passed on as it came, its Host too.
@@ -9,56 +9,114 @@ Signatures stay right, since a request is passed on as it came, its Host too.
 
 from __future__ import annotations
 
+import ssl
+import subprocess
 import threading
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from math import inf
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import SplitResult, urlsplit
 
 _TIMEOUT_S = 30.0
+_CURVE = "ec_paramgen_curve:prime256v1"
+_NEW_KEY = ("-newkey", "ec", "-pkeyopt", _CURVE, "-nodes", "-keyout")
+_SUBJECT = ("-subj", "/CN=csbs test")
 _HOP_HEADERS = {"transfer-encoding", "connection", "keep-alive"}
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What the server is made to say; a status of 0 closes the connection without an answer."""
+
+    status: int
+    body: str = ""
+
+
+def refusal(status: int, code: str) -> Answer:
+    """An error in the form that S3 has."""
+    return Answer(status, f"<Error><Code>{code}</Code><Message>As scripted.</Message></Error>")
+
+
+#: The connection is lost.
+GONE = Answer(0)
+
+
+@dataclass(slots=True)
 class _Line:
-    """One line of the script; a status of 0 is a connection that is closed without an answer."""
+    """One line of the script."""
 
     method: str
     path_part: str
     status: int
     body: bytes
+    times_left: float
+    met: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerCertificate:
+    """Files of a certificate for 127.0.0.1, its key, and the authority that signed it."""
+
+    certificate: Path
+    key: Path
+    ca_file: Path
+
+    @staticmethod
+    def make(folder: Path) -> ServerCertificate:
+        """A new one, with an authority of its own that no system trusts."""
+        names = folder / "names"
+        names.write_text("subjectAltName=IP:127.0.0.1\n", encoding="ascii")
+        _openssl(folder, "req", "-x509", *_NEW_KEY, "ca.key", "-out", "ca.pem", *_SUBJECT)
+        _openssl(folder, "req", *_NEW_KEY, "server.key", "-out", "server.csr", *_SUBJECT)
+        signed_by = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names")
+        _openssl(folder, "x509", "-req", "-in", "server.csr", *signed_by, "-out", "server.pem")
+        return ServerCertificate(
+            certificate=folder / "server.pem",
+            key=folder / "server.key",
+            ca_file=folder / "ca.pem",
+        )
+
+
+def _openssl(folder: Path, *arguments: str) -> None:
+    subprocess.run(
+        ["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=_TIMEOUT_S
+    )
 
 
 class S3Proxy:
     """A proxy at 127.0.0.1, as long as its context is open."""
 
-    def __init__(self, server_endpoint: str) -> None:
+    def __init__(self, server_endpoint: str, *, tls: ServerCertificate | None = None) -> None:
+        """Speaks TLS with this certificate, else plain HTTP."""
         self._lines: list[_Line] = []
-        self._met: set[_Line] = set()
         self._lock = threading.Lock()
         self.requests: list[tuple[str, str]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self, server_endpoint))
+        self._scheme = "http"
+        if tls is not None:
+            self._scheme = "https"
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(tls.certificate, tls.key)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, name="s3-proxy")
 
     @property
     def endpoint(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
-    def on(
-        self, method: str, path_part: str, status: int, code: str = "", *, body: str = ""
-    ) -> None:
-        """From now on such requests are answered so; a status of 0 closes the connection."""
-        if code:
-            body = f"<Error><Code>{code}</Code><Message>As scripted.</Message></Error>"
-        self._lines.append(_Line(method, path_part, status, body.encode()))
+    def on(self, method: str, path_part: str, answer: Answer, *, times: float = inf) -> None:
+        """The next `times` such requests are answered so."""
+        self._lines.append(_Line(method, path_part, answer.status, answer.body.encode(), times))
 
     def over(self) -> None:
         """From now on all is passed on; asserts that each line of the script was met."""
         with self._lock:
-            left = [line for line in self._lines if line not in self._met]
+            left = [line for line in self._lines if not line.met]
             self._lines.clear()
         assert left == [], f"never met: {left}"
 
@@ -67,8 +125,9 @@ class S3Proxy:
         with self._lock:
             self.requests.append((method, path))
             for line in self._lines:
-                if line.method == method and line.path_part in path:
-                    self._met.add(line)
+                if line.times_left and line.method == method and line.path_part in path:
+                    line.times_left -= 1
+                    line.met = True
                     return line
         return None
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from csbs.blockio.processes import record_process
 from csbs.domain.errors import ToolFailed
 from csbs.domain.store_url import S3Place, parse_store_url
 from csbs.repository.objectstore.s3 import S3Access, S3Store
@@ -34,6 +35,8 @@ _VOLUME_SIZE_MIB = 1024
 _LOG_SIZE_SHOWN = 2000
 
 BUCKET = "backups"
+#: Of its process, in its folder, for `ProcessRecord.read`.
+RECORD = "weed.pid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class SeaweedFS:
     def __init__(self, folder: Path) -> None:
         """Keeps everything in `folder`, which may have data of an earlier one."""
         self._folder = folder
-        self._ports = _free_ports(7)
+        self._ports = _free_ports(8)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -96,6 +99,7 @@ class SeaweedFS:
             self._process = subprocess.Popen(
                 self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder
             )
+        record_process(self._process.pid, self._folder / RECORD)
         self._wait_until_ready()
 
     def kill(self) -> None:
@@ -173,7 +177,7 @@ class SeaweedFS:
         return True
 
     def _command(self) -> list[str]:
-        s3, s3_grpc, filer, filer_grpc, volume, volume_grpc, master = self._ports
+        s3, s3_grpc, filer, filer_grpc, volume, volume_grpc, master, master_grpc = self._ports
         return [
             str(Path(sys.executable).parent / "weed"),
             "server",
@@ -183,7 +187,7 @@ class SeaweedFS:
             "-master.telemetry=false",
             "-master.electionTimeout=1s",
             f"-master.port={master}",
-            f"-master.port.grpc={_free_ports(1)[0]}",
+            f"-master.port.grpc={master_grpc}",
             f"-master.volumeSizeLimitMB={_VOLUME_SIZE_MIB}",
             "-volume.max=0",
             f"-volume.port={volume}",

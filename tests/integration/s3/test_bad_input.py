@@ -23,7 +23,7 @@ from csbs.repository.errors import (
 from csbs.repository.objectstore import ObjectStore
 from csbs.repository.objectstore.s3 import S3Store
 from csbs.testing.repositories import START, Lab, noise, write_image
-from csbs.testing.s3_proxy import S3Proxy
+from csbs.testing.s3_proxy import GONE, Answer, S3Proxy, refusal
 from csbs.testing.seaweedfs import BUCKET, READER, STRANGER, Account, SeaweedFS
 from tests.integration.s3.conftest import open_at
 
@@ -49,11 +49,11 @@ class Case:
     says: str
 
 
-def scripted(method: str, path_part: str, status: int, code: str) -> Callable[[World], S3Store]:
-    """All is well up to a request like this."""
+def scripted(path_part: str, answer: Answer) -> Callable[[World], S3Store]:
+    """All is well up to a PUT like this."""
 
     def store(world: World) -> S3Store:
-        world.proxy.on(method, path_part, status, code)
+        world.proxy.on("PUT", path_part, answer)
         return open_at(world.place, endpoint=world.proxy.endpoint)
 
     return store
@@ -89,21 +89,23 @@ CASES = {
         StoreTimeout,
         "did not answer within 0.5 s",
     ),
-    "gone in the middle": Case(scripted("PUT", "/packs/", 0, ""), StoreUnavailable, "put packs/"),
+    "gone in the middle": Case(scripted("/packs/", GONE), StoreUnavailable, "put packs/"),
     "gone before the commit": Case(
-        scripted("PUT", "/manifests/", 0, ""), StoreUnavailable, "put manifests/"
+        scripted("/manifests/", GONE), StoreUnavailable, "put manifests/"
     ),
     "fails in the middle": Case(
-        scripted("PUT", "/packs/", 500, "InternalError"), StoreUnavailable, "InternalError"
+        scripted("/packs/", refusal(500, "InternalError")), StoreUnavailable, "InternalError"
     ),
-    "too busy": Case(scripted("PUT", "/packs/", 503, "SlowDown"), StoreUnavailable, "SlowDown"),
+    "too busy": Case(scripted("/packs/", refusal(503, "SlowDown")), StoreUnavailable, "SlowDown"),
     "clocks differ": Case(
-        scripted("PUT", "/packs/", 403, "RequestTimeTooSkewed"), StoreDenied, "set the clocks"
+        scripted("/packs/", refusal(403, "RequestTimeTooSkewed")), StoreDenied, "set the clocks"
     ),
-    "full": Case(scripted("PUT", "/packs/", 507, "XMinioStorageFull"), StoreFull, "is full"),
-    "over its quota": Case(scripted("PUT", "/packs/", 403, "QuotaExceeded"), StoreFull, "is full"),
+    "full": Case(scripted("/packs/", refusal(507, "XMinioStorageFull")), StoreFull, "is full"),
+    "over its quota": Case(
+        scripted("/packs/", refusal(403, "QuotaExceeded")), StoreFull, "is full"
+    ),
     "rights taken in the middle": Case(
-        scripted("PUT", "/packs/", 403, "AccessDenied"), StoreDenied, "put packs/"
+        scripted("/packs/", refusal(403, "AccessDenied")), StoreDenied, "put packs/"
     ),
 }
 
@@ -188,7 +190,7 @@ def test_a_key_that_the_client_cannot_name_is_told_by_a_clear_error(
         f"<Key>{place.prefix}/packs//x</Key><Size>1</Size>"
         "<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents></ListBucketResult>"
     )
-    world.proxy.on("GET", "list-type=2", 200, body=listing)
+    world.proxy.on("GET", "list-type=2", Answer(200, listing))
 
     with pytest.raises(StoreUnsuitable, match="packs//x"):
         list(open_at(place, endpoint=world.proxy.endpoint).list("packs/"))

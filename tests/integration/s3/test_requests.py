@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.store_url import S3Place
-from csbs.repository import FETCH_SIZE_MAX
+from csbs.repository import FETCH_SIZE_MAX, EncodedBlock
+from csbs.repository.encoder import Outcome
 from csbs.repository.objectstore import MemoryStore, MeteredStore
 from csbs.repository.objectstore.s3 import S3Store
 from csbs.testing.repositories import START, Lab, noise, write_image
@@ -55,22 +58,23 @@ def test_a_footer_and_a_check_of_a_pack_are_one_request_each(
 
 
 class _Meeting(MemoryStore):
-    """Gets of packs wait until so many are under way."""
+    """Some gets wait until two of them are under way: one alone never ends."""
 
-    def __init__(self, parties: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._barrier = threading.Barrier(parties, timeout=30)
-        self.meet = False
+        self._barrier = threading.Barrier(2, timeout=30)
+        #: Which, by key and size.
+        self.meets: Callable[[str, int | None], bool] = lambda _key, _size: False
 
     def get(self, key: str, *, offset: int = 0, size: int | None = None) -> bytes:
         data = super().get(key, offset=offset, size=size)
-        if self.meet and size is not None and size >= FETCH_SIZE_MAX // 2:
+        if self.meets(key, size):
             self._barrier.wait()
         return data
 
 
 def test_a_restore_has_a_read_for_each_writer_in_flight(tmp_path: Path) -> None:
-    store = _Meeting(2)
+    store = _Meeting()
     with open_engine(tmp_path, store) as engine:
         source, target = tmp_path / "source", tmp_path / "target"
         noise_file = tmp_path / "noise"
@@ -79,8 +83,28 @@ def test_a_restore_has_a_read_for_each_writer_in_flight(tmp_path: Path) -> None:
         make_image(target, "qcow2", 32 * MIB)
         with serve(source, "qcow2") as server:
             image = engine.back_up(server.uri, 32 * MIB).image
-        store.meet = True  # from here on one read alone never ends
+        store.meets = lambda _, size: size is not None and size >= FETCH_SIZE_MAX // 2
         with serve(target, "qcow2", read_only=False) as server:
             engine.restore(image, server.uri, fresh=True)
 
         assert content(target, "qcow2") == content(source, "qcow2")
+
+
+def test_a_rescan_reads_footers_in_each_of_its_threads(tmp_path: Path) -> None:
+    store = _Meeting()
+    lab = Lab(store, tmp_path)
+    data = noise(1, 8 * BLOCK_SIZE)  # two packs of blocks
+    parent = lab.back_up(data).images[0]
+    of_blocks = {info.key for info in store.list("packs/") if info.size_bytes > 2 * BLOCK_SIZE}
+    assert len(of_blocks) == 2
+    encoder = lab.begin(lab.opened()).image("disk", len(data), parent=parent).encoder()
+    store.meets = lambda key, _: key in of_blocks
+
+    def rescan(first: int) -> list[EncodedBlock]:
+        return encoder.encode(first, data[first * BLOCK_SIZE : (first + 4) * BLOCK_SIZE])
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(rescan, (0, 4)))
+    lab.close()
+
+    assert {block.outcome for blocks in found for block in blocks} == {Outcome.SAME}

@@ -15,14 +15,14 @@ from csbs.app import check_host, open_app
 from csbs.compute.base import never
 from csbs.config import Settings, load_settings
 from csbs.domain.clock import new_id, utc_now
-from csbs.domain.errors import InvalidSetting
+from csbs.domain.errors import FolderUnusable, InvalidSetting
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.store_url import parse_store_url
 from csbs.repository.errors import StoreDenied, StoreMissing, StoreUnsuitable
 from csbs.repository.objectstore import ThrottledStore
 from csbs.testing.repositories import noise, restored, write_image
-from csbs.testing.s3_proxy import S3Proxy
-from csbs.testing.seaweedfs import BUCKET, STRANGER, WRITER, SeaweedFS
+from csbs.testing.s3_proxy import GONE, Answer, S3Proxy, ServerCertificate, refusal
+from csbs.testing.seaweedfs import BUCKET, READER, STRANGER, WRITER, SeaweedFS
 
 
 @pytest.fixture
@@ -142,11 +142,61 @@ def test_a_server_that_overwrites_in_spite_of_the_condition_is_refused(
     settings: Settings, seaweedfs: SeaweedFS, prefix: str
 ) -> None:
     with S3Proxy(seaweedfs.endpoint) as proxy:
-        proxy.on("PUT", "/probe/", 200)
+        proxy.on("PUT", "/probe/", Answer(200))
         place = parse_store_url(f"s3://{BUCKET}/{prefix}?endpoint={proxy.endpoint}")
         with pytest.raises(StoreUnsuitable, match="If-None-Match"):
             stores.make_store(place, stores.options(settings), cancelled=never)
         proxy.over()
+
+
+def test_failures_in_passing_are_not_noticed(settings: Settings, seaweedfs: SeaweedFS) -> None:
+    with S3Proxy(seaweedfs.endpoint) as proxy:
+        place = parse_store_url(f"s3://{BUCKET}/{uuid4()}?endpoint={proxy.endpoint}")
+        store = stores.open_store(place, stores.options(settings), cancelled=never)
+        proxy.on("PUT", "/a/b", refusal(503, "SlowDown"), times=1)
+        proxy.on("PUT", "/a/b", GONE, times=1)
+        proxy.on("GET", "list-type=2", refusal(500, "InternalError"), times=1)
+        store.put("a/b", [b"x"])
+
+        assert [info.key for info in store.list("")] == ["a/b"]
+        proxy.over()
+
+
+def test_who_may_only_read_opens_what_is_there(settings: Settings) -> None:
+    place = settings.store_place.below("p")
+    stores.make_store(place, stores.options(settings), cancelled=never).put("config", [b"x"])
+    reading = settings.model_copy(
+        update={
+            "s3_access_key_id": READER.access_key_id,
+            "s3_secret_access_key": READER.secret_access_key,
+        }
+    )
+
+    store = stores.make_store(place, stores.options(reading), cancelled=never)
+
+    assert store.get("config") == b"x"
+
+
+def test_a_certificate_of_ones_own_is_trusted_where_it_is_named(
+    settings: Settings, seaweedfs: SeaweedFS, tmp_path: Path
+) -> None:
+    certificate = ServerCertificate.make(tmp_path)
+    with S3Proxy(seaweedfs.endpoint, tls=certificate) as proxy:
+        place = parse_store_url(f"s3://{BUCKET}/{uuid4()}?endpoint={proxy.endpoint}")
+        trusting = settings.model_copy(update={"s3_ca_file": str(certificate.ca_file)})
+        store = stores.make_store(place, stores.options(trusting), cancelled=never)
+        store.put("a/b", [b"x"])
+        assert store.get("a/b") == b"x"
+
+        with pytest.raises(StoreUnsuitable, match=r"UnknownIssuer\); set s3_ca_file"):
+            stores.make_store(place, stores.options(settings), cancelled=never)
+
+
+def test_a_file_of_certificates_that_is_not_there_is_named(settings: Settings) -> None:
+    wrong = settings.model_copy(update={"s3_ca_file": "/nowhere/ca.pem"})
+
+    with pytest.raises(FolderUnusable, match="/nowhere"):
+        stores.open_store(wrong.store_place, stores.options(wrong), cancelled=never)
 
 
 def test_the_doctor_asks_the_store(settings: Settings) -> None:

@@ -45,6 +45,19 @@ def test_time_above_one_means_that_ours_is_slower() -> None:
     assert figures(lanes, cores=2)["rescan_vs_read"] == 1.5
 
 
+def test_a_store_in_s3_is_compared_with_a_folder_by_speed() -> None:
+    folder = {"full": took(4.0, 5.0, 6.0), "rescan": took(2.0), "restore": took(3.0)}
+    s3 = {"full_s3": took(10.0, 9.0, 99.0), "rescan_s3": took(4.0), "restore_s3": took(2.0)}
+    found = figures(folder | s3, cores=2)
+
+    assert found["full_s3_vs_folder"] == 0.5
+    assert found["rescan_s3_vs_folder"] == 0.5
+    assert found["restore_s3_vs_folder"] == 1.5
+    assert "full_s3_vs_folder" not in figures(folder, cores=2)
+    assert {"full_s3_vs_folder", "restore_s3_vs_folder"} <= set(OWED)
+    assert peak_lane({"full_s3": took(1.0)}) == "full_s3"
+
+
 def test_live_backups_are_compared_with_live_backups() -> None:
     lanes = {"full": took(1.0), "full_live": took(2.0), "virtnbdbackup": took(6.0)}
     assert figures(lanes, cores=2)["full_vs_virtnbdbackup"] == 3
@@ -135,6 +148,9 @@ WHOLE: dict[str, tuple[float, float, int]] = {
     "read": (2, 1, 0),
     "rescan": (3, 1, 0),
     "restore": (5, 1, 0),
+    "full_s3": (16, 1, 0),
+    "rescan_s3": (4, 1, 0),
+    "restore_s3": (4, 1, 0),
     "zstd_decompress": (9, 3, 0),
     "nbdcopy_write": (9, 5, 0),
     "stage_qemu_nbd_read": (9, 8, 0),
@@ -170,6 +186,9 @@ FIGURES = {
     "restore_vs_ceiling": 0.8,  # (3 + 5) / 2 cores / 5
     "restore_vs_restic": 4,
     "restore_vs_virtnbdrestore": 3,
+    "full_s3_vs_folder": 0.5,
+    "rescan_s3_vs_folder": 0.75,
+    "restore_s3_vs_folder": 1.25,
     "diff_restore_vs_full": 0.2,
     "stored_vs_restic": 1.06,
     "increment_seconds": 1.5,

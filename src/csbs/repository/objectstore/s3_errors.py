@@ -29,6 +29,7 @@ _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 #: Of the debug text: what the system said of a connection.
 _CAUSE = re.compile(r'message: "([^"]*)"')
 _FOREIGN_KEY = re.compile(r'object with invalid path: Path "([^"]*)"')
+_CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
 _DEBUG = "Debug source:"
 _WHY_SIZE_MAX = 300
 
@@ -88,6 +89,10 @@ def error_of(text: str, call: Call) -> CsbsError:
     foreign = _FOREIGN_KEY.search(text)
     if foreign:  # such as a//b: the client gives up the whole listing
         why = f"remove the foreign object {foreign[1]}: its key cannot be passed over"
+        return StoreUnsuitable(call.store, why)
+    certificate = _CERTIFICATE.search(text)
+    if certificate:
+        why = f"its certificate is not trusted ({certificate[1]}); set s3_ca_file"
         return StoreUnsuitable(call.store, why)
     if not status and ("timed out" in text or "Timeout" in text):
         return StoreTimeout(call.store, call.doing, call.key, call.timeout_s)
