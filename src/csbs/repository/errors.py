@@ -140,7 +140,10 @@ class RepositoryNotFound(NotFound):
 
     repository: str
 
-    template = "there is no repository at {0.repository}"
+    template = (
+        "there is no repository at {0.repository}; is store_url right? "
+        "(`csbs repository init` makes one)"
+    )
 
 
 @dataclass(eq=False)

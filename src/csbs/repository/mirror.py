@@ -45,14 +45,6 @@ _SMALL_PREFIXES = (
     *("owners/", "keys/", "damage/", "relocations/", "condemned/", "replicas/"),
     "manifests/",
 )
-    "owners/",
-    "keys/",
-    "damage/",
-    "relocations/",
-    "condemned/",
-    "replicas/",
-    "manifests/",
-)
 
 
 @dataclass(eq=False)
