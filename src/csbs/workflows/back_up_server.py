@@ -265,7 +265,9 @@ class ServerBackup:
         )
         self._writer.commit(
             created_at=self._backup.created_at,
-            facts=facts_of(self._backup, self._server, tracked),
+            facts=facts_of(
+                self._backup, self._server, tracked, self._tools.records.repository.damage_known
+            ),
         )
 
     def record(self) -> None:

@@ -29,10 +29,13 @@ class FactsUnreadable(Corrupt):
     template = "manifest {0.manifest} lacks what csbs must know of a backup: {0.why}"
 
 
-def facts_of(backup: Backup, server: ServerDescription, tracked: frozenset[str]) -> dict[str, Any]:
+def facts_of(
+    backup: Backup, server: ServerDescription, tracked: frozenset[str], damage_known: str = ""
+) -> dict[str, Any]:
     """The facts of a backup that is about to be committed.
 
-    `tracked` has the targets of the disks that its TrackingPoint covers.
+    `tracked` has the targets of the disks that its TrackingPoint covers.  `damage_known` stands
+    for what was known to be damaged when it began, so that it names nothing of that.
     """
     return {
         "project_id": backup.project_id,
@@ -45,6 +48,7 @@ def facts_of(backup: Backup, server: ServerDescription, tracked: frozenset[str])
         "name": backup.name,
         "trigger": "manual",
         "tracking": backup.tracking,
+        "damage_known": damage_known,
         "consistency": {
             "asked": backup.consistency_asked,
             "reached": backup.consistency_reached,
