@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from blake3 import blake3
 
 from csbs.repository import text_object
 from csbs.repository.errors import CorruptObject, ObjectExists, ObjectNotFound
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 PREFIX = "damage/"
 _KEY = re.compile(r"damage/(\d{8})")
 _PACK_ID_SIZE = 16
+_FINGERPRINT_SIZE = 16
 #: So many others may keep what they found in the same moment.
 _ATTEMPTS_MAX = 10
 
@@ -54,6 +56,16 @@ class Damage:
         if bad is None:
             return np.ones(len(slots), np.bool_)
         return np.isin(slots, np.array(sorted(bad), np.uint16))
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for just this damage; empty for none."""
+        if not self:
+            return ""
+        hasher = blake3()
+        for pack_id, slots in sorted(self.packs.items()):
+            hasher.update(pack_id + repr(None if slots is None else sorted(slots)).encode())
+        return hasher.hexdigest(length=_FINGERPRINT_SIZE)
 
     def union(self, other: Damage) -> Damage:
         """All that one of both calls damaged."""

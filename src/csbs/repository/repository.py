@@ -270,6 +270,11 @@ class Repository:
         more = known.union(damage)
         return more == known or self._keep(more, found_at)
 
+    @property
+    def damage_known(self) -> str:
+        """Stands for what is known to be damaged; empty where nothing is."""
+        return self._packs.damage.fingerprint
+
     def damaged_runs(self, image: Image) -> Iterator[tuple[int, int]]:
         """Half-open runs of blocks, ascending, that are known to be damaged; may touch.
 

@@ -75,16 +75,20 @@ def disk_histories(
 def reading_damaged_again(
     catalog: Catalog, project_id: ProjectId, repository: Repository, plan: DiskPlan
 ) -> DiskPlan:
-    """The plan, which reads again what is known to be damaged of the disk's parent."""
-    if plan.parent_id is None:
+    """The plan, which reads again what is known to be damaged of the disk's parent.
+
+    A parent that was made when just this was known has none of it: its map need not be walked.
+    """
+    if plan.parent_id is None or not repository.damage_known:
         return plan
     with catalog.transaction() as transaction:
         parent = backups.get(transaction, project_id, plan.parent_id)
     try:
-        image = repository.manifest(parent.manifest_key).image(plan.disk_id)
+        manifest = repository.manifest(parent.manifest_key)
     except (Corrupt, BackupMissing):  # the copy meets it, and does without the parent
         return plan
-    if image is None:
+    image = manifest.image(plan.disk_id)
+    if image is None or manifest.facts.get("damage_known") == repository.damage_known:
         return plan
     return reading_again(plan, BlockSet.of(repository.damaged_runs(image)))
 

@@ -271,6 +271,7 @@ class ServerBackup:
             tracked=tracked,
             parents={target: plan.parent_id for target, plan in self._plans.items()},
             finished_at=self._finished_at,
+            damage_known=self._tools.records.repository.damage_known,
         )
         self._writer.commit(
             created_at=self._backup.created_at,

@@ -41,6 +41,8 @@ class Making:
     #: By target: the backup that the disk was compared with.
     parents: Mapping[str, BackupId | None]
     finished_at: datetime
+    #: Stands for what was known to be damaged when it began, so that it names nothing of that.
+    damage_known: str = ""
 
 
 def facts_of(backup: Backup, server: ServerDescription, making: Making) -> dict[str, Any]:
@@ -56,6 +58,7 @@ def facts_of(backup: Backup, server: ServerDescription, making: Making) -> dict[
         "name": backup.name,
         "trigger": "manual",
         "tracking": backup.tracking,
+        "damage_known": making.damage_known,
         "consistency": {
             "asked": backup.consistency_asked,
             "reached": backup.consistency_reached,

@@ -30,7 +30,7 @@ from csbs.catalog import Catalog, backups, servers
 from csbs.catalog.servers import UnfinishedRestore
 from csbs.compute.base import ComputeDriver, DiskToWrite, WritableDisk
 from csbs.domain.clock import Clock
-from csbs.domain.errors import Corrupt
+from csbs.domain.errors import BackupDamaged, Corrupt
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.restore_plan import Action, DiskRestore, RestorePlan, Way
 from csbs.domain.server import ServerDescription, ServerState
@@ -168,6 +168,8 @@ class ServerRestore:
                     base = self._base(disk)
                     for fetch in reader.fetches(reader.differing_runs(base.image)):
                         reader.tell_doubts(fetch)
+                except BackupDamaged:  # what differs is needed, whatever the disk is compared with
+                    raise
                 except (Corrupt, BackupMissing) as error:
                     self._compare(disk, "the backup at which tracking began is damaged", error)
                 else:
@@ -232,6 +234,8 @@ class ServerRestore:
             disk = self._now(disk)
         try:
             found = self._look_through(disk, opened, run)
+        except BackupDamaged:
+            raise
         except (Corrupt, BackupMissing) as error:
             if disk.way is not Way.DIFFERENCE:
                 raise
@@ -246,6 +250,9 @@ class ServerRestore:
             if not self._tools.compare_rest:
                 why = "a sample of what tracking calls unchanged has changed"
             self._compare(disk, why)
+        if self._now(disk).way is Way.COMPARE and self._tools.repository.damage_known:
+            for fetch in self._reader(disk).fetches():  # the last moment before the first write
+                self._reader(disk).tell_doubts(fetch)
 
     def _look_through(self, disk: DiskRestore, opened: WritableDisk, run: Run) -> LookedThrough:
         return look_through(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from csbs.repository.pack import TRAILER_SIZE, pack_key
 from csbs.repository.pack_reader import load_footer
 from csbs.services.backups import CreateBackup
 from csbs.services.verification import VerifyRequest
+from csbs.testing.faults import RecordingStore
 from tests.unit.workflows.service_lab import ServiceLab
 
 BLOCK = 65536
@@ -211,6 +213,29 @@ def test_a_failed_backup_heals_nothing_and_the_next_one_does(
     assert lab.saved(lab.back_up()) == lab.content()
 
 
+def test_the_map_of_a_healed_parent_is_not_walked_again(lab: ServiceLab, backup: Backup) -> None:
+    del backup
+    recorded = RecordingStore(lab.repositories.open_store(lambda: False))
+    opening = lab.open_repository
+    lab.open_repository = partial(opening.func, recorded, *opening.args[1:])
+
+    def reads() -> int:
+        recorded.calls.clear()
+        lab.back_up()
+        return sum(call[0] == "get" and call[1].startswith("packs/") for call in recorded.calls)
+
+    lab.server.write("vda", offset=3 * BLOCK, size=BLOCK, pattern=9)
+    changed = lab.back_up()  # in a pack of its own, as what is stored anew will be
+    usual = reads()
+    flip(lab, address_of(lab, changed, "vda", 3))
+    lab.verify()
+    first = reads()
+    second = reads()
+
+    assert first > usual
+    assert second == usual
+
+
 # --- restores -----------------------------------------------------------------------------------
 
 
@@ -239,6 +264,38 @@ def test_a_restore_refuses_what_a_verification_found(lab: ServiceLab, backup: Ba
     assert lab.driver.describe(lab.server.id).state is ServerState.RUNNING
     assert lab.content() == before
     assert (raised.value.disk, raised.value.offset_bytes) == ("vdb", 2 * BLOCK)
+
+
+@pytest.mark.parametrize("compare", [False, True], ids=["difference", "compare"])
+def test_what_only_changed_since_is_refused_when_the_server_is_stopped(
+    lab: ServiceLab, backup: Backup, *, compare: bool
+) -> None:
+    """Only then is known what tracking recorded; the server runs again."""
+    flip(lab, address_of(lab, backup, "vdb", 2))
+    lab.verify()
+    lab.server.write("vdb", offset=2 * BLOCK, size=BLOCK, pattern=9)
+    before = lab.content()
+    with pytest.raises(BackupDamaged) as raised:
+        lab.restore(backup, compare=compare)
+
+    assert (raised.value.disk, raised.value.offset_bytes) == ("vdb", 2 * BLOCK)
+    assert lab.driver.describe(lab.server.id).state is ServerState.RUNNING
+    assert lab.content() == before
+    assert not lab.restore(lab.back_up()).holes  # nothing is owed
+
+
+def test_a_disk_that_must_be_compared_after_all_is_refused_too(
+    lab: ServiceLab, backup: Backup
+) -> None:
+    flip(lab, address_of(lab, backup, "vdb", 2))
+    lab.verify()
+    lab.server.write_unseen("vdb", offset=2 * BLOCK, size=14 * BLOCK, pattern=9)
+    before = lab.content()
+    with pytest.raises(BackupDamaged):
+        lab.restore(backup)
+
+    assert lab.content() == before
+    assert lab.driver.describe(lab.server.id).state is ServerState.RUNNING
 
 
 def test_damage_that_is_met_while_writing_names_backup_disk_and_offset(
