@@ -2,21 +2,23 @@
 """csbs-rescue: reads backups from a bare copy of a csbs store, with nothing of csbs installed.
 
 For the worst day: one file, to be kept beside the backups.  It needs Python 3.9 or newer and the
-Python module `zstandard`; `blake3` is used to check what is read if it is there.  It was written
-from docs/design/repository-format.md alone, imports nothing of csbs, and never writes to the
-store.
+Python module `zstandard`, for an encrypted repository `cryptography` and a key too; `blake3` is
+used to check what is read if it is there.  It was written from docs/design/repository-format.md
+alone, imports nothing of csbs, and never writes to the store.
 
     python3 rescue.py STORE list
     python3 rescue.py STORE restore BACKUP vda disk.img
     python3 rescue.py STORE show BACKUP --xml > server.xml
+    python3 rescue.py --key-file recovery.key STORE list
 
 STORE is the folder that holds `config`, `manifests` and `packs`, or the folder above it.  Exit
-codes are those of csbs: 0 done, 2 usage, 3 not found, 5 refused, 8 damaged.
+codes are those of csbs: 0 done, 2 usage, 3 not found, 5 refused, 6 no key, 8 damaged.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import re
@@ -27,9 +29,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
+from uuid import UUID
 
 import zstandard
 
@@ -38,6 +42,16 @@ try:
 except ImportError:  # reads without checking
     blake3 = None  # type: ignore[assignment,misc]  # it is asked for before each use
 
+try:
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+except ImportError:  # reads plain repositories
+    HKDF = None  # type: ignore[assignment,misc]  # it is asked for before each use
+
 FORMAT = 1
 BLOCK_SIZE = 65536
 ENTRIES = 512
@@ -45,7 +59,9 @@ ENTRIES = 512
 HEADER = struct.Struct("<8s16sIBB2x16s32s")
 TRAILER = struct.Struct("<8s16sIIQII32s32s")
 NODE_HEADER = struct.Struct("<4sBBH")
+FRAME_NAME = struct.Struct("<8s16sHBI")
 CHECK_SIZE = 64  # hex digits
+KEY_SIZE, KEY_CHECK_SIZE = 32, 3
 FOOTER_ROW_SIZE = 44
 HOLE, ZERO, STORED, DAMAGED = range(4)
 RAW, ZSTD = 0, 1
@@ -54,7 +70,7 @@ BLOCK, NODE = 1, 2
 MANIFEST_NAME = re.compile(r"(?P<owner>\d{8})-(?P<backup>[0-9a-f-]{36})")
 TOMBSTONE_NAME = re.compile(r"(?P<manifest>.+)\.tombstone-\d{4}")
 
-#: A footer of a full pack takes 0.4 MB; an open pack takes a file descriptor.
+#: A footer of a full pack takes 2 MB; an open pack takes a file descriptor.
 PACKS_OPEN_MAX = 64
 
 
@@ -95,6 +111,136 @@ def read_text_object(path: Path, key: bytes | None = None) -> tuple[str, dict[st
     return magic.decode("ascii", "replace"), value
 
 
+# -- keys -----------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)  # the packs that a restore goes to and fro among
+def derive(key: bytes, info: str, *, salt: bytes = b"", size: int = 32) -> bytes:
+    """HKDF."""
+    return HKDF(SHA256(), size, salt or None, info.encode()).derive(key)
+
+
+def unseal(key: bytes, sealed: bytes, name: bytes, what: str) -> bytes:
+    """Nonce, encrypted bytes and tag, one after another; `name` is the associated data."""
+    try:
+        return AESGCM(key).decrypt(sealed[:12], sealed[12:], name)
+    except (InvalidTag, ValueError) as error:
+        raise Damaged(f"{what} does not open: it is damaged, or the key is another one") from error
+
+
+def read_key_file(path: Path) -> dict[str, tuple[str, bytes]]:
+    """By its id each key of the file, with the word that says what it is."""
+    keys = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        word, _, text = line.strip().partition(" ")
+        if not word or word.startswith("#"):
+            continue
+        digits = re.sub(r"[\s-]", "", text).upper()
+        try:
+            data = base64.b32decode(digits + "=" * (-len(digits) % 8))
+        except ValueError as error:
+            raise Failed(f"{path}: {error}", 2) from error
+        key, check = data[:KEY_SIZE], data[KEY_SIZE:]
+        if (
+            word not in ("csbs-region-key-1", "csbs-recovery-key-1")
+            or len(data) != KEY_SIZE + KEY_CHECK_SIZE
+        ):
+            raise Failed(f"{path}: this is no key: {word}", 2)
+        if blake3 is not None and blake3(word.encode() + key).digest()[:KEY_CHECK_SIZE] != check:
+            raise Failed(f"{path}: a key is mistyped: its check does not fit", 2)
+        keys[derive(key, "csbs key id 1", size=16).hex()] = word, key
+    return keys
+
+
+class Keys:
+    """The keys of a repository: of its config or, unwrapped, of its key ring."""
+
+    def __init__(self, folder: Path, key_file: Path | None) -> None:
+        magic, config = read_text_object(folder / "config")
+        if magic != "CSBSCF01" or config.get("block_size_bytes") != BLOCK_SIZE:
+            raise Damaged(f"{folder / 'config'}: no config of a repository")
+        self.repository_id = config["repository_id"]
+        self.seal = b""
+        #: Data keys by their ids.
+        self.data: dict[bytes, bytes] = {}
+        if config.get("cipher") is None:
+            self.mac, self.digest = (
+                bytes.fromhex(config["mac_key"]),
+                bytes.fromhex(config["digest_key"]),
+            )
+            return
+        if config["cipher"] != "aes-256-gcm" or HKDF is None:
+            raise Failed(f"cipher {config['cipher']}: needs the Python module cryptography", 5)
+        if key_file is None:
+            raise Failed(
+                "the repository is encrypted: name its region or recovery key (--key-file)", 6
+            )
+        rings = sorted(folder.glob(f"keys/{self.repository_id}/" + "[0-9]" * 8))
+        if not rings:
+            raise Damaged(f"{folder / 'keys'}: there is no key ring")
+        ring = read_text_object(rings[-1])[1]
+        found = self._unwrapped(ring, read_key_file(key_file))
+        self.mac, self.digest, self.seal = found["mac"], found["digest"], found["seal"]
+
+    def _unwrapped(
+        self, ring: dict[str, Any], own: dict[str, tuple[str, bytes]]
+    ) -> dict[str, bytes]:
+        """Keys by their use; data keys by their ids go to `data`."""
+        for which in ("region", "recovery"):
+            key_id = ring[f"{which}_key"]["id"]
+            if key_id in own:
+                break
+        else:
+            raise Failed("the key file has no key that opens this repository", 6)
+        found = {}
+        for place, each in enumerate(ring["keys"]):
+            if each[which] is None:
+                continue
+            parts = ["CSBSKR01", self.repository_id, ring["number"], len(ring["keys"]), place]
+            parts += [each["id"], each["use"], each["since"], key_id]
+            name = " ".join(map(str, parts)).encode()
+            key = self._unwrap(own[key_id][1], which, bytes.fromhex(each[which]), name)
+            found[each["use"]] = key
+            if each["use"] == "data":
+                self.data[UUID(each["id"]).bytes] = key
+        return found
+
+    def _unwrap(self, own: bytes, which: str, wrapped: bytes, name: bytes) -> bytes:
+        if which == "region":
+            salt = UUID(self.repository_id).bytes
+            key = derive(own, "csbs region wrap 1", salt=salt)
+            return unseal(key, wrapped, name, "the key ring")
+        private = X25519PrivateKey.from_private_bytes(derive(own, "csbs recovery private 1"))
+        shared = private.exchange(X25519PublicKey.from_public_bytes(wrapped[:32]))
+        salt = wrapped[:32] + private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        known = derive(own, "csbs recovery authentication 1")
+        key = derive(shared + known, "csbs recovery wrap 1", salt=salt)
+        return unseal(key, bytes(12) + wrapped[32:], name, "the key ring")
+
+    def facts(self, manifest: dict[str, Any], key: str) -> Any:
+        """The facts of a manifest."""
+        if "sealed" not in manifest:
+            return manifest.get("facts")
+        seal = derive(self.seal, "csbs manifest seal 1", size=64)[:32]
+        name = f"CSBSMF01 {self.repository_id} {key.rpartition('/')[2]}".encode()
+        return json.loads(unseal(seal, base64.b64decode(manifest["sealed"]), name, key))
+
+    def decrypt(self, pack: Pack, frame: Frame, stored: bytes) -> bytes:
+        """A frame's bytes before encryption."""
+        if pack.cipher == 0 and not self.data:
+            return stored
+        data_key = self.data.get(pack.data_key_id)
+        if pack.cipher != 1 or data_key is None:
+            raise Damaged(
+                f"pack {pack.id}: cipher {pack.cipher}, with a key that is not in the ring"
+            )
+        name = FRAME_NAME.pack(
+            b"CSBSPK01", bytes.fromhex(pack.id), frame.slot, frame.kind, frame.plain_size
+        )
+        key = derive(data_key, "csbs frame key 1", salt=pack.salt)
+        return unseal(key, stored, name, f"pack {pack.id}: slot {frame.slot}")
+
+
 # -- packs ----------------------------------------------------------------------------------------
 
 
@@ -109,14 +255,6 @@ class Frame:
     size: int
     plain_size: int
     digest: bytes
-
-
-def decrypt(pack: Pack, frame: Frame, stored: bytes) -> bytes:
-    """The frame's bytes before encryption."""
-    del frame
-    if pack.cipher != 0:
-        raise Failed(f"pack {pack.id}: cipher {pack.cipher} is not known", 5)
-    return stored
 
 
 class Pack:
@@ -146,9 +284,9 @@ class Pack:
             self._digests[32 * row : 32 * row + 32],
         )
 
-    def plain(self, frame: Frame) -> bytes:
+    def plain(self, frame: Frame, keys: Keys) -> bytes:
         """The frame's bytes, decoded; their digest is for the caller to check."""
-        coded = decrypt(self, frame, self._read(frame.offset, frame.size))
+        coded = keys.decrypt(self, frame, self._read(frame.offset, frame.size))
         if frame.codec == RAW:
             plain = coded
         elif frame.codec == ZSTD:
@@ -164,7 +302,7 @@ class Pack:
         raw = self._read(size - TRAILER.size, TRAILER.size)
         magic, own_id, _, count, offset, stored, plain, check, _ = TRAILER.unpack(raw)
         fits = magic == b"CSBSPT01" and own_id.hex() == self.id
-        if not fits or plain != 4 + FOOTER_ROW_SIZE * count:
+        if not fits or plain != 4 + FOOTER_ROW_SIZE * count + (48 if self.cipher else 0):
             raise self._damaged("its trailer does not fit")
         packed = self._read(offset, stored)
         if blake3 is not None and blake3(packed).digest() != check:
@@ -238,13 +376,9 @@ class Backup:
 class Store:
     """A bare copy of a repository in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, key_file: Path | None = None) -> None:
         self.folder = _repository_folder(folder)
-        magic, config = read_text_object(self.folder / "config")
-        if magic != "CSBSCF01" or config.get("block_size_bytes") != BLOCK_SIZE:
-            raise Damaged(f"{self.folder / 'config'}: no config of a repository")
-        self._mac_key = bytes.fromhex(config["mac_key"])
-        self._digest_key = bytes.fromhex(config["digest_key"])
+        self._keys = Keys(self.folder, key_file)
         self._packs: OrderedDict[str, Pack] = OrderedDict()
         #: What could not be read, for people.
         self.warnings: list[str] = []
@@ -259,8 +393,10 @@ class Store:
             if not MANIFEST_NAME.fullmatch(path.name):
                 continue
             try:
-                magic, manifest = read_text_object(path, self._mac_key)
-            except Damaged as error:
+                magic, manifest = read_text_object(path, self._keys.mac)
+                if magic == "CSBSMF01":
+                    manifest["facts"] = self._keys.facts(manifest, key)
+            except Failed as error:
                 self.warnings.append(str(error))
                 continue
             if magic == "CSBSMF01":
@@ -273,10 +409,10 @@ class Store:
         pack_id, slot = address
         pack = self._pack(pack_id)
         frame = pack.frame(slot)
-        plain = pack.plain(frame)
+        plain = pack.plain(frame, self._keys)
         if frame.kind != kind:
             raise Damaged(f"pack {pack_id}: slot {slot} is of another kind")
-        if blake3 is not None and blake3(plain, key=self._digest_key).digest() != frame.digest:
+        if blake3 is not None and blake3(plain, key=self._keys.digest).digest() != frame.digest:
             raise Damaged(f"pack {pack_id}: slot {slot} does not fit its digest")
         return plain
 
@@ -492,7 +628,7 @@ def main(arguments: list[str] | None = None) -> int:
     if blake3 is None:
         print("note: without the Python module blake3 nothing is checked", file=sys.stderr)
     try:
-        store = Store(options.store)
+        store = Store(options.store, options.key_file)
         try:
             code = int(options.command(store, options))
         finally:
@@ -513,6 +649,9 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("store", type=Path, metavar="STORE", help="folder of the store")
+    parser.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="region or recovery key of an encrypted one"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="lists backups")
     listing.add_argument("--all", action="store_true", help="deleted and not counted ones too")

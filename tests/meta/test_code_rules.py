@@ -21,6 +21,8 @@ EVERYWHERE: list[Rule] = [
 
 #: Here the words that the rules look for are quoted.
 QUOTING = "tests/meta/test_code_rules.py"
+#: The one file that must be one file: docs/decisions/0009-one-file-for-the-worst-day.md.
+RESCUE = "src/csbs/rescue.py"
 #: One function for each migration is what Alembic wants.
 MIGRATIONS = "src/csbs/catalog/migrations/versions/"
 
@@ -81,7 +83,9 @@ def _breaches(rule: Rule, *folders: str) -> list[str]:
 
 @pytest.mark.parametrize("rule", EVERYWHERE, ids=lambda rule: rule.__name__)
 def test_the_tree_keeps_the_rule(rule: Rule) -> None:
-    assert _breaches(rule) == []
+    allowed = RESCUE if rule is rules.file_is_short else None
+
+    assert [each for each in _breaches(rule) if each.partition(":")[0] != allowed] == []
 
 
 def test_functions_are_short() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from csbs.catalog.tables import identity, projects, servers
 from csbs.domain.clock import Clock, NewId
 from csbs.domain.errors import Refused
 from csbs.domain.ids import ProjectId
+
+log = logging.getLogger(__name__)
 
 #: What the queries run in.  Only `Catalog.transaction` makes one.
 Transaction = Connection
@@ -82,6 +85,8 @@ class Catalog:
         with self.transaction() as transaction:
             row = transaction.execute(select(identity)).one_or_none()
             if row is None:
+                if former is not None:
+                    log.warning("the catalog was lost: `csbs repository rebuild-catalog` fills it")
                 transaction.execute(
                     insert(identity).values(
                         id=1,

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from csbs.catalog.catalog import Home
-from csbs.catalog.database import foreign_errors
 from csbs.domain.ids import ProjectId
 
 log = logging.getLogger(__name__)
@@ -41,13 +40,18 @@ class IdentityFile:
             return None
 
     def write(self, home: Home) -> None:
-        """Keeps it durably, where it is not kept yet.  Raises `CatalogFailed`."""
+        """Keeps it durably, where it is not kept yet.
+
+        Raises nothing: on a full file system backups must be deleted all the same.
+        """
         if self.read() == home:
             return
         temporary = self.path.with_name(self.path.name + ".new")
-        with foreign_errors(str(self.path)):
+        try:
             with temporary.open("w", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(home), indent=2) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(self.path)
+        except OSError as error:
+            log.warning("who the catalog is was not kept", extra={"why": str(error)})

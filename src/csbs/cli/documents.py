@@ -205,7 +205,9 @@ def rebuild_document(report: RebuildReport) -> Document:
         "owned": report.owned,
         "backups": report.backup_count,
         "servers": report.server_count,
-        "damaged": [{"key": each.key, "why": each.why} for each in report.damaged],
+        "damaged": [
+            {"id": each.backup_id, "key": each.key, "why": each.why} for each in report.damaged
+        ],
         "uncounted": list(report.uncounted),
         "forgotten": list(report.forgotten),
     }

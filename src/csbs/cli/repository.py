@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from csbs.cli.exit_codes import DONE, EXIT_CODES
-from csbs.cli.options import Json, data_dir_of, opened
+from csbs.cli.options import Json, Yes, data_dir_of, opened
 from csbs.cli.output import Output, ranges_text, size
 from csbs.cli.repository_keys import keys, recovery_key, rotate_key
 
@@ -181,6 +181,14 @@ def rebuild_catalog(
         str | None,
         typer.Option(metavar="ID", help="Which repository, where the store has several."),
     ] = None,
+    delete_damaged: Annotated[
+        bool,
+        typer.Option(
+            "--delete-damaged",
+            help="Delete backups whose manifests cannot be read; until then nothing is collected.",
+        ),
+    ] = False,
+    yes: Yes = False,
     json: Json = False,
 ) -> int:
     """Fill the catalog of this data folder from the repository.
@@ -193,20 +201,26 @@ def rebuild_catalog(
     from csbs.cli.documents import rebuild_document  # noqa: PLC0415  see cli.options
     from csbs.config import load_settings  # noqa: PLC0415  see cli.options
 
+    output = Output(json)
+    if delete_damaged:
+        question = "Delete all backups whose manifests cannot be read, for ever?"
+        output.confirm(question, "deleting damaged backups", yes=yes)
     with open_rebuilding(load_settings(data_dir_of(context)), project) as rebuilding:
-        report = rebuilding.rebuild(take_over=take_over)
-    Output(json).show(rebuild_document(report), _rebuilt(report))
+        report = rebuilding.rebuild(take_over=take_over, delete_damaged=delete_damaged)
+    output.show(
+        rebuild_document(report), _rebuilt(report, "deleted" if delete_damaged else "left out")
+    )
     return EXIT_CODES["damaged"] if report.damaged else DONE
 
 
-def _rebuilt(report: RebuildReport) -> str:
+def _rebuilt(report: RebuildReport, done: str) -> str:
     lines = [f"{report.backup_count} backups of {report.server_count} servers are listed"]
     if not report.owned:
         lines.append(
             "the repository belongs to another data folder: this one may list, restore and export "
             "(--take-over makes it the owner)"
         )
-    lines += [f"left out: {each.why}" for each in report.damaged]
+    lines += [f"{done}: {each.why}" for each in report.damaged]
     lines += [f"does not count, a former owner was too late: {key}" for key in report.uncounted]
     lines += [f"forgotten, the repository has it no more: {each}" for each in report.forgotten]
     return "\n".join(lines)

@@ -181,17 +181,20 @@ def take_over(
     store: ObjectStore,
     name: str,
     successor: Successor,
-    counting: Callable[[Owner], frozenset[str]],
+    counting: Callable[[Owner, frozenset[str]], frozenset[str]],
 ) -> Owner:
     """Makes the successor the owner; it inherits what counts under the owner before.
 
     A former owner looks for a new number after each commit.  So, once our number is there, a
     commit either sees it, or is found by looking again; then the next number inherits it too.
-    `counting` lists the keys that count.  Raises `RepositoryOwned` if another was faster.
+    `counting` lists the keys that count under an owner, but for those that are known.  Raises
+    `RepositoryOwned` if another was faster.
     """
     former = current_owner(store)
     number = 0 if former is None else former.number
-    inherited: frozenset[str] = frozenset() if former is None else counting(former)
+    inherited: frozenset[str] = frozenset()
+    if former is not None:
+        inherited = counting(former, inherited)
     for _ in range(_TAKE_OVERS_MAX):
         number += 1
         owner = Owner(number, successor.catalog_id, inherited)
@@ -200,8 +203,8 @@ def take_over(
             store.put(_owner_key(number), [data])
         except ObjectExists:
             break
-        found = frozenset() if former is None else counting(former)
-        if found <= inherited:
+        found = frozenset() if former is None else counting(former, inherited)
+        if not found:
             return owner
         inherited |= found
     faster = current_owner(store)

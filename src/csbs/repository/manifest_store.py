@@ -71,10 +71,13 @@ class ManifestStore:
                 if manifest is not None:
                     yield key, manifest
 
-    def present(self) -> Iterator[str]:
-        """Keys of all manifests, deleted, damaged and uncounted ones too; voids are none."""
+    def present(self, wanted: Callable[[str], bool]) -> Iterator[str]:
+        """Those of the wanted keys that have a manifest, be it deleted, damaged or uncounted.
+
+        Voids are none.  Nothing is read of keys that are not wanted.
+        """
         for key, listed in sorted(self._listing(_PREFIX).items()):
-            if listed.present and not self._looks_void(key):
+            if listed.present and wanted(key) and not self._looks_void(key):
                 yield key
 
     def live_keys(self) -> Iterator[str]:

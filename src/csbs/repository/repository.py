@@ -119,8 +119,10 @@ class Repository:
         owner = take_over(self._store, self.name, successor, self._counting)
         return Repository(self._store, replace(self._opened, owner=owner))
 
-    def _counting(self, owner: Owner) -> frozenset[str]:
-        return frozenset(key for key in self._manifests.present() if owner.counts(key))
+    def _counting(self, owner: Owner, known: frozenset[str]) -> frozenset[str]:
+        return frozenset(
+            self._manifests.present(lambda key: key not in known and owner.counts(key))
+        )
 
     # --- backups -----------------------------------------------------------------------------
 
@@ -174,7 +176,7 @@ class Repository:
 
     def uncounted(self) -> list[str]:
         """Keys of manifests that a former owner committed after it was one: they are no backups."""
-        return [key for key in self._manifests.present() if not self._opened.owner.counts(key)]
+        return list(self._manifests.present(lambda key: not self._opened.owner.counts(key)))
 
     def manifest(self, key: str) -> Manifest:
         """The backup under this key.  Raises `BackupMissing` if it is absent, void or deleted."""

@@ -21,18 +21,25 @@ class RebuildService:
     repositories: RepositoryAccess
     clock: Clock
 
-    def rebuild(self, *, take_over: bool) -> RebuildReport:
+    def rebuild(self, *, take_over: bool, delete_damaged: bool = False) -> RebuildReport:
         """Fills the catalog from the repository, and the content index where that is ours.
 
-        `take_over` makes this catalog the owner first, if it is not.  Raises `RepositoryLocked`
-        while another command uses the repository.
+        `take_over` makes this catalog the owner first, if it is not.  `delete_damaged` deletes the
+        backups that are reported as damaged: until then nothing can be collected.  Raises
+        `RepositoryLocked` while another command uses the repository, `RepositoryOwned` where it
+        may not delete.
         """
         with self.repositories.alone("rebuilding the catalog") as (opened, index):
             repository = opened
             if take_over and not opened.owned:
                 repository = opened.take_over(self.clock())
             records = Records(catalog=self.catalog, repository=repository, clock=self.clock)
+            if delete_damaged:
+                repository.require_owner()
             report = rebuild_catalog(records, self.project_id)
+            if delete_damaged:
+                for each in report.damaged:
+                    repository.delete(each.key, each.backup_id, deleted_at=self.clock())
             if repository.owned:
                 repository.rebuild_index(index)
         return report

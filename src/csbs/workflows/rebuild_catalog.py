@@ -20,6 +20,7 @@ from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.identity import KnownDisk
 from csbs.domain.ids import BackupId, DiskId, ProjectId
 from csbs.repository import Image, Manifest, Repository
+from csbs.repository.manifest_store import backup_of_key
 from csbs.workflows.facts import backup_of, known_disks_of, parents_of, tokens_of
 from csbs.workflows.records import Records
 
@@ -34,6 +35,7 @@ class DamagedManifest:
     """A manifest that cannot be read: its backup is not listed, and its blocks are kept."""
 
     key: str
+    backup_id: BackupId
     why: str
 
 
@@ -98,7 +100,8 @@ def _read(
             found.append(_found(manifest, project_id))
         except Corrupt as error:
             log.warning("a backup is left out", extra={"why": str(error)})
-            damaged.append(DamagedManifest(key=key, why=str(error)))
+            backup_id = BackupId(backup_of_key(key))
+            damaged.append(DamagedManifest(key=key, backup_id=backup_id, why=str(error)))
     return sorted(found, key=lambda each: created_before(each.backup)), damaged
 
 

@@ -14,6 +14,7 @@ from csbs.compute.libvirt.domain_xml import (
     backup_xml,
     checkpoint_covering_only,
     checkpoint_xml,
+    definition_with,
     has_incremental_backup,
     job_socket,
     parse_domain,
@@ -244,3 +245,40 @@ def test_libvirt_says_whether_it_backs_up_increments(features: str, *, expected:
     xml = f"<domainCapabilities><features>{features}</features></domainCapabilities>"
 
     assert has_incremental_backup(xml) is expected
+
+
+LUN = (
+    "<disk type='block' device='lun' sgio='filtered'><driver name='qemu' type='raw' cache='none'/>"
+    "<source dev='/dev/sdx'/><backingStore/><target dev='sdl'/><serial>S1</serial></disk>"
+)
+SEALED = (
+    "<disk type='network' device='disk'><source protocol='rbd' name='pool/image'/>"
+    "<encryption format='luks'/><target dev='vdx'/></disk>"
+)
+LOADED = "<disk type='file' device='cdrom'><source file='/iso'/><target dev='sdz'/></disk>"
+
+
+def test_a_definition_gets_other_images_and_keeps_the_rest() -> None:
+    images = {"sdl": Path("/out/web-sdl.qcow2"), "vdx": Path("/out/web-vdx.qcow2")}
+    made = definition_with(_domain(LUN, SEALED, LOADED), images, image_format="qcow2")
+    lun, network, cdrom = _parsed(made).findall("./devices/disk")
+
+    assert [disk.source for disk in parse_domain(made).disks] == [
+        str(path) for path in images.values()
+    ]
+    assert [disk.format for disk in parse_domain(made).disks] == ["qcow2", "qcow2"]
+    assert lun.attrib == {"type": "file", "device": "disk"}
+    assert lun.find("driver[@cache='none']") is not None
+    assert lun.findtext("serial") == "S1"
+    assert lun.find("backingStore") is None
+    assert network.find("encryption") is None
+    assert network.find("source[@protocol]") is None
+    assert cdrom.find("source[@file='/iso']") is not None
+    assert _parsed(made).findtext("name") == "web"
+
+
+def test_elements_of_qemu_keep_their_prefix() -> None:
+    space = "http://libvirt.org/schemas/domain/qemu/1.0"
+    xml = f"<domain xmlns:qemu='{space}'><qemu:commandline/></domain>"
+
+    assert "<qemu:commandline" in definition_with(xml, {}, image_format="raw")

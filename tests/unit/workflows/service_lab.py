@@ -79,36 +79,12 @@ class ServiceLab:
 
         `former` is who its catalog was, where that is known.
         """
-        self.clock: CrashingClock = beside.clock if beside else CrashingClock()
-        self.faults: Faults = beside.faults if beside else Faults()
-        if beside:
-            self.driver: FakeDriver = beside.driver
-            self.server: FakeServer = beside.server
-        else:
-            self.driver = FakeDriver(folder / "host", new_id=_new_id, faults=self.faults)
-            self.server = self.driver.add_server("web", {"vda": vda_size_bytes, "vdb": 2 * MIB})
-        self.catalog = Catalog.open(folder / "catalog.sqlite")
+        self._make_host(folder, beside, vda_size_bytes)
         self.cancel = threading.Event()
-        home = self.catalog.home(clock=self.clock, new_id=_new_id, former=former)
-        if beside:
-            self.catalog.adopt_project(beside.project_id)
-            home = self.catalog.home(clock=self.clock, new_id=_new_id)
+        home = self._make_catalog(folder, beside, former)
         self.home = home
         self.project_id: ProjectId = home.project_id
-        self.store_folder: Path = (
-            beside.store_folder if beside else store_folder or folder / "store"
-        )
-        store = FolderStore(self.store_folder, min_free=lambda _: min_free_bytes)
-        store.make()
-        self.store = store
-        self.open_repository = partial(_open_repository, store, home.catalog_id, self.clock)
-        self.repositories = RepositoryAccess(
-            lock=repository_lock(folder / "repository.lock", "the test's repository"),
-            open_repository=lambda _: self.open_repository(),
-            open_store=lambda _: store,
-            open_index=lambda _: ContentIndex(folder / "index.sqlite"),
-            restorable_keys=self.restorable_keys,
-        )
+        self._make_repositories(folder, beside, store_folder, min_free_bytes)
         self.locks = Locks(run_folder=folder / "run", monotonic=lambda: 0.0, sleep=lambda _: None)
         self._make_services()
 
@@ -158,6 +134,45 @@ class ServiceLab:
             project_id=self.project_id,
             repositories=self.repositories,
             clock=self.clock,
+        )
+
+    def _make_host(self, folder: Path, beside: ServiceLab | None, vda_size_bytes: int) -> None:
+        if beside:
+            self.clock: CrashingClock = beside.clock
+            self.faults: Faults = beside.faults
+            self.driver: FakeDriver = beside.driver
+            self.server: FakeServer = beside.server
+        else:
+            self.clock, self.faults = CrashingClock(), Faults()
+            self.driver = FakeDriver(folder / "host", new_id=_new_id, faults=self.faults)
+            self.server = self.driver.add_server("web", {"vda": vda_size_bytes, "vdb": 2 * MIB})
+
+    def _make_catalog(self, folder: Path, beside: ServiceLab | None, former: Home | None) -> Home:
+        self.catalog = Catalog.open(folder / "catalog.sqlite")
+        home = self.catalog.home(clock=self.clock, new_id=_new_id, former=former)
+        if beside:
+            self.catalog.adopt_project(beside.project_id)
+            home = self.catalog.home(clock=self.clock, new_id=_new_id)
+        return home
+
+    def _make_repositories(
+        self,
+        folder: Path,
+        beside: ServiceLab | None,
+        store_folder: Path | None,
+        min_free_bytes: int,
+    ) -> None:
+        self.store_folder: Path = store_folder or folder / "store"
+        if beside:
+            self.store_folder = beside.store_folder
+        store = FolderStore(self.store_folder, min_free=lambda _: min_free_bytes)
+        store.make()
+        self.open_repository = partial(_open_repository, store, self.home.catalog_id, self.clock)
+        self.repositories = RepositoryAccess(
+            lock=repository_lock(folder / "repository.lock", "the test's repository"),
+            open_repository=lambda _: self.open_repository(),
+            open_index=lambda _: ContentIndex(folder / "index.sqlite"),
+            restorable_keys=self.restorable_keys,
         )
 
     def restorable_keys(self) -> list[str]:

@@ -17,7 +17,7 @@ from csbs.compute.base import DiskExport
 from csbs.domain.backup import Backup, BackupState, Mode
 from csbs.domain.ids import BackupId, ServerId
 from csbs.repository import Manifest
-from csbs.repository.errors import RepositoryOwned
+from csbs.repository.errors import CorruptObject, RepositoryOwned
 from csbs.repository.manifest import encode_manifest
 from csbs.services.backups import CreateBackup
 from csbs.workflows.rebuild_catalog import RebuildReport
@@ -81,6 +81,7 @@ def test_backups_are_listed_as_before(lab: ServiceLab, another: Callable[..., Se
     made = chain(lab, 6)
     lab.back_up(full=True)
     lab.delete(made[0])
+    lab.repositories.collect(lambda _: None)  # ends its tombstone, and leaves a void
     lab.delete(made[3])
     lab.delete(made[4])
     lab.write(9)
@@ -275,12 +276,33 @@ def test_damaged_manifests_are_named_and_the_rest_is_there(
     lab.write(7)
     after = rebuilt.back_up()
 
-    assert [each.key for each in report.damaged] == [made[1].manifest_key, made[2].manifest_key]
-    assert "is damaged" in report.damaged[0].why
-    assert "lacks what csbs must know" in report.damaged[1].why
+    why = {each.key: each.why for each in report.damaged}
+    assert why.keys() == {made[1].manifest_key, made[2].manifest_key}
+    assert "is damaged" in why[made[1].manifest_key]
+    assert "lacks what csbs must know" in why[made[2].manifest_key]
     assert [each.id for each in rebuilt.listed()] == [made[0].id, made[3].id, after.id]
     assert modes(after) == {Mode.INCREMENTAL}
     assert rebuilt.saved(after) == lab.content()
+
+
+def test_damaged_backups_are_deleted_when_told_to(
+    lab: ServiceLab, another: Callable[..., ServiceLab]
+) -> None:
+    made = chain(lab, 3)
+    damage(lab, made[1])
+    reader = another("c")
+    with pytest.raises(RepositoryOwned):
+        reader.rebuilding.rebuild(take_over=False, delete_damaged=True)
+    rebuilt = another()
+    with pytest.raises(CorruptObject):  # its blocks are kept
+        lab.repositories.collect(lambda _: None)
+    report = rebuilt.rebuilding.rebuild(take_over=True, delete_damaged=True)
+    collected = rebuilt.repositories.collect(lambda _: None)
+
+    assert [each.backup_id for each in report.damaged] == [made[1].id]
+    assert collected.backups_purged == 1
+    assert rebuilt.rebuilding.rebuild(take_over=False).damaged == ()
+    assert [each.id for each in rebuilt.listed()] == [made[0].id, made[2].id]
 
 
 def test_after_a_damaged_newest_one_nothing_is_missed(
