@@ -211,11 +211,13 @@ def test_of_several_owners_what_counts_is_listed(lab: Lab, folder: Path, tmp_pat
         "m",
         text_object.MANIFEST_MAGIC,
         (folder / first.key).read_bytes(),
-        key=lab.repository._keys.mac_key,
+        key=lab.repository._opened.keys.manifests.mac_key,
     )
     data |= {"backup_id": late.manifest_key.partition("00000001-")[2], "facts": facts("late")}
     (folder / late.manifest_key).write_bytes(
-        text_object.encode(text_object.MANIFEST_MAGIC, data, key=lab.repository._keys.mac_key)
+        text_object.encode(
+            text_object.MANIFEST_MAGIC, data, key=lab.repository._opened.keys.manifests.mac_key
+        )
     )
     third = other_owner(lab)
     lab.repository = third
@@ -259,7 +261,7 @@ def test_a_damaged_manifest_is_named_and_the_others_are_listed(lab: Lab, folder:
 
 def test_a_manifest_of_a_newer_format_hides_no_other(lab: Lab, folder: Path) -> None:
     one, two = back_up(lab, "one", noise(1)), back_up(lab, "two", noise(2))
-    key = lab.repository._keys.mac_key
+    key = lab.repository._opened.keys.manifests.mac_key
     whole = (folder / one.key).read_bytes()
     fields = text_object.decode("m", text_object.MANIFEST_MAGIC, whole, key=key)
     newer = text_object.encode(text_object.MANIFEST_MAGIC, {**fields, "format": 2}, key=key)

@@ -167,10 +167,12 @@ class ServiceLab:
             self.store_folder = beside.store_folder
         store = FolderStore(self.store_folder, min_free=lambda _: min_free_bytes)
         store.make()
+        self.store = store
         self.open_repository = partial(_open_repository, store, self.home.catalog_id, self.clock)
         self.repositories = RepositoryAccess(
             lock=repository_lock(folder / "repository.lock", "the test's repository"),
             open_repository=lambda _: self.open_repository(),
+            open_store=lambda _: store,
             open_index=lambda _: ContentIndex(folder / "index.sqlite"),
             restorable_keys=self.restorable_keys,
         )
