@@ -233,7 +233,7 @@ def test_the_map_of_a_healed_parent_is_not_walked_again(lab: ServiceLab, backup:
     second = reads()
 
     assert first > usual
-    assert second == usual
+    assert second <= usual
 
 
 # --- restores -----------------------------------------------------------------------------------
