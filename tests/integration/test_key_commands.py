@@ -9,6 +9,7 @@ import pytest
 
 from csbs.config import load_settings
 from csbs.domain.errors import InvalidSetting
+from csbs.repository.objectstore import FolderStore
 from tests.integration.libvirt.shell import Shell
 
 
@@ -130,18 +131,30 @@ def test_one_key_at_a_time(made: Shell, options: tuple[str, ...]) -> None:
     assert "one of --region, --data, --recovery" in refused.err
 
 
-def test_where_there_is_no_encrypted_repository_nothing_is_made(
+def test_where_there_is_no_repository_none_is_made(csbs: Shell) -> None:
+    commands = [("keys",), ("rotate-key", "--data"), ("recovery-key", "--yes")]
+    absent = [csbs("repository", *each).code for each in commands]
+    folder = Path(csbs("repository", "keys", "--json").error["object"])
+    made_after = folder.exists()
+    FolderStore(folder).make()
+    empty = [csbs("repository", *each).code for each in commands]
+
+    assert absent == [7, 7, 7]  # perhaps its file system is not mounted
+    assert not made_after
+    assert empty == [3, 3, 3]
+    assert not list(FolderStore(folder).list(""))
+    assert not (csbs.data_dir / "region.key").exists()
+
+
+def test_a_plain_repository_has_no_keys_to_show(
     csbs: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for command in (("keys",), ("rotate-key", "--data"), ("recovery-key", "--yes")):
-        assert csbs("repository", *command).code == 3
-    assert not (csbs.data_dir / "store").exists()
-    assert not (csbs.data_dir / "region.key").exists()
     monkeypatch.setenv("CSBS_ENCRYPTION", "auto")
     csbs.ok("repository", "collect")
-    plain = csbs("repository", "keys")
-    assert plain.code == 5
-    assert "not encrypted" in plain.err
+    refused = csbs("repository", "keys")
+
+    assert refused.code == 5
+    assert "not encrypted" in refused.err
 
 
 def test_a_plain_repository_needs_no_key_file(csbs: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
