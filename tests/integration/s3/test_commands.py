@@ -85,7 +85,8 @@ def test_a_copy_elsewhere_is_used_in_the_place_of_the_store(
     shown = csbs.ok("repository", "show")
     monkeypatch.setenv("CSBS_STORE_URL", url)
 
-    assert first["copied_objects"] == second["present_objects"] == 5
+    # Config, key ring, owner, two packs, manifest.
+    assert first["copied_objects"] == second["present_objects"] == 6
     assert second["copied_objects"] == 0
     assert {**csbs.ok("repository", "show"), "place": ""} == {**shown, "place": ""}
     assert content(csbs, key) == DATA
