@@ -264,7 +264,7 @@ def write_unseen(server: DomainServer, *, offset: int, size: int, zero: bool = F
                 server.write("vda", offset=offset, size=size, pattern=6)
 
 
-#: Restores, and dies like by kill -9 when a part of the first disk is written.
+#: Restores, and dies like by kill -9 when a part of the first disk, the large one, is written.
 DIE_IN_THE_MIDDLE = """
 import os, signal, sys, threading
 from pathlib import Path
@@ -273,7 +273,7 @@ from csbs.config import load_settings
 from csbs.services.restores import RestoreRequest
 from csbs.workflows.run import Watcher
 def die(progress):
-    if progress.doing.startswith("writing vda") and progress.done_bytes > 0:
+    if progress.doing.startswith("writing vda") and progress.done_bytes > 32 * 1024**2:
         os.kill(os.getpid(), signal.SIGKILL)
 with open_app(load_settings(Path(sys.argv[1]))) as app:
     watcher = Watcher(on_progress=die, cancel=threading.Event())
