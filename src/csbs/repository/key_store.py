@@ -8,7 +8,7 @@ from csbs.repository.errors import CorruptObject, KeyRingChanged, ObjectExists, 
 from csbs.repository.key_ring import KeyRing, decode_ring, encode_ring
 from csbs.repository.objectstore.base import ObjectStore
 
-_PREFIX = "keys/"
+KEY_RINGS = "keys/"
 _KEY = re.compile(r"keys/([0-9a-f-]{36})/(\d{8})")
 
 #: A ring may go away between list and get, because a rotation put a newer one: list again.
@@ -17,7 +17,7 @@ _TRIES_MAX = 5
 
 def ring_key(repository_id: str, number: int) -> str:
     """The key of this ring."""
-    return f"{_PREFIX}{repository_id}/{number:08d}"
+    return f"{KEY_RINGS}{repository_id}/{number:08d}"
 
 
 def current_ring(store: ObjectStore, repository_id: str) -> KeyRing:
@@ -34,7 +34,7 @@ def current_ring(store: ObjectStore, repository_id: str) -> KeyRing:
         if ring_key(ring.repository_id, ring.number) != key:
             raise CorruptObject(key, "the ring of its key", f"ring {ring.number} of another")
         return ring
-    raise CorruptObject(f"{_PREFIX}{repository_id}/", "the repository's key ring", "none")
+    raise CorruptObject(f"{KEY_RINGS}{repository_id}/", "the repository's key ring", "none")
 
 
 def put_ring(store: ObjectStore, name: str, ring: KeyRing) -> None:
@@ -53,5 +53,5 @@ def drop_rings_before(store: ObjectStore, ring: KeyRing) -> None:
 
 
 def _numbers(store: ObjectStore, repository_id: str) -> list[int]:
-    matches = (_KEY.fullmatch(each.key) for each in store.list(f"{_PREFIX}{repository_id}/"))
+    matches = (_KEY.fullmatch(each.key) for each in store.list(f"{KEY_RINGS}{repository_id}/"))
     return sorted(int(match[2]) for match in matches if match)

@@ -1,6 +1,7 @@
 """Verification: is all there that backups need, and as it was written?
 
-    1  text objects   config, owners, manifests with what voids or deletes them, known damage
+    1  text objects   config, owners, key rings, manifests with what voids or deletes them, and
+                      what is known of damage
     2  maps           from the root of each live image, each node once: read, digest checked
     3  packs          each one there is: trailer and footer, and whether it has every block that
                       a map names.  Of the share that is to be read: all bytes, by the pack's own
@@ -23,6 +24,8 @@ from csbs.repository.damage import Damage, damage_of
 from csbs.repository.damaged_runs import DamagedRuns
 from csbs.repository.errors import CorruptObject, ObjectNotFound
 from csbs.repository.identity import CONFIG_KEY, OWNERS, decode_config
+from csbs.repository.key_ring import decode_ring
+from csbs.repository.key_store import KEY_RINGS
 from csbs.repository.manifest import Manifest
 from csbs.repository.pack import pack_key
 from csbs.repository.share import Share
@@ -83,17 +86,20 @@ def verify(
 
 
 def _check_text_objects(parts: VerifyParts, found: Findings) -> Damage:
-    """Config, owners, and what is known of damage, which is returned."""
+    """Config, owners, key rings, and what is known of damage, which is returned."""
     store = parts.store
-    for key in (CONFIG_KEY, *sorted(each.key for each in store.list(OWNERS))):
-        try:
-            data = store.get(key)
-            if key == CONFIG_KEY:
-                decode_config(parts.name, data)
-            else:
-                text_object.decode(key, text_object.OWNER_MAGIC, data)
-        except (CorruptObject, ObjectNotFound) as error:
-            found.add(key, error)
+    try:
+        decode_config(parts.name, store.get(CONFIG_KEY))
+    except (CorruptObject, ObjectNotFound) as error:
+        found.add(CONFIG_KEY, error)
+    for prefix, decode in ((OWNERS, _decode_owner), (KEY_RINGS, decode_ring)):
+        for key in sorted(each.key for each in store.list(prefix)):
+            try:
+                decode(key, store.get(key))
+            except CorruptObject as error:
+                found.add(key, error)
+            except ObjectNotFound:  # a rotation of keys has put a newer ring
+                continue
     for key in sorted(each.key for each in store.list(damages.PREFIX)):
         try:
             damages.decode_damage(key, store.get(key))
@@ -102,6 +108,10 @@ def _check_text_objects(parts: VerifyParts, found: Findings) -> Damage:
         except ObjectNotFound:  # another verification has put a newer one
             continue
     return damages.known_damage(store)
+
+
+def _decode_owner(key: str, data: bytes) -> None:
+    text_object.decode(key, text_object.OWNER_MAGIC, data)
 
 
 def _check_manifests(parts: VerifyParts, found: Findings) -> Iterator[Manifest]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -223,6 +224,19 @@ def test_whole_packs_are_checked_with_the_store_alone(
 
     assert not report.damaged
     assert report.read_bytes == sum(each.size_bytes for each in full.store.list("packs/"))
+
+
+def test_a_flipped_bit_of_a_key_ring_is_found(store: MemoryStore, tmp_path: Path) -> None:
+    lab = Lab(store, tmp_path, encrypted=True)
+    [key] = [each.key for each in store.list("keys/")]
+    whole = store.get(key)
+    for at in _everywhere(whole):
+        flip(store, key, at)
+        assert [each.key for each in verified(lab.repository).objects] == [key], at
+        store.replace(key, whole)
+    cut(store, key, len(whole) - 1)
+    assert [each.key for each in verified(lab.repository).objects] == [key]
+    lab.close()
 
 
 def test_a_record_of_damage_that_is_damaged_is_told_and_replaced(
