@@ -306,13 +306,11 @@ def test_a_restore_that_was_killed_goes_on_by_comparing(
         restored = {target: server.content(target) for target in ("vda", "vdb")}
         after = csbs.ok("backup", "create", server.name)
 
-        vda, vdb = done["disks"]
+        vda, _ = done["disks"]
         assert done["resumed"]
         assert restored == saved
         assert vda["unchanged_bytes"] > 0
         assert vda["written_bytes"] + vda["zeroed_bytes"] + vda["unchanged_bytes"] == 256 * MIB
-        # Disks are written side by side: the small one may have been done by then.
-        assert vdb["written_bytes"] + vdb["zeroed_bytes"] + vdb["unchanged_bytes"] == MIB
         expected_mode = "rescan" if qemu_nbd_dies else "incremental"
         assert [disk["mode"] for disk in after["disks"]] == [expected_mode] * 2
         assert after["changed_bytes"] == 0
