@@ -112,7 +112,7 @@ class _Increment:
         def encode(places: list[Place]) -> list[tuple[int, list[EncodedBlock]]]:
             return [(to, self._encoded(encoder, to, at)) for to, at in places]
 
-        with ThreadPoolExecutor(options.readers) as pool:
+        with ThreadPoolExecutor(options.threads) as pool:
             for done in map_bounded(pool, encode, calls, in_flight_max=options.in_flight_max):
                 for to, blocks in done:
                     image.write(to, blocks)

@@ -28,14 +28,14 @@ from csbs.blockio.nbd import BASE_ALLOCATION, NbdClient, NbdExport, NbdLimits
 from csbs.blockio.watch import Watch
 from csbs.domain.clock import monotonic
 from csbs.domain.extents import BLOCK_SIZE
-from csbs.repository import encoder
+from csbs.repository import FETCH_SIZE_MAX, encoder
 from csbs.repository.effort import LEVELS
 from csbs.repository.objectstore import FolderStore
 from csbs.repository.pack import Codec, Content, Frame, Kind, PackBuilder, decode_frame, pack_key
 from csbs.repository.pack_reader import PackReader
 
 _PACK_SIZE = 32 * 1024**2
-_FETCH_SIZE = 4 * 1024**2
+_FETCH_SIZE = FETCH_SIZE_MAX
 _KEY = bytes(32)
 
 

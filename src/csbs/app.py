@@ -47,6 +47,9 @@ from csbs.services.stores import NamedStore, StoreService
 from csbs.services.tasks import TaskService
 from csbs.services.verification import VerifyService
 
+#: A thread that reads is at work all the time, one that writes waits for the disk half of it.
+_WRITERS_FOR_EACH_READER = 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
@@ -216,7 +219,7 @@ def _wired(settings: Settings, catalog: Catalog, home: Home) -> App:
         locks=locks,
         clock=utc_now,
         new_id=new_id,
-        copying=CopyOptions(readers=settings.readers, low_priority=settings.low_priority),
+        copying=CopyOptions(threads=settings.readers, low_priority=settings.low_priority),
         limit_bytes_per_s=limit_bytes_per_s,
         require_space=partial(_require_space, settings.data_dir),
     )
@@ -229,7 +232,7 @@ def _wired(settings: Settings, catalog: Catalog, home: Home) -> App:
         locks=locks,
         clock=utc_now,
         new_id=new_id,
-        writing=RestoreOptions(writers=settings.readers, low_priority=settings.low_priority),
+        writing=_restore_options(settings),
         limit_bytes_per_s=limit_bytes_per_s,
         stop_timeout_s=settings.stop_timeout_s,
     )
@@ -258,6 +261,14 @@ def _wired(settings: Settings, catalog: Catalog, home: Home) -> App:
         ),
         stores=_stores(settings, home, repositories),
         tasks=TaskService(catalog=catalog, project_id=home.project_id),
+    )
+
+
+def _restore_options(settings: Settings) -> RestoreOptions:
+    return RestoreOptions(
+        threads=_WRITERS_FOR_EACH_READER * settings.readers,
+        fetch_size_max=stores.fetch_size_max(settings.store_place),
+        low_priority=settings.low_priority,
     )
 
 

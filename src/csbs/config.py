@@ -147,7 +147,7 @@ class Settings(BaseSettings):
         Field(
             ge=1,
             le=32,
-            description="Threads that read the disks of a backup, or write one disk of a restore.",
+            description="Threads that read the disks of a backup; a restore has twice as many.",
         ),
     ] = 2
     low_priority: Annotated[

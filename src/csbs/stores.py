@@ -20,6 +20,7 @@ from csbs.domain.clock import new_id
 from csbs.domain.errors import InvalidSetting
 from csbs.domain.rate import parse_rate
 from csbs.domain.store_url import FolderPlace, S3Place, StorePlace
+from csbs.repository import FETCH_SIZE_MAX
 from csbs.repository.errors import ObjectNotFound, StoreMissing
 from csbs.repository.identity import CONFIG_KEY
 from csbs.repository.objectstore import (
@@ -46,6 +47,11 @@ class StoreOptions:
     s3_ca_file: Path | None = None
     #: Shared by all stores that are opened with these options.
     rate_limit: RateLimit | None = None
+
+
+def fetch_size_max(place: StorePlace) -> int:
+    """How much of a pack a restore reads at once: over a network each read is a round trip."""
+    return FETCH_SIZE_MAX if isinstance(place, FolderPlace) else 4 * FETCH_SIZE_MAX
 
 
 def options(settings: Settings) -> StoreOptions:

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from csbs.agent.allocation_check import Differs, checked
-from csbs.agent.copy_pool import CopyPool
+from csbs.agent.copy_pool import CopyPool, PoolOptions
 from csbs.agent.meter import Meter
 from csbs.agent.rate_limit import RateLimit
 from csbs.agent.read_plan import (
@@ -28,12 +28,10 @@ from csbs.agent.read_plan import (
     unpacked,
 )
 from csbs.blockio.connections import Connections, open_connections
-from csbs.blockio.nbd import BASE_ALLOCATION, NbdClient, NbdExport, NbdLimits
+from csbs.blockio.nbd import BASE_ALLOCATION, NbdClient, NbdExport
 from csbs.blockio.pipeline import run_ahead
-from csbs.blockio.priority import lower_own_priority
 from csbs.blockio.watch import Watch
 from csbs.domain.block_set import NO_BLOCKS, BlockSet, marked
-from csbs.domain.clock import Monotonic, monotonic
 from csbs.domain.errors import DiskUnreadable, OperationCancelled
 from csbs.domain.extents import (
     BLOCK_SIZE,
@@ -67,41 +65,17 @@ class DiskCopy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CopyOptions:
+class CopyOptions(PoolOptions):
     """How the disks of a job are copied.
 
     Memory is about `in_flight_max` times twice `piece_size_bytes`, and 32 bytes for each run of
     blocks that is planned ahead, however many disks there are.
     """
 
-    #: Threads that read and encode.
-    readers: int = 2
     #: What a thread reads before it encodes.  4 MiB was not faster, 0.5 MiB took more CPU.
     piece_size_bytes: int = 2 * 1024**2
-    #: Pieces that are read and not yet stored.
-    in_flight_max: int = 8
-    #: Disks that are copied at once: more would keep no more threads busy, and the power-off of a
-    #: server would find more of them half copied.
-    disks_at_once: int = 4
-    #: How far the plan of each of them runs ahead, in runs of blocks: the total is known early.
+    #: How far the plan of each disk runs ahead, in runs of blocks: the total is known early.
     planned_runs_max: int = 262_144
-    limits: NbdLimits = field(default_factory=NbdLimits)
-    #: Shared by all disks of a job; None: as fast as it goes.
-    rate_limit: RateLimit | None = None
-    #: Its threads get less of the host than others do.
-    low_priority: bool = False
-    monotonic: Monotonic = monotonic
-
-    def pool(self) -> CopyPool:
-        """The threads of a job, and their room; to be opened."""
-        return CopyPool(
-            threads=self.readers, in_flight_max=self.in_flight_max, initializer=self.begin_thread
-        )
-
-    def begin_thread(self) -> None:
-        """What each thread that copies does first; those that it starts need not."""
-        if self.low_priority:
-            lower_own_priority()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +124,7 @@ def back_up_disk(
             run_ahead(ahead, ahead_max=max(1, options.planned_runs_max // PACKED_RUNS))
         )
         readers = opened.enter_context(
-            open_connections(read, min(options.readers, CONNECTIONS_MAX), watch, options.limits)
+            open_connections(read, min(options.threads, CONNECTIONS_MAX), watch, options.limits)
         )
         wait = _waiting(options.rate_limit, watch.unwanted)
         read_piece = partial(_read, readers, writer.encoder(), copy.size_bytes, wait)

@@ -14,8 +14,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, TypeVar
+
+from csbs.agent.rate_limit import RateLimit
+from csbs.blockio.nbd import NbdLimits
+from csbs.blockio.priority import lower_own_priority
+from csbs.domain.clock import Monotonic, monotonic
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -98,3 +104,32 @@ class _Room:
         with self._freed:
             self._free += 1
             self._freed.notify()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolOptions:
+    """How the disks of a job share the threads that move their bytes, and the host."""
+
+    threads: int = 2
+    #: Pieces that are read and not yet written, of all disks.
+    in_flight_max: int = 8
+    #: Disks that are under way at once: more would keep no more threads busy, and whatever ends a
+    #: job early would find more of them half done.
+    disks_at_once: int = 4
+    limits: NbdLimits = field(default_factory=NbdLimits)
+    #: Shared by all disks of a job; None: as fast as it goes.
+    rate_limit: RateLimit | None = None
+    #: Its threads get less of the host than others do.
+    low_priority: bool = False
+    monotonic: Monotonic = monotonic
+
+    def pool(self) -> CopyPool:
+        """The threads of a job, and their room; to be opened."""
+        return CopyPool(
+            threads=self.threads, in_flight_max=self.in_flight_max, initializer=self.begin_thread
+        )
+
+    def begin_thread(self) -> None:
+        """What each thread that moves bytes does first; those that it starts need not."""
+        if self.low_priority:
+            lower_own_priority()

@@ -13,66 +13,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from csbs.agent.compare import differing, not_zero
-from csbs.agent.copy_pool import CopyPool
+from csbs.agent.copy_pool import CopyPool, PoolOptions
 from csbs.agent.look_through import checked_size
 from csbs.agent.meter import Meter
 from csbs.agent.rate_limit import RateLimit
 from csbs.agent.restore_plan import DiskTarget, Piece, piece_size_bytes, pieces
 from csbs.agent.write_plan import Zeroes, joined
 from csbs.blockio.connections import Connections, open_connections
-from csbs.blockio.nbd import NbdClient, NbdExport, NbdLimits
+from csbs.blockio.nbd import NbdClient, NbdExport
 from csbs.blockio.pipeline import run_ahead
-from csbs.blockio.priority import lower_own_priority
 from csbs.blockio.watch import Watch
-from csbs.domain.clock import Monotonic, monotonic
 from csbs.domain.errors import OperationCancelled
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.task import Progress
-from csbs.repository import Fetch, ImageReader
+from csbs.repository import FETCH_SIZE_MAX, Fetch, ImageReader
 
 #: qemu-nbd takes 32 MiB; larger ones than this were not faster.
 _REQUEST_SIZE_MAX = 4 * 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreOptions:
+class RestoreOptions(PoolOptions):
     """How the disks of a job are restored.
 
-    Memory is about 40 MB for each writer at most, however many disks there are.
+    Memory is about nine times `fetch_size_max` for each thread, however many disks there are.  The
+    rate limit counts what is read of the store, and what is compared and written.
     """
 
-    #: Threads that fetch, decompress and write; each disk has so many connections where its server
-    #: allows that.
-    writers: int = 2
+    #: They fetch, decompress and write, and wait for the disk half of their time; each disk has so
+    #: many connections where its server allows that.
+    threads: int = 4
     #: How much of a pack is read at once.
-    fetch_size_max: int = 4 * 1024**2
-    #: Pieces that are fetched and not yet written.
-    in_flight_max: int = 8
-    #: Disks that are written at once.
-    disks_at_once: int = 4
-    #: How far the plan of each of them runs ahead, in pieces.
-    planned_max: int = 64
-    #: Shared by all disks; None: as fast as it goes.  Counts what is read of the store, and what
-    #: is compared and written.
-    rate_limit: RateLimit | None = None
-    limits: NbdLimits = field(default_factory=NbdLimits)
-    #: Its threads get less of the host than others do.
-    low_priority: bool = False
-    monotonic: Monotonic = monotonic
-
-    def pool(self) -> CopyPool:
-        """The threads of a job, and their room; to be opened."""
-        return CopyPool(
-            threads=self.writers, in_flight_max=self.in_flight_max, initializer=self.begin_thread
-        )
-
-    def begin_thread(self) -> None:
-        """What each thread that writes does first; those that it starts need not."""
-        if self.low_priority:
-            lower_own_priority()
+    fetch_size_max: int = FETCH_SIZE_MAX
+    #: How far the plan of each disk runs ahead, in pieces.
+    planned_max: int = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +99,7 @@ def restore_disk(
         writing = NbdExport(uri=target.uri, disk=target.disk)
         connections = opened.enter_context(
             open_connections(
-                writing, options.writers if planner.can_multi_conn else 1, watch, options.limits
+                writing, options.threads if planner.can_multi_conn else 1, watch, options.limits
             )
         )
         ahead = _planned(target, planner, reader, options, meter)

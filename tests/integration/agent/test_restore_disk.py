@@ -343,7 +343,7 @@ def test_a_limit_bounds_what_is_read_compared_and_written(
         now += seconds
 
     limit = RateLimit(MIB, monotonic=lambda: now, sleep=sleep)
-    engine.writing = RestoreOptions(writers=1, rate_limit=limit, fetch_size_max=1)
+    engine.writing = RestoreOptions(threads=1, rate_limit=limit, fetch_size_max=1)
     with serve(disk, "raw", read_only=False) as server:
         engine.restore(image, server.uri, fresh=fresh)
 

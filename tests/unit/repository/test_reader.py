@@ -10,7 +10,6 @@ from csbs.repository.errors import CorruptObject, MissingPack
 from csbs.repository.objectstore import MemoryStore
 from csbs.repository.pack import HEADER_SIZE, Kind, pack_key
 from csbs.repository.pack_reader import PackReader
-from csbs.repository.reader import FETCH_BLOCKS_MAX
 from csbs.testing.faults import RecordingStore
 from csbs.testing.repositories import START, Lab, noise, restored
 
@@ -63,12 +62,13 @@ def test_one_frame_may_be_many_blocks(lab: Lab) -> None:
 
 
 def test_a_fetch_has_so_many_blocks_that_their_plain_bytes_are_bounded(lab: Lab) -> None:
-    manifest = lab.back_up(noise(1) * (2 * FETCH_BLOCKS_MAX + 1))
-    fetches = list(lab.repository.reader(manifest.images[0]).fetches())
+    manifest = lab.back_up(noise(1) * 17)
+    reader = lab.repository.reader(manifest.images[0])
+    fetches = list(reader.fetches(fetch_size_max=2 * BLOCK_SIZE))
 
-    assert [len(each.blocks) for each in fetches] == [FETCH_BLOCKS_MAX, FETCH_BLOCKS_MAX, 1]
+    assert [len(each.blocks) for each in fetches] == [8, 8, 1]
     blocks = [block for each in fetches for block, _ in each.blocks]
-    assert sorted(blocks) == list(range(2 * FETCH_BLOCKS_MAX + 1))
+    assert sorted(blocks) == list(range(17))
 
 
 def test_a_small_gap_is_read_over_and_a_large_one_is_not(lab: Lab) -> None:
