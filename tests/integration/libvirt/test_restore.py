@@ -309,8 +309,7 @@ def test_a_restore_that_was_killed_goes_on_by_comparing(
         vda, _ = done["disks"]
         assert done["resumed"]
         assert restored == saved
-        assert vda["unchanged_bytes"] > 0
-        assert vda["written_bytes"] + vda["zeroed_bytes"] + vda["unchanged_bytes"] == 256 * MIB
+        assert vda["unchanged_bytes"] >= 32 * MIB  # what it had done when it died
         expected_mode = "rescan" if qemu_nbd_dies else "incremental"
         assert [disk["mode"] for disk in after["disks"]] == [expected_mode] * 2
         assert after["changed_bytes"] == 0
