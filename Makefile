@@ -19,7 +19,7 @@ UV := .tools/bin/uv
 
 .PHONY: help
 help: ## Lists these targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Installs Debian packages and makes .venv with the command .venv/bin/csbs.
@@ -63,6 +63,11 @@ test: lint ## Runs every gate and every test (as root: it needs QEMU, libvirt an
 .PHONY: soak
 soak: $(STAMP) ## Backs up servers through random events for SOAK_MINUTES (10); SEED repeats a chain.
 	@$(PYTHON) -m tests.integration.libvirt.soak --minutes $(or $(SOAK_MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+.PHONY: test-s3
+test-s3: $(STAMP) ## Tries an S3 service: S3_URL=s3://bucket/prefix?endpoint=https://host, with CSBS_S3_... keys.
+	@test -n '$(S3_URL)' || { echo 'say where: make test-s3 S3_URL=s3://bucket/prefix?endpoint=https://host' >&2; exit 2; }
+	@$(PYTHON) -m pytest -q -m any_s3 --s3-url='$(S3_URL)'
 
 .PHONY: check
 check: lint ## Runs the gates and the tests that need no host part; for use while writing code.

@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from csbs.testing.seaweedfs import SeaweedFS, seaweedfs_running
+from csbs.config import load_settings
+from csbs.repository.objectstore.s3 import S3Access
+from csbs.testing.any_s3 import S3Service, s3_service
+from csbs.testing.seaweedfs import WRITER, SeaweedFS, seaweedfs_running
 
 # How fast a machine is must not decide whether a property holds.
 settings.register_profile("csbs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -36,7 +39,33 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def any_s3(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[S3Service]:
+    """The service that `--s3-url` names, with the keys of the settings; else SeaweedFS."""
+    url = request.config.getoption("--s3-url")
+    if url:
+        settings = load_settings(tmp_path_factory.mktemp("settings"))
+        access = S3Access(
+            access_key_id=settings.s3_access_key_id,
+            secret_access_key=settings.s3_secret_access_key,
+            timeout_s=settings.store_timeout_s,
+            ca_file=Path(settings.s3_ca_file) if settings.s3_ca_file else None,
+        )
+    else:
+        seaweedfs: SeaweedFS = request.getfixturevalue("seaweedfs")
+        url, access = seaweedfs.url("any"), WRITER.access()
+    with s3_service(url, access) as service:
+        yield service
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--s3-url",
+        default="",
+        help="where tests marked any_s3 run: s3://bucket/prefix?endpoint=https://host",
+    )
     parser.addoption(
         "--complete",
         action="store_true",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -18,9 +17,9 @@ from csbs.repository.objectstore import (
     TimeLimitedStore,
 )
 from csbs.repository.objectstore.s3 import S3Store
+from csbs.testing.any_s3 import S3Service
 from csbs.testing.faults import Faults, FaultyStore
 from csbs.testing.objectstore_contract import ObjectStoreContract
-from csbs.testing.seaweedfs import SeaweedFS
 
 
 class TestMemoryStore(ObjectStoreContract):
@@ -50,10 +49,11 @@ class TestTimeLimitedStore(ObjectStoreContract):
         return TimeLimitedStore(MemoryStore(), limit, name="memory")
 
 
+@pytest.mark.any_s3
 class TestS3Store(ObjectStoreContract):
     @pytest.fixture
-    def store(self, seaweedfs: SeaweedFS) -> S3Store:
-        return seaweedfs.store(f"contract/{uuid4()}")
+    def store(self, any_s3: S3Service) -> S3Store:
+        return any_s3.store(any_s3.new_place())
 
 
 class TestRetryingStore(ObjectStoreContract):

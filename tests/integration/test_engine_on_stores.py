@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from csbs.domain.clock import utc_now
 from csbs.repository import Image
 from csbs.repository.objectstore import FolderStore, ObjectStore
-from csbs.testing.seaweedfs import SeaweedFS
+from csbs.testing.any_s3 import S3Service
 from tests.integration.agent.engine import Engine, open_engine, serve
 from tests.integration.blockio.servers import content, make_image, tool, write_image
 
@@ -24,14 +23,15 @@ MIB = 1024**2
 SIZE = 64 * MIB + 512
 
 
-@pytest.fixture(params=["folder", "s3"])
-def engine(
-    tmp_path: Path, request: pytest.FixtureRequest, seaweedfs: SeaweedFS
-) -> Iterator[Engine]:
-    store: ObjectStore = seaweedfs.store(f"engine/{uuid4()}")
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.any_s3)])
+def engine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    store: ObjectStore
     if request.param == "folder":
         store = folder = FolderStore(tmp_path / "store", min_free=lambda _: 0)
         folder.make()
+    else:
+        service: S3Service = request.getfixturevalue("any_s3")
+        store = service.store(service.new_place())
     with open_engine(tmp_path, store) as engine:
         yield engine
 

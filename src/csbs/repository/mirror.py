@@ -2,7 +2,7 @@
 
 1 list      manifests and all else that is small, at the source: what is to be copied
 2 packs     listed only then, so they have all that those manifests name; copied side by side
-3 owners, keys ...
+3 owners, keys ...; and what is known of damage joins what is known of it at the target
 4 tombstones, before the manifests that they end
 5 manifests and voids
 6 config    at the end: without it nobody takes the target for a repository
@@ -21,9 +21,11 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
+from csbs.domain.clock import Clock, utc_now
 from csbs.domain.errors import Corrupt, OperationCancelled, Refused
 from csbs.domain.task import Progress
 from csbs.repository import text_object
+from csbs.repository.damage import keep_damage, known_damage
 from csbs.repository.errors import ObjectExists, ObjectNotFound, RepositoryNotFound
 from csbs.repository.identity import CONFIG_KEY
 from csbs.repository.objectstore.base import ObjectInfo, ObjectStore
@@ -36,13 +38,13 @@ _PACK_KEY = re.compile(r"packs/[0-9a-f]{2}/[0-9a-f]{32}")
 _CHECK_SIZE = 32
 #: Prefixes of the format, in the order of their copies.  `objects/` has packs too, once it is used.
 _SMALL = (
-    re.compile(r"(owners|keys|damage|relocations|condemned|replicas)/.+"),
+    re.compile(r"(owners|keys|relocations|condemned|replicas)/.+"),
     re.compile(r"manifests/.+\.tombstone-.+"),
     re.compile(r"manifests/.+"),
     re.compile(CONFIG_KEY),
 )
 _SMALL_PREFIXES = (
-    *("owners/", "keys/", "damage/", "relocations/", "condemned/", "replicas/"),
+    *("owners/", "keys/", "relocations/", "condemned/", "replicas/"),
     "manifests/",
 )
 
@@ -98,6 +100,7 @@ class Mirror:
     target_name: str
     progress: Callable[[Progress], None]
     cancelled: Callable[[], bool]
+    clock: Clock = utc_now
 
 
 def mirror(copy: Mirror) -> MirrorReport:
@@ -107,8 +110,9 @@ def mirror(copy: Mirror) -> MirrorReport:
     The target then holds every backup that was committed when the copy began, each whole, less
     those deleted by then; of later ones perhaps packs that nothing names yet.  Broken off, the
     target is no repository yet, or it holds the backups of an earlier copy and some of this one,
-    each whole.  Nothing is ever removed from the target but manifests that became void; what its
-    backups do not need any more is freed by a collection there.
+    each whole.  Nothing is ever removed from the target but manifests that became void, and what
+    was known of damage when more is; what its backups do not need any more is freed by a collection
+    there.
 
     Raises `RepositoryNotFound` if the source holds no repository, `MirrorMismatch`,
     `OperationCancelled`, and what the stores raise.
@@ -121,6 +125,7 @@ def mirror(copy: Mirror) -> MirrorReport:
     missing = [info for info in packs if there.get(info.key) != info.size_bytes]
     damaged = tuple(_copy_packs(copy, missing))
     copied = [info for info in missing if info.key not in damaged]
+    _copy_damage(copy)
     groups = [[info for info in small if _rank(info.key) == rank] for rank in range(len(_SMALL))]
     for group in groups:
         copied += _copy_small(copy, group, there)
@@ -166,6 +171,14 @@ def _copy_pack(copy: Mirror, key: str) -> bool:
         return False
     _put(copy, key, data)
     return True
+
+
+def _copy_damage(copy: Mirror) -> None:
+    """Each store has records of its own, since each was verified on its own."""
+    known = known_damage(copy.target)
+    more = known.union(known_damage(copy.source))
+    if more != known:
+        keep_damage(copy.target, more, copy.clock())
 
 
 def _copy_small(

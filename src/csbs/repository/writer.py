@@ -14,7 +14,7 @@ import numpy as np
 import zstandard
 
 from csbs.domain.clock import Monotonic, NewId, monotonic
-from csbs.domain.errors import Unavailable
+from csbs.domain.errors import Denied, Unavailable
 from csbs.domain.extents import BLOCK_SIZE, block_count
 from csbs.repository.content_index import ContentIndex
 from csbs.repository.difference import difference
@@ -155,8 +155,9 @@ class BackupWriter:
         """Gives the backup up; nothing is put afterwards.
 
         True: it can never be committed.  False: it was committed before.  May be repeated.  A
-        store that does not answer is not needed unless the commit had begun; one that another
-        catalog has taken over is left alone: what becomes of the backup is that one's affair.
+        store that does not answer, or takes nothing from us, is not needed unless the commit had
+        begun; one that another catalog has taken over is left alone: what becomes of the backup
+        is that one's affair.
         """
         self._ended = True
         self._writer.stop()
@@ -165,7 +166,7 @@ class BackupWriter:
             return self._parts.manifests.fence(self._key, self._backup_id)
         except RepositoryOwned:
             return True
-        except Unavailable as error:
+        except (Denied, Unavailable) as error:
             if self._committing:
                 raise
             log.warning("no void was put", extra={"key": self._key, "why": str(error)})

@@ -11,8 +11,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeVar
 
+from csbs.repository.errors import StoreUnavailable
 from csbs.repository.objectstore import AroundStore, ObjectStore
 
 T = TypeVar("T")
@@ -86,29 +88,60 @@ class FaultyStore(AroundStore):
         raise error
 
 
+#: Calls that send bytes, so they can end in the middle.
+WRITES = frozenset({"put", "replace"})
+
+
+class Death(StrEnum):
+    """Who dies at a call, and for how long."""
+
+    #: For good, and nothing may handle it.
+    PROCESS = "process"
+    #: For good; the process is told so by this call and each later one.
+    STORE = "store"
+    #: The process is told that this one call failed; later ones succeed.
+    CALL = "call"
+
+
 class CrashingStore(AroundStore):
     """Dies at the n-th call, before or after its effect; a dead process does nothing any more."""
 
-    def __init__(self, inner: ObjectStore, *, crash_at: int, after_effect: bool) -> None:
-        """`crash_at` counts from 0; the store is as `inner` if there are fewer calls."""
+    def __init__(
+        self,
+        inner: ObjectStore,
+        *,
+        crash_at: int,
+        after_effect: bool,
+        death: Death = Death.PROCESS,
+        writes_only: bool = False,
+    ) -> None:
+        """`crash_at` counts from 0, calls or puts and replacements; with fewer it is as `inner`."""
         super().__init__(inner)
+        self._writes_only = writes_only
         self._calls_left = crash_at
         self._after_effect = after_effect
+        self._death = death
         self._lock = threading.Lock()
         self.crashed = False
 
     def _call(self, method: str, key: str, do: Callable[[], T]) -> T:
-        del method, key  # only the count decides
         with self._lock:
-            if self.crashed:
-                raise Crash
+            if self.crashed and self._death is not Death.CALL:
+                raise self._error(method, key)
+            if self._writes_only and method not in WRITES:
+                return do()
             self._calls_left -= 1
-            if self._calls_left >= 0:
+            if self._calls_left != -1:
                 return do()
             self.crashed = True
             if self._after_effect:
                 do()
-            raise Crash
+            raise self._error(method, key)
+
+    def _error(self, method: str, key: str) -> BaseException:
+        if self._death is Death.PROCESS:
+            return Crash()
+        return StoreUnavailable("the dying store", f"{method} {key}")
 
 
 class BlockingStore(AroundStore):

@@ -2,6 +2,7 @@
 
     with S3Proxy(server.endpoint) as proxy:
         proxy.on("PUT", "packs/", refusal(507, "XMinioStorageFull"))
+        proxy.when("PUT", "manifests/", Sent.HALF, server.kill)
         ...
 
 Signatures stay right, since a request is passed on as it came, its Host too.
@@ -12,7 +13,10 @@ from __future__ import annotations
 import ssl
 import subprocess
 import threading
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from enum import StrEnum
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import inf
@@ -45,6 +49,22 @@ def refusal(status: int, code: str) -> Answer:
 GONE = Answer(0)
 
 
+class Sent(StrEnum):
+    """How much of a request the server has when something happens; the answer is always lost."""
+
+    NOTHING = "before"
+    HALF = "half written"
+    ALL = "after"
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """Something that happens."""
+
+    sent: Sent
+    act: Callable[[], object]
+
+
 @dataclass(slots=True)
 class _Line:
     """One line of the script."""
@@ -54,6 +74,8 @@ class _Line:
     status: int
     body: bytes
     times_left: float
+    skip: int = 0
+    event: _Event | None = None
     met: bool = False
 
 
@@ -113,6 +135,19 @@ class S3Proxy:
         """The next `times` such requests are answered so."""
         self._lines.append(_Line(method, path_part, answer.status, answer.body.encode(), times))
 
+    def when(
+        self,
+        method: str,
+        path_part: str,
+        sent: Sent,
+        act: Callable[[], object],
+        *,
+        skip: int = 0,
+    ) -> None:
+        """At the next such request but `skip` of them `act` is called, once."""
+        event = _Event(sent, act)
+        self._lines.append(_Line(method, path_part, 0, b"", times_left=1, skip=skip, event=event))
+
     def over(self) -> None:
         """From now on all is passed on; asserts that each line of the script was met."""
         with self._lock:
@@ -126,6 +161,9 @@ class S3Proxy:
             self.requests.append((method, path))
             for line in self._lines:
                 if line.times_left and line.method == method and line.path_part in path:
+                    if line.skip:
+                        line.skip -= 1
+                        continue
                     line.times_left -= 1
                     line.met = True
                     return line
@@ -148,6 +186,8 @@ class S3Proxy:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    #: An answer is two writes: the second would wait 40 ms for the client to confirm the first.
+    disable_nagle_algorithm = True
     timeout = _TIMEOUT_S
     #: Set by `_handler`.
     proxy: S3Proxy
@@ -167,22 +207,37 @@ class _Handler(BaseHTTPRequestHandler):
         line = self.proxy.line_for(self.command, self.path)
         if line is None:
             self._pass_on(body)
+        elif line.event is not None:
+            self._happen(line.event, body)
         elif line.status == 0:
             self.close_connection = True
         else:
             self._send(line.status, [("ETag", '"scripted"')], line.body)
 
     def _pass_on(self, body: bytes) -> None:
-        server = HTTPConnection(str(self.target.hostname), self.target.port, timeout=_TIMEOUT_S)
-        try:
-            server.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():
-                server.putheader(name, value)
-            server.endheaders(body)
+        with closing(self._asked(body)) as server:
             answer = server.getresponse()
             self._send(answer.status, answer.getheaders(), answer.read())
-        finally:
-            server.close()
+
+    def _happen(self, event: _Event, body: bytes) -> None:
+        self.close_connection = True
+        if event.sent is Sent.NOTHING:
+            event.act()
+            return
+        half = event.sent is Sent.HALF
+        with closing(self._asked(body[: len(body) // 2] if half else body)) as server:
+            if not half:
+                server.getresponse().read()
+            event.act()
+
+    def _asked(self, body: bytes) -> HTTPConnection:
+        """A connection on which the request was made, with this much of its body."""
+        server = HTTPConnection(str(self.target.hostname), self.target.port, timeout=_TIMEOUT_S)
+        server.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():
+            server.putheader(name, value)
+        server.endheaders(body)
+        return server
 
     def _send(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self.send_response_only(status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,15 +14,28 @@ from csbs.domain.store_url import S3Place
 from csbs.repository.errors import InvalidKey
 from csbs.repository.objectstore.presign import PresignedRequest, Presigner
 from csbs.repository.objectstore.s3 import S3Store
-from csbs.testing.seaweedfs import WRITER
+from csbs.testing.any_s3 import S3Service
 
 WRITERS = 8
 KEY = "packs/ab/1"
 
 
+pytestmark = pytest.mark.any_s3
+
+
 @pytest.fixture
-def presigner(place: S3Place) -> Presigner:
-    return Presigner(place, WRITER.access())
+def place(any_s3: S3Service) -> S3Place:
+    return any_s3.new_place()
+
+
+@pytest.fixture
+def store(any_s3: S3Service, place: S3Place) -> S3Store:
+    return any_s3.store(place)
+
+
+@pytest.fixture
+def presigner(any_s3: S3Service, place: S3Place) -> Presigner:
+    return Presigner(place, any_s3.access)
 
 
 def send(
@@ -34,7 +47,8 @@ def send(
 ) -> tuple[int, bytes]:
     """Status and body of the answer; as a client without any keys sends it."""
     url = urlsplit(request.url)
-    connection = HTTPConnection(str(url.hostname), url.port, timeout=30)
+    kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
+    connection = kind(str(url.hostname), url.port, timeout=30)
     try:
         sent = request.headers if headers is None else headers
         connection.request(method or request.method, f"{url.path}?{url.query}", body, dict(sent))

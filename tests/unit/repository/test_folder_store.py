@@ -14,6 +14,7 @@ import pytest
 from csbs.domain.errors import CsbsError
 from csbs.repository.errors import (
     CorruptObject,
+    ObjectExists,
     ObjectNotFound,
     StoreDenied,
     StoreFull,
@@ -144,6 +145,18 @@ def test_a_repeated_put_syncs_what_an_earlier_process_may_not_have(
     assert kernel.calls[-1] == "fsync"
 
 
+def test_who_finds_other_bytes_has_synced_what_an_earlier_process_may_not_have(
+    store: FolderStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the manifest that is found in the place of a void, a backup is told to be available."""
+    store.put("manifests/ab/cd", PARTS)
+    kernel = DyingKernel(monkeypatch, 1000)
+    with pytest.raises(ObjectExists):
+        FolderStore(root, min_free=lambda _: 0).put("manifests/ab/cd", [b"void"])
+
+    assert kernel.calls[kernel.calls.index("link") :] == ["link", "open", "fsync", "unlink"]
+
+
 def test_short_writes_are_completed(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, memoryview(data)[:3]))
@@ -171,7 +184,7 @@ def test_short_reads_are_completed(store: FolderStore, monkeypatch: pytest.Monke
         ("fsync", errno.EIO, StoreUnavailable),
         ("link", errno.EIO, StoreUnavailable),
         ("open", errno.EACCES, StoreDenied),
-        ("open", errno.EROFS, StoreUnavailable),
+        ("open", errno.EROFS, StoreDenied),
     ],
 )
 def test_a_failing_disk_becomes_an_error_of_ours_and_leaves_nothing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from csbs.domain.errors import OperationCancelled
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.task import Progress
-from csbs.repository import Manifest
+from csbs.repository import Damage, Manifest
+from csbs.repository.damage import keep_damage, known_damage
 from csbs.repository.errors import CorruptObject, RepositoryNotFound
 from csbs.repository.mirror import Mirror, MirrorMismatch, MirrorReport, mirror
 from csbs.repository.objectstore import MemoryStore, ObjectInfo, ObjectStore
@@ -236,6 +238,24 @@ def test_a_damaged_pack_is_named_and_all_else_copied(
     source.replace(key, good)
     assert copied(source, target).damaged == ()
     assert objects(target) == objects(source)
+
+
+def test_what_is_known_of_damage_at_either_is_known_at_the_target(
+    source: MemoryStore, target: MemoryStore, lab: Lab
+) -> None:
+    lab.back_up(FIRST)
+    here, there, later = (Damage({bytes([n]) * 16: frozenset({n})}) for n in (1, 2, 3))
+    keep_damage(source, here, START)
+    copied(source, target)
+    assert known_damage(target) == here
+
+    keep_damage(target, here.union(there), START)
+    keep_damage(source, here.union(later), START + timedelta(days=1))
+    for _ in range(2):
+        assert copied(source, target).copied_objects == 0
+        assert known_damage(target) == here.union(there).union(later)
+        assert known_damage(source) == here.union(later)
+    assert len(list(target.list("damage/"))) == 1
 
 
 def test_a_cancelled_copy_goes_on_where_it_was(

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from csbs.domain.errors import CsbsError
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.repository import STORED, ZERO, Repository, Run
 from csbs.repository.errors import (
@@ -15,6 +16,7 @@ from csbs.repository.errors import (
     CorruptObject,
     MissingPack,
     ObjectExists,
+    StoreDenied,
     StoreFull,
     StoreUnavailable,
 )
@@ -163,16 +165,20 @@ def test_a_commit_with_other_facts_is_another_object(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("committing", [False, True], ids=["before", "after"])
-def test_a_store_that_does_not_answer_is_needed_only_once_a_commit_began(
-    lab: Lab, store: MemoryStore, *, committing: bool
+@pytest.mark.parametrize(
+    "failure",
+    [StoreUnavailable("manifests", "no answer"), StoreDenied("store", "read-only")],
+    ids=["away", "denied"],
+)
+def test_a_store_that_takes_nothing_is_needed_only_once_a_commit_began(
+    lab: Lab, store: MemoryStore, failure: CsbsError, *, committing: bool
 ) -> None:
-    failure = StoreUnavailable("manifests", "no answer")
     faults = Faults().on("put", failure, key_prefix="manifests/", times=2 if committing else 1)
     writer = lab.begin(lab.opened(FaultyStore(store, faults)))
     if committing:
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(type(failure)):
             writer.commit(created_at=START, facts={})
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(type(failure)):
             writer.abort()
     else:
         assert writer.abort()

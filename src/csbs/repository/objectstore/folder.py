@@ -136,6 +136,7 @@ class FolderStore:
             try:
                 os.link(temporary, path)
             except FileExistsError:
+                _sync_folder(path.parent)  # whoever made it may have died before syncing it
                 require_same(self, key, parts)
             finally:
                 temporary.unlink(missing_ok=True)
@@ -227,6 +228,8 @@ class FolderStore:
         except PermissionError as error:
             raise StoreDenied(str(self._root), error.strerror or str(error)) from error
         except OSError as error:
+            if error.errno == errno.EROFS:
+                raise StoreDenied(str(self._root), error.strerror or str(error)) from error
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StoreFull(str(self._root), 0, 1) from error
             raise StoreUnavailable(key, error.strerror or str(error)) from error
