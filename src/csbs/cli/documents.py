@@ -257,6 +257,7 @@ def verify_document(done: VerifyDone) -> Document:
             for each in done.backups
         ],
         "kept": report.kept,
+        "mended": list(report.mended),
     }
 
 
