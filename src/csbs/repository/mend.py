@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
+from csbs.repository.errors import ObjectNotFound
 from csbs.repository.manifest_store import ManifestStore
 from csbs.repository.objectstore.base import ObjectStore
 
@@ -26,9 +27,18 @@ def mend(
     """
     names = sorted(set(damaged))
     for key, data in sorted(put_back.items()):
-        store.replace(key, data)
+        _put(store, key, data)
         if key in names:
             yield key
     for key in names:
         if key not in put_back and manifests.renew(key, found_at):
             yield key
+
+
+def _put(store: ObjectStore, key: str, data: bytes) -> None:
+    try:
+        store.size(key)
+    except ObjectNotFound:  # perhaps its folder is gone too
+        store.put(key, [data], use_reserve=True)
+    else:
+        store.replace(key, data)

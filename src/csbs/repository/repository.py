@@ -273,13 +273,15 @@ class Repository:
 
     def _mended(self, report: VerifyReport, found_at: datetime) -> tuple[str, ...]:
         damaged = [each.key for each in report.objects]
+        mended: list[str] = []
         try:
             self.require_owner()
-            return tuple(mend(self._store, self._manifests, report.put_back, damaged, found_at))
+            for key in mend(self._store, self._manifests, report.put_back, damaged, found_at):
+                mended.append(key)  # noqa: PERF402  what is mended stays so, whatever comes next
         except (RepositoryOwned, Denied, Unavailable) as error:
             if damaged:
-                log.warning("nothing was put back", extra={"why": str(error)})
-            return ()
+                log.warning("not all was put back", extra={"why": str(error)})
+        return tuple(mended)
 
     def doubt(self, damage: Damage, *, found_at: datetime) -> bool:
         """From now on this is known to be damaged too; False: it could not be kept."""

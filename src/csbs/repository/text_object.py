@@ -62,7 +62,8 @@ def decode(name: str, magic: bytes, data: bytes, *, key: bytes | None = None) ->
     body = data[HEAD_SIZE:]
     check = b"\n" + _check(body, key) + b"\n"
     if data[_MAGIC_SIZE:HEAD_SIZE] != check:
-        raise CorruptObject(name, f"check {check!r}", f"check {data[_MAGIC_SIZE:HEAD_SIZE]!r}")
+        found = data[_MAGIC_SIZE:HEAD_SIZE].strip().decode("ascii", "backslashreplace")
+        raise CorruptObject(name, f"check {check.strip().decode()}", f"check {found}")
     try:
         fields = json.loads(body)
     except ValueError as error:

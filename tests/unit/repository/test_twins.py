@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from csbs.repository import EVERYTHING, Manifest, Repository, Rotation, VerifyRe
 from csbs.repository.damage import Damage, known_damage
 from csbs.repository.errors import CorruptObject, RepositoryOwned
 from csbs.repository.identity import encode_owner
-from csbs.repository.objectstore import MemoryStore
+from csbs.repository.objectstore import FolderStore, MemoryStore
 from csbs.testing.repositories import START, Lab, noise, restored
 
 WATCH = VerifyWatch(progress=lambda _: None, cancelled=lambda: False)
@@ -83,6 +84,24 @@ def test_one_of_both_is_enough_and_a_verification_puts_back_the_other(
         assert report.mended == tuple(named)
         assert content(store) == before
         assert not verified(lab.opened()).damaged
+
+
+@pytest.mark.parametrize("folder", ["owners", "keys", "twins"])
+def test_a_lost_folder_is_put_back(tmp_path: Path, folder: str) -> None:
+    root = tmp_path / "store"
+    store = FolderStore(root)
+    store.make()
+    lab = Lab(store, tmp_path, encrypted=True)
+    manifest = lab.back_up(noise(1))
+    before = {each.key: store.get(each.key) for each in store.list("")}
+    shutil.rmtree(root / folder)
+    lab.close()
+    repository = lab.opened(FolderStore(root))
+
+    assert restored(repository, manifest.images[0]) == noise(1)
+    assert verified(repository).damaged == (folder != "twins")
+    assert {each.key: store.get(each.key) for each in store.list("")} == before
+    assert not verified(lab.opened()).damaged
 
 
 def test_where_both_are_lost_nothing_is_made_anew(lab: Lab, store: MemoryStore) -> None:
