@@ -90,7 +90,8 @@ class ManifestStore:
     def checked(self) -> Iterator[tuple[str, Manifest | CorruptObject | None]]:
         """Every object there is, by its key: a live manifest, or what is wrong with the object.
 
-        None for what is whole and no live backup.  One whose deletion cannot be read counts as
+        None for what is whole and no live backup, as what a former owner committed too late: what
+        that names may be gone.  One whose deletion cannot be read counts as
         live.
         """
         for key, listed in sorted(self._listing(_PREFIX).items()):
@@ -103,7 +104,7 @@ class ManifestStore:
                 continue
             try:
                 manifest = self._checked_load(key)
-                live = deletion_unread or not self._deleted(key, listed)
+                live = self._counts(key) and (deletion_unread or not self._deleted(key, listed))
             except CorruptObject as error:
                 yield key, error
             else:
