@@ -70,6 +70,9 @@ BLOCK, NODE = 1, 2
 MANIFEST_NAME = re.compile(r"(?P<owner>\d{8})-(?P<backup>[0-9a-f-]{36})")
 TOMBSTONE_NAME = re.compile(r"(?P<manifest>.+)\.tombstone-\d{4}")
 
+#: The last segment of a key ring's key, or an owner's, for `glob`.
+NUMBER = "[0-9]" * 8
+
 #: A footer of a full pack takes 2 MB; an open pack takes a file descriptor.
 PACKS_OPEN_MAX = 64
 
@@ -109,6 +112,28 @@ def read_text_object(path: Path, key: bytes | None = None) -> tuple[str, dict[st
         if hasher.hexdigest().encode() != check:
             raise Damaged(f"{path}: its check does not fit")
     return magic.decode("ascii", "replace"), value
+
+
+def read_twins(folder: Path, key: str, warnings: list[str]) -> tuple[str, dict[str, Any]]:
+    """Like `read_text_object`; where the object is lost its twin is read."""
+    try:
+        return read_text_object(folder / key)
+    except Damaged as error:
+        lost = error
+    try:
+        found = read_text_object(folder / "twins" / key)
+    except Damaged:
+        raise lost from None
+    warnings.append(f"{lost}; its twin was read")
+    return found
+
+
+def newest_of_twins(folder: Path, prefix: str) -> str | None:
+    """The key of the object with the highest number below `prefix`, if it or its twin is there."""
+    names = {
+        path.name for root in (folder, folder / "twins") for path in root.glob(f"{prefix}{NUMBER}")
+    }
+    return f"{prefix}{max(names)}" if names else None
 
 
 # -- keys -----------------------------------------------------------------------------------------
@@ -155,8 +180,8 @@ def read_key_file(path: Path) -> dict[str, tuple[str, bytes]]:
 class Keys:
     """The keys of a repository: of its config or, unwrapped, of its key ring."""
 
-    def __init__(self, folder: Path, key_file: Path | None) -> None:
-        magic, config = read_text_object(folder / "config")
+    def __init__(self, folder: Path, key_file: Path | None, warnings: list[str]) -> None:
+        magic, config = read_twins(folder, "config", warnings)
         if magic != "CSBSCF01" or config.get("block_size_bytes") != BLOCK_SIZE:
             raise Damaged(f"{folder / 'config'}: no config of a repository")
         self.repository_id = config["repository_id"]
@@ -175,10 +200,10 @@ class Keys:
             raise Failed(
                 "the repository is encrypted: name its region or recovery key (--key-file)", 6
             )
-        rings = sorted(folder.glob(f"keys/{self.repository_id}/" + "[0-9]" * 8))
-        if not rings:
+        newest = newest_of_twins(folder, f"keys/{self.repository_id}/")
+        if newest is None:
             raise Damaged(f"{folder / 'keys'}: there is no key ring")
-        ring = read_text_object(rings[-1])[1]
+        ring = read_twins(folder, newest, warnings)[1]
         found = self._unwrapped(ring, read_key_file(key_file))
         self.mac, self.digest, self.seal = found["mac"], found["digest"], found["seal"]
 
@@ -378,10 +403,10 @@ class Store:
 
     def __init__(self, folder: Path, key_file: Path | None = None) -> None:
         self.folder = _repository_folder(folder)
-        self._keys = Keys(self.folder, key_file)
-        self._packs: OrderedDict[str, Pack] = OrderedDict()
         #: What could not be read, for people.
         self.warnings: list[str] = []
+        self._keys = Keys(self.folder, key_file, self.warnings)
+        self._packs: OrderedDict[str, Pack] = OrderedDict()
 
     def backups(self) -> list[Backup]:
         """All that can be read, oldest first; `warnings` says what cannot."""
@@ -440,17 +465,19 @@ class Store:
 
     def _counting(self) -> Callable[[str], bool]:
         """Which manifest keys count: those of the newest owner, and those that it lists."""
-        owners = sorted(self.folder.glob("owners/" + "[0-9]" * 8))
-        if not owners:
+        newest = newest_of_twins(self.folder, "owners/")
+        if newest is None:
             self.warnings.append("owners/: there is none; all manifests are taken to count")
             return lambda _: True
-        newest = owners[-1]
         try:
-            listed = frozenset(read_text_object(newest)[1].get("manifests", ()))
+            listed = frozenset(
+                read_twins(self.folder, newest, self.warnings)[1].get("manifests", ())
+            )
         except Damaged as error:
             self.warnings.append(f"{error}; all manifests are taken to count")
             return lambda _: True
-        return lambda key: key in listed or f"/{newest.name}-" in key
+        number = newest.rpartition("/")[2]
+        return lambda key: key in listed or f"/{number}-" in key
 
     def _deleted(self) -> set[str]:
         """Keys of manifests with a tombstone that was not taken back."""
@@ -473,9 +500,10 @@ class Store:
 
 
 def _repository_folder(folder: Path) -> Path:
-    if (folder / "config").is_file():
+    if any((folder / key).is_file() for key in ("config", "twins/config")):
         return folder
-    inside = [path.parent for path in sorted(folder.glob("*/config"))]
+    found = {path.parent for path in folder.glob("*/config")}
+    inside = sorted(found | {path.parent.parent for path in folder.glob("*/twins/config")})
     if len(inside) == 1:
         return inside[0]
     if inside:

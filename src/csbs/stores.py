@@ -9,6 +9,7 @@ folder | S3
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from csbs.repository.objectstore import (
     TimeLimit,
     TimeLimitedStore,
 )
+from csbs.repository.twins import twin_key
 
 if TYPE_CHECKING:  # what it needs is loaded where a store is in S3
     from csbs.repository.objectstore.s3 import S3Store
@@ -107,12 +109,9 @@ def require_made(
     Raises `StoreMissing` or `StoreUnavailable` if it is not, and like `open_store`.
     """
     store, _ = _opened(place, options, cancelled)
-    if isinstance(place, S3Place):  # a folder notices by itself
-        try:
-            store.size(CONFIG_KEY)
-        except ObjectNotFound as error:
-            why = "it has no repository, and there should be one; is store_url right?"
-            raise StoreMissing(place.name, why) from error
+    if isinstance(place, S3Place) and not _has_config(store):  # a folder notices by itself
+        why = "it has no repository, and there should be one; is store_url right?"
+        raise StoreMissing(place.name, why)
     return store
 
 
@@ -122,17 +121,19 @@ def repositories_below(place: StorePlace, options: StoreOptions) -> list[str]:
     Raises what `open_store` and the store raise.
     """
     if isinstance(place, FolderPlace):
-        return sorted(path.parent.name for path in place.folder.glob(f"*/{CONFIG_KEY}"))
+        either = (CONFIG_KEY, twin_key(CONFIG_KEY))
+        found = (path for key in either for path in place.folder.glob(f"*/{key}"))
+        return sorted({path.relative_to(place.folder).parts[0] for path in found})
     names = _s3_store(place, options).folders()
     return [name for name in names if _has_config(_s3_store(place.below(name), options))]
 
 
 def _has_config(store: ObjectStore) -> bool:
-    try:
-        store.size(CONFIG_KEY)
-    except ObjectNotFound:
-        return False
-    return True
+    for key in (CONFIG_KEY, twin_key(CONFIG_KEY)):
+        with suppress(ObjectNotFound):
+            store.size(key)
+            return True
+    return False
 
 
 def _s3_store(place: S3Place, options: StoreOptions) -> S3Store:
@@ -170,9 +171,7 @@ def _opened(
 
 def _require_good(store: S3Store) -> None:
     """Tries a place where nothing is yet; who may only read what is there need not write."""
-    try:
-        store.size(CONFIG_KEY)
-    except ObjectNotFound:
+    if not _has_config(store):
         store.require_create_only(new_id)
 
 

@@ -235,12 +235,33 @@ def test_of_several_owners_what_counts_is_listed(lab: Lab, folder: Path, tmp_pat
 def test_an_owner_that_cannot_be_read_hides_nothing(lab: Lab, folder: Path) -> None:
     back_up(lab, "first", noise(1))
     other_owner(lab)
-    (folder / "owners" / "00000002").write_bytes(b"?")
+    for owner in ("owners/00000002", "twins/owners/00000002"):
+        (folder / owner).write_bytes(b"?")
     done = rescue(folder, "list")
 
     assert done.code == 8
     assert "all manifests are taken to count" in done.errors
     assert "first" in done.output
+
+
+@pytest.mark.parametrize("key", ["config", "owners/00000002"])
+@pytest.mark.parametrize("gone", [True, False], ids=["gone", "damaged"])
+def test_where_a_vital_object_is_lost_its_twin_is_read(
+    lab: Lab, folder: Path, tmp_path: Path, key: str, *, gone: bool
+) -> None:
+    back_up(lab, "first", noise(1))
+    lab.repository = other_owner(lab)
+    second = back_up(lab, "second", noise(2))
+    if gone:
+        (folder / key).unlink()
+    else:
+        flip(folder / key, 100)
+    done = rescue(folder, "list")
+
+    assert (done.code, "its twin was read" in done.errors) == (8, True)
+    assert [line.split()[2] for line in done.output.splitlines()] == ["first", "second"]
+    assert rescue(folder, "restore", second.backup_id, "disk", tmp_path / "disk.img").code == 8
+    assert (tmp_path / "disk.img").read_bytes() == noise(2)
 
 
 def flip(path: Path, at: int) -> None:

@@ -115,6 +115,24 @@ def test_a_key_ring_that_was_changed_does_not_open(folder: Folder, key: str) -> 
     assert (done.returncode, "the key ring does not open" in done.stderr) == (8, True)
 
 
+@pytest.mark.parametrize("gone", [True, False], ids=["gone", "damaged"])
+def test_the_twin_of_a_lost_key_ring_opens_it(
+    folder: Folder, tmp_path: Path, *, gone: bool
+) -> None:
+    path = folder.only("keys/*/*")
+    twin = folder.path / "store" / "twins" / path.relative_to(folder.path / "store")
+    twin.parent.mkdir(parents=True)
+    twin.write_bytes(path.read_bytes())
+    if gone:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1])
+    done = folder.rescue("recovery.key", "restore", "first", "vda", str(tmp_path / "out"))
+
+    assert (done.returncode, "its twin was read" in done.stderr) == (8, True)
+    assert (tmp_path / "out").read_bytes() == disk(FIRST)
+
+
 def test_a_frame_opens_at_its_address_only(folder: Folder, tmp_path: Path) -> None:
     packs = sorted((folder.path / "store").glob("packs/*/*"))
     for path in packs:

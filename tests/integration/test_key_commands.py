@@ -192,3 +192,29 @@ def test_a_store_that_holds_the_data_folder_needs_the_key_elsewhere(
         load_settings(tmp_path / "data")
     monkeypatch.setenv("CSBS_REGION_KEY_FILE", "/etc/csbs/region.key")
     assert load_settings(tmp_path / "data").region_key_path == Path("/etc/csbs/region.key")
+
+
+def test_what_is_there_twice_is_read_and_put_back(
+    made: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Config and key ring are gone; another host finds the repository all the same."""
+    [config] = (made.data_dir / "store").glob("*/config")
+    [ring] = config.parent.glob("keys/*/*")
+    whole = config.read_bytes(), ring.read_bytes()
+    config.unlink()
+    ring.write_bytes(b"nonsense")
+    monkeypatch.setenv("CSBS_STORE_URL", f"file://{made.data_dir / 'store'}")
+    monkeypatch.setenv("CSBS_REGION_KEY_FILE", str(made.data_dir / "region.key"))
+    elsewhere = Shell(tmp_path / "elsewhere", made.capture)
+    assert elsewhere.ok("repository", "rebuild-catalog")["owned"] is False
+    assert made("repository", "show").code == 0
+
+    done = made("repository", "verify", "--json")
+    told = made("repository", "verify")
+
+    keys = ["config", str(ring.relative_to(config.parent))]
+    assert done.code == 8
+    assert [each["key"] for each in done.document["objects"]] == keys
+    assert done.document["mended"] == keys
+    assert (config.read_bytes(), ring.read_bytes()) == whole
+    assert (told.code, "no damage was found" in told.out) == (0, True)

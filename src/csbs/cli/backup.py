@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from csbs.cli.exit_codes import EXIT_CODES
 from csbs.cli.options import BackupName, Json, ServerName, Yes, opened
-from csbs.cli.output import Output, moment, short, size, table
+from csbs.cli.output import Output, holes_text, moment, short, size, table
 from csbs.domain.consistency import Consistency
 from csbs.domain.rate import parse_rate
 
@@ -164,12 +165,20 @@ def export_backup(
         str | None,
         typer.Option(metavar="RATE", help="Read and write at most so much a second, as 50MB/s."),
     ] = None,
+    allow_holes: Annotated[
+        bool,
+        typer.Option(
+            "--allow-holes",
+            help="Where the backup is damaged, write zeroes and list them, instead of nothing.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Write a backup's disks as image files, with the definition of the server.
 
     Nothing of the server is needed, and nothing of it is touched. `virsh define` makes a server of
-    the files, on any host. Files that are there are never overwritten; Ctrl-C leaves none.
+    the files, on any host. Files that are there are never overwritten; Ctrl-C leaves none. A
+    damaged backup is refused; with --allow-holes the rest of it is written, and the exit code is 8.
     """
     from csbs.cli.documents import export_document  # noqa: PLC0415  see cli.options
     from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
@@ -182,11 +191,16 @@ def export_backup(
         format=image_format_of(image_format),
         disk=disk,
         limit_bytes_per_s=None if limit is None else parse_rate(limit),
+        allow_holes=allow_holes,
     )
     with opened(context) as app, watched(out) as watcher:
         done = app.exports.export(request, watcher)
     files = [*(each.path for each in done.disks), done.definition, done.note]
-    out.show(export_document(done), "\n".join(f"wrote {file}" for file in files if file))
+    lines = [f"wrote {file}" for file in files if file]
+    lines += [holes_text(each.disk.target, each.holes) for each in done.disks if each.holes]
+    out.show(export_document(done), "\n".join(lines))
+    if any(each.holes for each in done.disks):
+        raise typer.Exit(EXIT_CODES["damaged"])
 
 
 def _storage(verb: str, plan: DeletionPlan) -> str:

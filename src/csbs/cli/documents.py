@@ -191,6 +191,7 @@ def export_document(done: ExportDone) -> Document:
                 "file": str(each.path),
                 "size_bytes": each.disk.size_bytes,
                 "written_bytes": each.written_bytes,
+                "holes": ranges_document(each.holes),
             }
             for each in done.disks
         ],
@@ -257,6 +258,7 @@ def verify_document(done: VerifyDone) -> Document:
             for each in done.backups
         ],
         "kept": report.kept,
+        "mended": list(report.mended),
     }
 
 

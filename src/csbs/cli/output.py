@@ -98,6 +98,13 @@ def ranges_text(ranges: Sequence[tuple[int, int]]) -> str:
     return "\n".join(lines)
 
 
+def holes_text(target: str, ranges: Sequence[tuple[int, int]]) -> str:
+    """What was lost of a disk, and is zeroes now."""
+    lost_bytes = sum(size_bytes for _, size_bytes in ranges)
+    lost = f"{target}: {size(lost_bytes)} are lost and were filled with zeroes:"
+    return f"{lost}\n{ranges_text(ranges)}"
+
+
 def size(size_bytes: int | None) -> str:
     """Bytes for people: ``1.5 GiB``; a dash where it is not known."""
     if size_bytes is None:

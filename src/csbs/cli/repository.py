@@ -141,6 +141,7 @@ def _verified_text(done: VerifyDone) -> str:
     lines += [f"damaged: {each.why}" for each in report.objects]
     if report.objects_left_off:
         lines.append(f"and {report.objects_left_off} objects more")
+    lines += [f"put back, it is whole again: {key}" for key in report.mended]
     for backup in done.backups:
         lines += _damaged_text(backup)
     if report.nodes and not done.backups:

@@ -8,7 +8,7 @@ import typer
 
 from csbs.cli.exit_codes import EXIT_CODES
 from csbs.cli.options import BackupName, Json, Yes, opened
-from csbs.cli.output import Output, ranges_text, size, table
+from csbs.cli.output import Output, holes_text, size, table
 from csbs.domain.rate import parse_rate
 
 if TYPE_CHECKING:
@@ -116,9 +116,7 @@ def _done_text(done: RestoreDone, *, no_start: bool) -> str:
     text = table(("DISK", "WRITTEN", "ZEROED", "UNCHANGED", "HOW"), rows)
     text = f"restored {backup.server_name} from {backup.name}; it is {state}\n{text}"
     for target, ranges in done.holes.items():
-        lost_bytes = sum(size_bytes for _, size_bytes in ranges)
-        text += f"\n{target}: {size(lost_bytes)} are lost and were filled with zeroes:"
-        text += f"\n{ranges_text(ranges)}"
+        text += f"\n{holes_text(target, ranges)}"
     return text
 
 

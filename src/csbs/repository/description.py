@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from csbs.repository.errors import ObjectNotFound, RepositoryNotFound
 from csbs.repository.identity import CONFIG_KEY, current_owner, decode_config
 from csbs.repository.manifest import FORMAT, ManifestKeys
 from csbs.repository.manifest_store import ManifestStore
 from csbs.repository.objectstore.base import ObjectStore
+from csbs.repository.twins import get_either
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ def describe(store: ObjectStore, name: str) -> RepositoryDescription:
     Raises `RepositoryNotFound`, `RepositoryTooNew`, `CorruptObject`.
     """
     try:
-        config = decode_config(name, store.get(CONFIG_KEY))
+        config = get_either(store, CONFIG_KEY, partial(decode_config, name))
     except ObjectNotFound as error:
         raise RepositoryNotFound(name) from error
     owner = current_owner(store)

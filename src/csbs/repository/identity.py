@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from csbs.repository.errors import (
 from csbs.repository.manifest import FORMAT, parsed, require_format, time_text
 from csbs.repository.manifest_store import owner_of_key
 from csbs.repository.objectstore.base import ObjectStore
+from csbs.repository.twins import get_either, keys_of_either, put_twice
 
 CONFIG_KEY = "config"
 OWNERS = "owners/"
@@ -127,7 +129,7 @@ def find_config(store: ObjectStore, name: str) -> Config | None:
     make all that is there unreadable.
     """
     try:
-        return decode_config(name, store.get(CONFIG_KEY))
+        return get_either(store, CONFIG_KEY, partial(decode_config, name))
     except ObjectNotFound:
         pass
     for prefix in ("manifests/", "packs/"):
@@ -139,7 +141,7 @@ def find_config(store: ObjectStore, name: str) -> Config | None:
 def make_config(store: ObjectStore, name: str, new: Config) -> Config:
     """`new`, as the config of a new repository, or that of who was faster."""
     try:
-        store.put(CONFIG_KEY, [encode_config(new)])
+        put_twice(store, CONFIG_KEY, encode_config(new))
     except ObjectExists:  # another process was faster
         return decode_config(name, store.get(CONFIG_KEY))
     return new
@@ -147,23 +149,36 @@ def make_config(store: ObjectStore, name: str, new: Config) -> Config:
 
 def current_owner(store: ObjectStore) -> Owner | None:
     """Who may write now; None in a repository that was just made."""
-    number = _newest_number(store)
+    number = _newest(keys_of_either(store, OWNERS))
     if number is None:
         return None
     key = _owner_key(number)
-    fields = text_object.decode(key, text_object.OWNER_MAGIC, store.get(key))
-    return parsed(key, fields, lambda each: _owner_from(number, each))
+    return get_either(store, key, partial(decode_owner, key))
 
 
 def open_owner(store: ObjectStore, catalog_id: str, now: datetime) -> Owner:
     """Who may write; `catalog_id` from now on if nobody did yet."""
     found = current_owner(store)
     if found is None:
+        require_owner_of_all(store)
         with suppress(ObjectExists):  # another process was faster
-            store.put(_owner_key(1), [encode_owner(catalog_id, now)])
+            put_twice(store, _owner_key(1), encode_owner(catalog_id, now))
         found = current_owner(store)
         assert found is not None, "an owner object is never removed"
     return found
+
+
+def require_owner_of_all(store: ObjectStore) -> None:
+    """Raises `CorruptObject` where a manifest tells of an owner after the last that is there.
+
+    To those before it, and to a new one, that backup would not count; and what does not count is
+    collected.
+    """
+    last = _newest(keys_of_either(store, OWNERS)) or 0
+    for each in store.list("manifests/"):
+        number = owner_of_key(each.key)
+        if number > last:
+            raise CorruptObject(_owner_key(number), f"the owner of {each.key}", "nothing")
 
 
 def require_owner(store: ObjectStore, name: str, opened: Owner, catalog_id: str) -> None:
@@ -171,9 +186,12 @@ def require_owner(store: ObjectStore, name: str, opened: Owner, catalog_id: str)
 
     Asks for nothing but the listing: what has been put under a number never changes.
     """
-    if opened.catalog_id == catalog_id and _newest_number(store) == opened.number:
+    newest = _newest(each.key for each in store.list(OWNERS))
+    if opened.catalog_id == catalog_id and newest == opened.number:
         return
     owner = current_owner(store)
+    if owner == opened and owner.catalog_id == catalog_id:  # its object is lost, its twin is there
+        return
     raise RepositoryOwned(name, "nobody" if owner is None else owner.catalog_id)
 
 
@@ -200,7 +218,7 @@ def take_over(
         owner = Owner(number, successor.catalog_id, inherited)
         try:
             data = encode_owner(successor.catalog_id, successor.since, inherited)
-            store.put(_owner_key(number), [data])
+            put_twice(store, _owner_key(number), data)
         except ObjectExists:
             break
         found = frozenset() if former is None else counting(former, inherited)
@@ -211,8 +229,17 @@ def take_over(
     raise RepositoryOwned(name, "nobody" if faster is None else faster.catalog_id)
 
 
-def _newest_number(store: ObjectStore) -> int | None:
-    matches = (_OWNER_KEY.fullmatch(each.key) for each in store.list(OWNERS))
+def decode_owner(key: str, data: bytes) -> Owner:
+    """The owner in `data`, which was found under `key`.  Raises `CorruptObject`."""
+    fields = text_object.decode(key, text_object.OWNER_MAGIC, data)
+    match = _OWNER_KEY.fullmatch(key)
+    if match is None:
+        raise CorruptObject(key, "a key of owners", "another")
+    return parsed(key, fields, lambda each: _owner_from(int(match[1]), each))
+
+
+def _newest(keys: Iterable[str]) -> int | None:
+    matches = (_OWNER_KEY.fullmatch(key) for key in keys)
     return max((int(match[1]) for match in matches if match), default=None)
 
 

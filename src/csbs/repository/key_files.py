@@ -1,7 +1,7 @@
 """Files of keys on this machine, outside the store.
 
 region key file           one key a line; the last is for new repositories, the others are for
-                          those that a rotation has not reached yet
+                          those that a rotation has not reached, and for copies of stores
 recovery key file         given by a person, on the worst day
 recovery-<key id>.key     a recovery key that nobody has been shown yet; it is there before
                           the first object that it can open, and goes when it was shown
@@ -66,7 +66,11 @@ class KeyFiles:
         """The key for new repositories; made, with its file, where there is no file yet."""
         if not self.region_keys():
             self._write_region([self._random_bytes(KEY_SIZE)], replace=False)
-        return self.region_keys()[-1]
+        keys = self.region_keys()
+        if not keys:  # it may have had some: nobody but its owner knows
+            why = "it has no key in it; bring them back, or delete it, and a new one is made"
+            raise KeyFileUnusable(str(self.region_file), why)
+        return keys[-1]
 
     def next_region_key(self, former_id: str) -> bytes:
         """A key to put in the place of `former_id`; durable, beside the former one.
@@ -78,13 +82,6 @@ class KeyFiles:
             keys.append(self._random_bytes(KEY_SIZE))
             self._write_region(keys, replace=True)
         return keys[-1]
-
-    def drop_region_key(self, former_id: str) -> None:
-        """Takes a key out of the file."""
-        keys = self.region_keys()
-        left = [key for key in keys if key_id(key) != former_id]
-        if left != keys:
-            self._write_region(left, replace=True)
 
     # --- recovery keys ---------------------------------------------------------------------------
 

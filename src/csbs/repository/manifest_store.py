@@ -90,7 +90,8 @@ class ManifestStore:
     def checked(self) -> Iterator[tuple[str, Manifest | CorruptObject | None]]:
         """Every object there is, by its key: a live manifest, or what is wrong with the object.
 
-        None for what is whole and no live backup.  One whose deletion cannot be read counts as
+        None for what is whole and no live backup, as what a former owner committed too late: what
+        that names may be gone.  One whose deletion cannot be read counts as
         live.
         """
         for key, listed in sorted(self._listing(_PREFIX).items()):
@@ -102,8 +103,8 @@ class ManifestStore:
             if not listed.present:
                 continue
             try:
-                manifest = self._load(key)
-                live = deletion_unread or not self._deleted(key, listed)
+                manifest = self._checked_load(key)
+                live = self._counts(key) and (deletion_unread or not self._deleted(key, listed))
             except CorruptObject as error:
                 yield key, error
             else:
@@ -127,6 +128,33 @@ class ManifestStore:
                 yield f"{name}.end", error
             else:
                 yield f"{name}.end", None
+
+    def renew(self, key: str, at: datetime) -> bool:
+        """Puts a damaged void, tombstone, or end of one again; False: this is none, or not known.
+
+        An end can only be known where the manifest is void: it was purged.
+        """
+        match = _KEY.fullmatch(key)
+        if match is None:
+            return False
+        data = self._known(match, at)
+        if data is not None:
+            self._store.replace(key, data)
+        return data is not None
+
+    def _known(self, match: re.Match[str], at: datetime) -> bytes | None:
+        """What must be under a key, as far as that is known by others."""
+        key, backup_id = match[1], backup_of_key(match[1])
+        void = False
+        with suppress(ObjectNotFound):
+            void = self._looks_void(key)
+        if match[3] is not None:
+            return _end_purged() if void else None
+        if match[2] is not None:
+            return _tombstone(backup_id, at)
+        if not void:
+            return None
+        return _void(backup_id, "purged" if self._listing(f"{key}.tombstone-") else "aborted")
 
     def get(self, key: str) -> Manifest:
         """The backup under `key`.
@@ -170,11 +198,11 @@ class ManifestStore:
         if void:
             return
         listed = self._listing(key).get(key, _Listed())
-        if self._deleted(key, listed):
-            return
+        with suppress(CorruptObject):  # nobody can tell whether it is deleted: now it is
+            if self._deleted(key, listed):
+                return
         number = max(listed.tombstones, default=0) + 1
-        fields = {"backup_id": backup_id, "deleted_at": time_text(deleted_at)}
-        tombstone = text_object.encode(text_object.TOMBSTONE_MAGIC, fields)
+        tombstone = _tombstone(backup_id, deleted_at)
         try:
             self._store.put(_tombstone_key(key, number), [tombstone], use_reserve=True)
         except ObjectExists:
@@ -193,25 +221,22 @@ class ManifestStore:
             number = max(listed.tombstones)
             if number not in listed.ends:
                 self._end(key, number)
-            if self._ended_as(key, number) == "purged" and self._void_purged(key):
+            with suppress(ObjectNotFound):  # lost itself; a late commit is fenced all the same
+                if self._looks_void(key):
+                    continue
+            if self._ended_as(key, number) == "purged":
+                self._store.replace(key, _void(backup_of_key(key), "purged"))
                 purged += 1
         return purged
-
-    def _void_purged(self, key: str) -> bool:
-        with suppress(ObjectNotFound):  # it was lost itself; a late commit is fenced all the same
-            if self._looks_void(key):
-                return False
-        self._store.replace(key, _void(backup_of_key(key), "purged"))
-        return True
 
     def _looks_void(self, key: str) -> bool:
         head = self._store.get(key, size=text_object.HEAD_SIZE)
         return text_object.magic_of(head) == text_object.VOID_MAGIC
 
     def _end(self, key: str, number: int) -> None:
-        end = text_object.encode(text_object.TOMBSTONE_END_MAGIC, {"end": "purged"})
+        name = f"{_tombstone_key(key, number)}.end"
         try:
-            self._store.put(f"{_tombstone_key(key, number)}.end", [end], use_reserve=True)
+            self._store.put(name, [_end_purged()], use_reserve=True)
         except ObjectExists:
             return  # an undelete won
 
@@ -219,7 +244,14 @@ class ManifestStore:
         if not listed.tombstones:
             return False
         number = max(listed.tombstones)
-        return number not in listed.ends or self._ended_as(key, number) == "purged"
+        if number not in listed.ends:
+            return True
+        try:
+            return self._ended_as(key, number) == "purged"
+        except CorruptObject:
+            if listed.present and self._looks_void(key):
+                return True
+            raise
 
     def _ended_as(self, key: str, number: int) -> str:
         name = f"{_tombstone_key(key, number)}.end"
@@ -230,15 +262,25 @@ class ManifestStore:
         return end
 
     def _load(self, key: str) -> Manifest | None:
-        """The manifest; None for a void, or where it vanished since it was listed."""
+        """The manifest; None for a void, or where it vanished since it was listed.
+
+        A void that is damaged otherwise than in its magic is one still: there is no backup.
+        """
         try:
             data = self._store.get(key)
         except ObjectNotFound:
             return None
         if text_object.magic_of(data) == text_object.VOID_MAGIC:
-            text_object.decode(key, text_object.VOID_MAGIC, data)
             return None
         return decode_manifest(key, data, self._keys)
+
+    def _checked_load(self, key: str) -> Manifest | None:
+        """Like `_load`, and raises `CorruptObject` for a damaged void too."""
+        manifest = self._load(key)
+        if manifest is None:
+            with suppress(ObjectNotFound):
+                text_object.decode(key, text_object.VOID_MAGIC, self._store.get(key))
+        return manifest
 
     def _listing(self, prefix: str) -> dict[str, _Listed]:
         found: dict[str, _Listed] = {}
@@ -274,6 +316,15 @@ def owner_of_key(key: str) -> int:
 
 def _tombstone_key(key: str, number: int) -> str:
     return f"{key}.tombstone-{number:04d}"
+
+
+def _tombstone(backup_id: str, deleted_at: datetime) -> bytes:
+    fields = {"backup_id": backup_id, "deleted_at": time_text(deleted_at)}
+    return text_object.encode(text_object.TOMBSTONE_MAGIC, fields)
+
+
+def _end_purged() -> bytes:
+    return text_object.encode(text_object.TOMBSTONE_END_MAGIC, {"end": "purged"})
 
 
 def _void(backup_id: str, reason: str) -> bytes:

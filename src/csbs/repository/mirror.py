@@ -1,14 +1,18 @@
 """Copies a repository to another store, object by object, without keys.
 
 1 list      manifests and all else that is small, at the source: what is to be copied
-2 packs     listed only then, so they have all that those manifests name; copied side by side
-3 owners, keys ...; and what is known of damage joins what is known of it at the target
+2 packs     listed only then, so they have all that those manifests name; copied side by side, and
+            what is known of damage in them before
+3 owners, keys ...
 4 tombstones, before the manifests that they end
 5 manifests and voids
-6 config    at the end: without it nobody takes the target for a repository
+6 config    at the end, after its twin: without it nobody takes the target for a repository
+7 key rings that the source has no more go at the target too
 
-Objects never change once they are written (a manifest may become a void), so what is at the target
-with the same size need not be copied again.
+Objects never change once they are written (a manifest may become a void), so a pack or a manifest
+that is at the target with the same size need not be copied again; what is small and vital is
+compared.  Another size is damage at the target where the source's object is whole, which can be
+told of all but manifests without keys.
 """
 
 from __future__ import annotations
@@ -16,8 +20,12 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum, auto
+from functools import partial
 
 from blake3 import blake3
 
@@ -26,27 +34,50 @@ from csbs.domain.errors import Corrupt, OperationCancelled, Refused
 from csbs.domain.task import Progress
 from csbs.repository import text_object
 from csbs.repository.damage import keep_damage, known_damage
-from csbs.repository.errors import ObjectExists, ObjectNotFound, RepositoryNotFound
-from csbs.repository.identity import CONFIG_KEY
+from csbs.repository.errors import (
+    CorruptObject,
+    ObjectExists,
+    ObjectNotFound,
+    RepositoryNotFound,
+)
+from csbs.repository.identity import CONFIG_KEY, OWNERS
+from csbs.repository.key_store import KEY_RINGS
 from csbs.repository.objectstore.base import ObjectInfo, ObjectStore
+from csbs.repository.pack import PACK_KEY, pack_key
+from csbs.repository.twins import TWINS, delete_both, get_either, keys_of_either, twin_key
 
 #: A pack is held in memory on its way; so many at once keep two networks busy.
 THREADS = 3
 
 _PACKS = "packs/"
-_PACK_KEY = re.compile(r"packs/[0-9a-f]{2}/[0-9a-f]{32}")
 _CHECK_SIZE = 32
 #: Prefixes of the format, in the order of their copies.  `objects/` has packs too, once it is used.
 _SMALL = (
-    re.compile(r"(owners|keys|relocations|condemned|replicas)/.+"),
+    re.compile(r"(twins/)?(owners|keys)/.+|(relocations|condemned|replicas)/.+"),
     re.compile(r"manifests/.+\.tombstone-.+"),
     re.compile(r"manifests/.+"),
+    re.compile(twin_key(CONFIG_KEY)),
     re.compile(CONFIG_KEY),
 )
 _SMALL_PREFIXES = (
-    *("owners/", "keys/", "relocations/", "condemned/", "replicas/"),
+    *("owners/", "keys/", TWINS, "relocations/", "condemned/", "replicas/"),
     "manifests/",
 )
+#: Small, few, and everything hangs on them.
+_COMPARED = re.compile(rf"({TWINS})?({OWNERS}.+|{KEY_RINGS}.+|{CONFIG_KEY})")
+#: Text objects, which have a check.
+_OURS = re.compile(
+    rf"({TWINS})?({CONFIG_KEY}|{OWNERS}\d{{8}}|{KEY_RINGS}[0-9a-f-]{{36}}/\d{{8}})"
+    r"|manifests/\d{4}-\d{2}/\d{8}-[0-9a-f-]{36}(\.tombstone-\d{4}(\.end)?)?"
+)
+
+
+class _Done(Enum):
+    """What became of a small object."""
+
+    COPIED = auto()
+    PRESENT = auto()
+    DAMAGED = auto()
 
 
 @dataclass(eq=False)
@@ -64,7 +95,7 @@ class MirrorMismatch(Refused):
 
 @dataclass(eq=False)
 class MirrorIncomplete(Corrupt):
-    """All was copied but packs that are damaged at the source."""
+    """All was copied but what is damaged at the source."""
 
     repository: str
     keys: tuple[str, ...]
@@ -74,7 +105,7 @@ class MirrorIncomplete(Corrupt):
         return ", ".join(self.keys)
 
     template = (
-        "packs of the repository at {0.repository} are damaged and were not copied: {0._keys}"
+        "objects of the repository at {0.repository} are damaged and were not copied: {0._keys}"
     )
 
 
@@ -86,7 +117,7 @@ class MirrorReport:
     copied_bytes: int
     #: Were there already.
     present_objects: int
-    #: Keys of packs whose bytes are not what was written; they were left out.
+    #: Keys of what is not what was written; it was left out.
     damaged: tuple[str, ...] = ()
 
 
@@ -110,44 +141,49 @@ def mirror(copy: Mirror) -> MirrorReport:
     The target then holds every backup that was committed when the copy began, each whole, less
     those deleted by then; of later ones perhaps packs that nothing names yet.  Broken off, the
     target is no repository yet, or it holds the backups of an earlier copy and some of this one,
-    each whole.  Nothing is ever removed from the target but manifests that became void, and what
-    was known of damage when more is; what its backups do not need any more is freed by a collection
-    there.
+    each whole.  Nothing is ever removed from the target but manifests that became void, key rings
+    that the source dropped, and what was known of damage when more is; what its backups need no
+    more is freed by a collection there.  An object that is damaged at the target is put anew, one
+    that is damaged at the source is left out and named.
 
     Raises `RepositoryNotFound` if the source holds no repository, `MirrorMismatch`,
     `OperationCancelled`, and what the stores raise.
     """
-    _require_same_repository(copy)
+    config = _require_same_repository(copy)
     small = [info for prefix in _SMALL_PREFIXES for info in copy.source.list(prefix)]
-    small.append(ObjectInfo(CONFIG_KEY, copy.source.size(CONFIG_KEY)))
-    packs = [info for info in copy.source.list(_PACKS) if _PACK_KEY.fullmatch(info.key)]
+    small = [info for info in small if info.key != twin_key(CONFIG_KEY)]
+    small += [ObjectInfo(key, len(config)) for key in (twin_key(CONFIG_KEY), CONFIG_KEY)]
+    packs = [info for info in copy.source.list(_PACKS) if PACK_KEY.fullmatch(info.key)]
     there = {info.key: info.size_bytes for info in copy.target.list("")}
     missing = [info for info in packs if there.get(info.key) != info.size_bytes]
-    damaged = tuple(_copy_packs(copy, missing))
+    _copy_damage(copy, {info.key for info in missing})
+    damaged = list(_copy_packs(copy, missing))
     copied = [info for info in missing if info.key not in damaged]
-    _copy_damage(copy)
     groups = [[info for info in small if _rank(info.key) == rank] for rank in range(len(_SMALL))]
     for group in groups:
-        copied += _copy_small(copy, group, there)
+        for info in group:
+            done = _copy_small(copy, info, there)
+            copied += [info] if done is _Done.COPIED else []
+            damaged += [info.key] if done is _Done.DAMAGED else []
+    _drop_older_rings(copy)
     return MirrorReport(
         copied_objects=len(copied),
         copied_bytes=sum(info.size_bytes for info in copied),
         present_objects=len(packs) + sum(map(len, groups)) - len(copied) - len(damaged),
-        damaged=damaged,
+        damaged=tuple(damaged),
     )
 
 
-def _require_same_repository(copy: Mirror) -> None:
+def _require_same_repository(copy: Mirror) -> bytes:
+    """The config of both; the target may have none yet."""
     try:
-        config = copy.source.get(CONFIG_KEY)
+        config = get_either(copy.source, CONFIG_KEY, partial(_whole, CONFIG_KEY))
     except ObjectNotFound as error:
         raise RepositoryNotFound(copy.source_name) from error
-    try:
-        found = copy.target.get(CONFIG_KEY)
-    except ObjectNotFound:
-        return
-    if found != config:
-        raise MirrorMismatch(copy.target_name, CONFIG_KEY)
+    with suppress(ObjectNotFound, CorruptObject):  # put, or put anew
+        if get_either(copy.target, CONFIG_KEY, partial(_whole, CONFIG_KEY)) != config:
+            raise MirrorMismatch(copy.target_name, CONFIG_KEY)
+    return config
 
 
 def _copy_packs(copy: Mirror, packs: Sequence[ObjectInfo]) -> Iterator[str]:
@@ -169,32 +205,79 @@ def _copy_pack(copy: Mirror, key: str) -> bool:
     data = copy.source.get(key)
     if blake3(memoryview(data)[:-_CHECK_SIZE]).digest() != data[-_CHECK_SIZE:]:
         return False
-    _put(copy, key, data)
+    try:
+        copy.target.put(key, [data])
+    except ObjectExists:  # packs never change: the target's is damaged
+        copy.target.replace(key, data)
     return True
 
 
-def _copy_damage(copy: Mirror) -> None:
-    """Each store has records of its own, since each was verified on its own."""
-    known = known_damage(copy.target)
-    more = known.union(known_damage(copy.source))
+def _copy_damage(copy: Mirror, keys: AbstractSet[str]) -> None:
+    """What is known of the packs of these keys goes along with them.
+
+    A pack that is at the target already may be whole there, so each store has records of its own.
+    """
+    known, at_source = known_damage(copy.target), known_damage(copy.source)
+    present = {each for each in at_source.packs if pack_key(each) not in keys}
+    more = known.union(at_source.without(present))
     if more != known:
         keep_damage(copy.target, more, copy.clock())
 
 
-def _copy_small(
-    copy: Mirror, group: Iterable[ObjectInfo], there: Mapping[str, int]
-) -> list[ObjectInfo]:
-    # A void is shorter than any manifest, so one that took its place has another size.
-    missing = [info for info in group if there.get(info.key) != info.size_bytes]
-    for info in missing:
-        if copy.cancelled():
-            raise OperationCancelled(f"the copy to {copy.target_name}")
-        data = copy.source.get(info.key)
-        if info.key in there and text_object.magic_of(data) == text_object.VOID_MAGIC:
-            copy.target.replace(info.key, data)
-        else:
-            _put(copy, info.key, data)
-    return missing
+def _copy_small(copy: Mirror, info: ObjectInfo, there: Mapping[str, int]) -> _Done:
+    """Copies it unless it is there.
+
+    A void is shorter than any manifest, so one that took its place has another size.
+    """
+    if there.get(info.key) == info.size_bytes and not _COMPARED.fullmatch(info.key):
+        return _Done.PRESENT
+    if copy.cancelled():
+        raise OperationCancelled(f"the copy to {copy.target_name}")
+    try:
+        data = _source_bytes(copy, info.key)
+    except CorruptObject:
+        return _Done.DAMAGED
+    if info.key not in there:
+        _put(copy, info.key, data)
+        return _Done.COPIED
+    found = copy.target.get(info.key)
+    if found == data:
+        return _Done.PRESENT
+    is_void = text_object.magic_of(data) == text_object.VOID_MAGIC
+    if not is_void and _is_whole(info.key, found):
+        raise MirrorMismatch(copy.target_name, info.key)
+    copy.target.replace(info.key, data)
+    return _Done.COPIED
+
+
+def _source_bytes(copy: Mirror, key: str) -> bytes:
+    """The object, or what is whole of it and its twin.  Raises `CorruptObject`."""
+    check = partial(_whole, key)
+    if key.startswith(TWINS):
+        try:
+            return check(copy.source.get(key))
+        except (CorruptObject, ObjectNotFound):
+            return check(copy.source.get(key.removeprefix(TWINS)))
+    return get_either(copy.source, key, check)
+
+
+def _whole(key: str, data: bytes) -> bytes:
+    if not _is_whole(key, data):
+        raise CorruptObject(key, "what was written", "damage")
+    return data
+
+
+def _is_whole(key: str, data: bytes) -> bool:
+    """As far as that can be told; what is not of this format is taken as it is."""
+    return not _OURS.fullmatch(key) or text_object.seems_whole(data)
+
+
+def _drop_older_rings(copy: Mirror) -> None:
+    """What a key opened that was given up: the source dropped it when it was."""
+    kept = keys_of_either(copy.source, KEY_RINGS)
+    for key in keys_of_either(copy.target, KEY_RINGS) - kept:
+        if any(each > key and each.rpartition("/")[0] == key.rpartition("/")[0] for each in kept):
+            delete_both(copy.target, key)
 
 
 def _put(copy: Mirror, key: str, data: bytes) -> None:

@@ -21,6 +21,7 @@ from csbs.repository.identity import (
     Successor,
     open_owner,
     require_owner,
+    require_owner_of_all,
     take_over,
 )
 from csbs.repository.key_ring import KeyRing
@@ -28,6 +29,7 @@ from csbs.repository.loss import OnLoss
 from csbs.repository.manifest import Image, Manifest
 from csbs.repository.manifest_store import ManifestStore, manifest_key
 from csbs.repository.marks import named_blocks
+from csbs.repository.mend import mend
 from csbs.repository.objectstore.base import ObjectStore
 from csbs.repository.pack_reader import PackReader
 from csbs.repository.pack_writer import PACK_SIZE
@@ -224,9 +226,10 @@ class Repository:
         """Frees what no live backup names.  The caller holds the exclusive lock.
 
         Raises `RepositoryOwned`, also in the middle of it; if the map of a live backup cannot be
-        read, nothing is freed.
+        read, or backups tell of a later owner than there is, nothing is freed.
         """
         self.require_owner()
+        require_owner_of_all(self._store)
         return collect(
             CollectParts(
                 store=self._store,
@@ -248,6 +251,7 @@ class Repository:
         """Verifies the structure of the repository, and all bytes of the packs of `share`.
 
         What is found damaged is kept, if this catalog may write: from then on no backup names it.
+        Small objects of which all is known by others are put back.
         The caller holds the shared lock.  Raises `OperationCancelled`.
         """
 
@@ -264,7 +268,20 @@ class Repository:
             manifests=self._manifests,
             watch=watch,
         )
-        return verify(parts, share, keep)
+        report = verify(parts, share, keep)
+        return replace(report, mended=self._mended(report, found_at))
+
+    def _mended(self, report: VerifyReport, found_at: datetime) -> tuple[str, ...]:
+        damaged = [each.key for each in report.objects]
+        mended: list[str] = []
+        try:
+            self.require_owner()
+            for key in mend(self._store, self._manifests, report.put_back, damaged, found_at):
+                mended.append(key)  # noqa: PERF402  what is mended stays so, whatever comes next
+        except (RepositoryOwned, Denied, Unavailable) as error:
+            if damaged:
+                log.warning("not all was put back", extra={"why": str(error)})
+        return tuple(mended)
 
     def doubt(self, damage: Damage, *, found_at: datetime) -> bool:
         """From now on this is known to be damaged too; False: it could not be kept."""

@@ -1,12 +1,14 @@
 """Rotation of keys: each is one new key ring, put create-only, so it happened or it did not.
 
-    region     1  the new key joins the old one in its file   either ring can be opened
+    region     1  the new key joins the old ones in its file  either ring can be opened
                2  the ring, wrapped anew                      the commit
-               3  the old key leaves the file; older rings, which it opens, leave the store
+               3  older rings, which the old key opens, leave the store
     data       the ring with one more key: packs that are begun from then on use it
     recovery   as region; the new key waits in a file until it is shown
 
-A repository that is open keeps the keys it has: what was rotated holds for the next one.
+An old region key stays in its file: a copy of the store, or another repository, may need it, and
+here it opens nothing any more.  A repository that is open keeps the keys it has: what was rotated
+holds for the next one.
 """
 
 from __future__ import annotations
@@ -72,7 +74,6 @@ class KeyRotation:
             recovery_since=ring.recovery.since,
         )
         new = self._put(ring, opened, wraps)
-        self._files.drop_region_key(former_id)
         drop_rings_before(self._store, new)
         return new
 

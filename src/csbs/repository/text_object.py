@@ -22,6 +22,13 @@ TOMBSTONE_END_MAGIC = b"CSBSTE01"
 KEY_RING_MAGIC = b"CSBSKR01"
 DAMAGE_MAGIC = b"CSBSDM01"
 
+_MAGICS = frozenset(
+    {
+        *(CONFIG_MAGIC, OWNER_MAGIC, KEY_RING_MAGIC, DAMAGE_MAGIC),
+        *(MANIFEST_MAGIC, VOID_MAGIC, TOMBSTONE_MAGIC, TOMBSTONE_END_MAGIC),
+    }
+)
+
 _MAGIC_SIZE = 8
 _CHECK_SIZE = 64
 #: What comes before the JSON.
@@ -55,7 +62,8 @@ def decode(name: str, magic: bytes, data: bytes, *, key: bytes | None = None) ->
     body = data[HEAD_SIZE:]
     check = b"\n" + _check(body, key) + b"\n"
     if data[_MAGIC_SIZE:HEAD_SIZE] != check:
-        raise CorruptObject(name, f"check {check!r}", f"check {data[_MAGIC_SIZE:HEAD_SIZE]!r}")
+        found = data[_MAGIC_SIZE:HEAD_SIZE].strip().decode("ascii", "backslashreplace")
+        raise CorruptObject(name, f"check {check.strip().decode()}", f"check {found}")
     try:
         fields = json.loads(body)
     except ValueError as error:
@@ -63,6 +71,18 @@ def decode(name: str, magic: bytes, data: bytes, *, key: bytes | None = None) ->
     if not isinstance(fields, dict):
         raise CorruptObject(name, "a JSON object", type(fields).__name__)
     return fields
+
+
+def seems_whole(data: bytes) -> bool:
+    """Whether all is well as far as that can be told without keys: a MAC is not checked."""
+    check, body = data[_MAGIC_SIZE + 1 : HEAD_SIZE - 1], data[HEAD_SIZE:]
+    try:
+        is_object = isinstance(json.loads(body), dict)
+    except ValueError:
+        return False
+    has_mac = magic_of(data) == MANIFEST_MAGIC
+    known = magic_of(data) in _MAGICS
+    return known and is_object and (has_mac or check == _check(body, None))
 
 
 def _check(body: bytes, key: bytes | None) -> bytes:

@@ -2,8 +2,8 @@
 
 A new encrypted repository comes to be by one create-only put, that of its config:
 
-    1  the recovery key waits in a file     nobody can lose a key that was never written down
-    2  the region key is in its file
+    1  the region key is in its file
+    2  the recovery key waits in a file     nobody can lose a key that was never written down
     3  the key ring, under an id of its own nothing names it yet
     4  the config, which names that id      from here on the repository exists
 
@@ -45,6 +45,7 @@ from csbs.repository.key_text import key_id
 from csbs.repository.manifest import ManifestKeys, time_text
 from csbs.repository.manifest_seal import ManifestSeal
 from csbs.repository.objectstore.base import ObjectStore
+from csbs.repository.twins import delete_both
 from csbs.repository.wrapping import RecoveryUnwrap, RegionWrap
 
 log = logging.getLogger(__name__)
@@ -146,10 +147,11 @@ def _make_encrypted(
 ) -> Config:
     source, files = encryption.source(now, new_id), encryption.files
     new = new_encrypted_config(now, new_id)
+    region_key = files.newest_region_key()
     recovery_key = encryption.random_bytes(KEY_SIZE)
     files.keep_recovery_key(recovery_key)
     wraps = Wraps(
-        region=wrap_for(files.newest_region_key(), new.repository_id),
+        region=wrap_for(region_key, new.repository_id),
         region_since=source.now,
         recovery_key_id=key_id(recovery_key),
         recovery_since=source.now,
@@ -164,7 +166,7 @@ def _make_encrypted(
             extra={"repository": name, "region_key_file": str(files.region_file)},
         )
     else:  # another process was faster
-        store.delete(ring_key(new.repository_id, 1))
+        delete_both(store, ring_key(new.repository_id, 1))
         files.drop_recovery_key(wraps.recovery_key_id)
     return config
 

@@ -1,7 +1,7 @@
 """Verification: is all there that backups need, and as it was written?
 
-    1  text objects   config, owners, key rings, manifests with what voids or deletes them, and
-                      what is known of damage
+    1  text objects   config, owners, key rings and their twins, manifests with what voids or
+                      deletes them, and what is known of damage
     2  maps           from the root of each live image, each node once: read, digest checked
     3  packs          each one there is: trailer and footer, and whether it has every block that
                       a map names.  Of the share that is to be read: all bytes, by the pack's own
@@ -18,14 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.task import Progress
-from csbs.repository import damage as damages
-from csbs.repository import text_object
 from csbs.repository.damage import Damage, damage_of
 from csbs.repository.damaged_runs import DamagedRuns
-from csbs.repository.errors import CorruptObject, ObjectNotFound
-from csbs.repository.identity import CONFIG_KEY, OWNERS, decode_config
-from csbs.repository.key_ring import decode_ring
-from csbs.repository.key_store import KEY_RINGS
+from csbs.repository.errors import CorruptObject
 from csbs.repository.manifest import Manifest
 from csbs.repository.pack import pack_key
 from csbs.repository.share import Share
@@ -38,6 +33,7 @@ from csbs.repository.verify_report import (
     VerifyParts,
     VerifyReport,
 )
+from csbs.repository.verify_texts import check_text_objects
 
 
 def verify(
@@ -46,11 +42,11 @@ def verify(
     """Verifies the structure, and all bytes of the packs of `share`.
 
     `keep` is called with all that is known to be damaged now, and what was known before, if these
-    differ; it answers whether that was kept.  What was known before counts until all bytes of its
-    pack were read.
+    differ or a record of it was lost; it answers whether that was kept.  What was known before
+    counts until all bytes of its pack were read.
     """
     found = Findings()
-    before = _check_text_objects(parts, found)
+    before = check_text_objects(parts, found)
     manifests = list(_check_manifests(parts, found))
     named = Named(parts, found)
     for done, manifest in enumerate(manifests):
@@ -66,7 +62,7 @@ def verify(
     still = Damage({each: slots for each, slots in still.packs.items() if each in there})
     _tell_known(still, found)
     damage = still.union(damage_of(found.places))
-    kept = damage == before or keep(damage, before)
+    kept = (damage == before and not found.record_lost) or keep(damage, before)
     lossy = damage or found.given_up
     images = tuple(_damaged_images(parts, manifests, damage)) if lossy else ()
     return VerifyReport(
@@ -79,39 +75,8 @@ def verify(
         objects_left_off=found.objects_left_off,
         images=images,
         kept=kept,
+        put_back=found.put_back,
     )
-
-
-# --- text objects ----------------------------------------------------------------------------
-
-
-def _check_text_objects(parts: VerifyParts, found: Findings) -> Damage:
-    """Config, owners, key rings, and what is known of damage, which is returned."""
-    store = parts.store
-    try:
-        decode_config(parts.name, store.get(CONFIG_KEY))
-    except (CorruptObject, ObjectNotFound) as error:
-        found.add(CONFIG_KEY, error)
-    for prefix, decode in ((OWNERS, _decode_owner), (KEY_RINGS, decode_ring)):
-        for key in sorted(each.key for each in store.list(prefix)):
-            try:
-                decode(key, store.get(key))
-            except CorruptObject as error:
-                found.add(key, error)
-            except ObjectNotFound:  # a rotation of keys has put a newer ring
-                continue
-    for key in sorted(each.key for each in store.list(damages.PREFIX)):
-        try:
-            damages.decode_damage(key, store.get(key))
-        except CorruptObject as error:
-            found.add(key, error)
-        except ObjectNotFound:  # another verification has put a newer one
-            continue
-    return damages.known_damage(store)
-
-
-def _decode_owner(key: str, data: bytes) -> None:
-    text_object.decode(key, text_object.OWNER_MAGIC, data)
 
 
 def _check_manifests(parts: VerifyParts, found: Findings) -> Iterator[Manifest]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from csbs.domain.errors import OperationCancelled
@@ -55,6 +55,10 @@ class VerifyReport:
     images: tuple[DamagedImage, ...] = ()
     #: Whether writers know of it from now on.
     kept: bool = True
+    #: Bytes by key of small objects that are lost, and known from their twins.
+    put_back: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    #: Keys of damaged objects that are whole again.
+    mended: tuple[str, ...] = ()
 
     @property
     def backups(self) -> int:
@@ -89,6 +93,10 @@ class Findings:
     read_bytes: int = 0
     objects: list[DamagedObject] = field(default_factory=list)
     objects_left_off: int = 0
+    #: See `VerifyReport`.
+    put_back: dict[str, bytes] = field(default_factory=dict, repr=False)
+    #: A record of known damage cannot be read.
+    record_lost: bool = False
     #: Maps say themselves that blocks were lost.
     given_up: bool = False
     #: (pack, slot); None for a slot: all of the pack.

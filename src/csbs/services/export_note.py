@@ -26,8 +26,21 @@ def export_note(done: ExportDone) -> str:
             for each in done.disks
         ),
         "",
+        *_lost(done),
     ]
     return "\n".join([*lines, *(_how_to_run(done) if done.definition else _how_to_use())]) + "\n"
+
+
+def _lost(done: ExportDone) -> list[str]:
+    """What zeroes stand for; the exit code of the export is forgotten, the file is not."""
+    lines = [
+        f"  {each.path.name}  offset {offset_bytes}, length {size_bytes}"
+        for each in done.disks
+        for offset_bytes, size_bytes in each.holes
+    ]
+    return (
+        ["The backup is damaged. What is lost of it is zeroes here:", *lines, ""] if lines else []
+    )
 
 
 def _how_to_run(done: ExportDone) -> list[str]:

@@ -24,11 +24,12 @@ from csbs.domain.backup import Backup, DiskBackup
 from csbs.domain.errors import Conflict, Invalid, NotFound, Refused, folder_error
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.task import Progress
-from csbs.repository import FileLock, ImageReader, Manifest, Repository
+from csbs.repository import FileLock, ImageReader, Manifest, OnLoss, Repository
 from csbs.services.backups import BackupService
 from csbs.services.export_note import export_note
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.restores import require_restorable
+from csbs.workflows.holes import Holes, Refusal
 from csbs.workflows.run import Watcher
 
 
@@ -93,6 +94,8 @@ class ExportRequest:
     disk: str | None = None
     #: None: what the settings say.
     limit_bytes_per_s: int | None = None
+    #: Zeroes where the backup is damaged, instead of no export.
+    allow_holes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,8 @@ class ExportedDisk:
     disk: DiskBackup
     path: Path
     written_bytes: int
+    #: Where the backup is damaged and zeroes stand: (offset, size) in bytes, ascending.
+    holes: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +136,9 @@ class ExportService:
         """Writes the files, and returns which; needs nothing of the server's host but QEMU's tools.
 
         All files get their names when all are durable; a failure leaves none.  Raises
-        `BackupNotFound`, `BackupNotRestorable`, `DiskNotInBackup`, `ExportExists`, `ExportBusy`,
-        and what reading the backup or writing the files raises.
+        `BackupNotFound`, `BackupNotRestorable`, `BackupDamaged` unless holes are allowed,
+        `DiskNotInBackup`, `ExportExists`, `ExportBusy`, and what reading the backup or writing the
+        files raises.
         """
         backup = self.backups.find(request.backup)
         require_restorable(backup)
@@ -154,7 +160,11 @@ class ExportService:
             definition = files.text(".xml") if request.disk is None else None
             note = files.text(".txt")
             manifest = repository.manifest(backup.manifest_key)
-            readers = [_reader(repository, manifest, disk) for disk in disks]
+            losses = [_on_loss(backup, disk, allow_holes=request.allow_holes) for disk in disks]
+            readers = [
+                _reader(repository, manifest, disk, on_loss)
+                for disk, on_loss in zip(disks, losses, strict=True)
+            ]
             written = self._write(
                 list(zip(images, readers, strict=True)), request.limit_bytes_per_s, watcher
             )
@@ -162,8 +172,15 @@ class ExportService:
                 backup=backup,
                 format=request.format,
                 disks=tuple(
-                    ExportedDisk(disk=disk, path=files.final(image.path), written_bytes=size_bytes)
-                    for disk, image, size_bytes in zip(disks, images, written, strict=True)
+                    ExportedDisk(
+                        disk=disk,
+                        path=files.final(image.path),
+                        written_bytes=size_bytes,
+                        holes=on_loss.ranges() if isinstance(on_loss, Holes) else (),
+                    )
+                    for disk, image, size_bytes, on_loss in zip(
+                        disks, images, written, losses, strict=True
+                    )
                 ),
                 definition=None if definition is None else files.final(definition),
                 note=files.final(note),
@@ -273,10 +290,16 @@ def _chosen(backup: Backup, wanted: str | None) -> list[DiskBackup]:
     return found
 
 
-def _reader(repository: Repository, manifest: Manifest, disk: DiskBackup) -> ImageReader:
+def _on_loss(backup: Backup, disk: DiskBackup, *, allow_holes: bool) -> Holes | Refusal:
+    return Holes(disk.size_bytes) if allow_holes else Refusal(backup, disk.target)
+
+
+def _reader(
+    repository: Repository, manifest: Manifest, disk: DiskBackup, on_loss: OnLoss
+) -> ImageReader:
     image = manifest.image(disk.disk_id)
     assert image is not None, "the catalog has disks of the manifest only"
-    return repository.reader(image)
+    return repository.reader(image, on_loss)
 
 
 @contextmanager

@@ -129,7 +129,8 @@ def test_without_a_config_it_says_so_and_whole_packs_are_checked_all_the_same(
 ) -> None:
     csbs.ok("backup", "create", server.name)
     [config] = csbs.data_dir.glob("store/*/config")
-    config.write_bytes(config.read_bytes()[:-1])
+    for each in (config, config.parent / "twins" / "config"):
+        each.write_bytes(each.read_bytes()[:-1])
     result = csbs("repository", "verify", "--json")
 
     assert (result.code, result.error["object"]) == (8, "config")

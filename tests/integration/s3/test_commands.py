@@ -85,8 +85,8 @@ def test_a_copy_elsewhere_is_used_in_the_place_of_the_store(
     shown = csbs.ok("repository", "show")
     monkeypatch.setenv("CSBS_STORE_URL", url)
 
-    # Config, key ring, owner, two packs, manifest.
-    assert first["copied_objects"] == second["present_objects"] == 6
+    # Config, key ring and owner with their twins, two packs, manifest.
+    assert first["copied_objects"] == second["present_objects"] == 9
     assert second["copied_objects"] == 0
     assert {**csbs.ok("repository", "show"), "place": ""} == {**shown, "place": ""}
     assert content(csbs, key) == DATA

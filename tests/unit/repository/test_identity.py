@@ -32,7 +32,9 @@ def test_a_new_repository_gets_an_identity_once(lab: Lab, store: MemoryStore) ->
     before = {each.key: store.get(each.key) for each in store.list("")}
     lab.opened()
 
-    assert sorted(before) == ["config", "owners/00000001"]
+    assert sorted(before) == sorted(
+        ["config", "owners/00000001", "twins/config", "twins/owners/00000001"]
+    )
     assert {each.key: store.get(each.key) for each in store.list("")} == before
 
 
@@ -97,6 +99,7 @@ def test_a_config_that_makes_no_sense_is_damage(
 ) -> None:
     fields = text_object.decode("config", text_object.CONFIG_MAGIC, store.get("config"))
     store.replace("config", text_object.encode(text_object.CONFIG_MAGIC, {**fields, **changed}))
+    store.delete("twins/config")
 
     with pytest.raises(CorruptObject, match="config"):
         opened_by(store, CATALOG_ID, lab)
@@ -105,6 +108,7 @@ def test_a_config_that_makes_no_sense_is_damage(
 def test_a_config_that_is_gone_is_never_made_anew(lab: Lab, store: MemoryStore) -> None:
     lab.back_up(noise(1))
     store.delete("config")
+    store.delete("twins/config")
 
     with pytest.raises(CorruptObject, match="config"):
         opened_by(store, CATALOG_ID, lab)

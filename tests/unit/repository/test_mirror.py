@@ -12,9 +12,10 @@ import pytest
 from csbs.domain.errors import OperationCancelled
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.task import Progress
-from csbs.repository import Damage, Manifest
+from csbs.repository import Damage, Manifest, Rotation
 from csbs.repository.damage import keep_damage, known_damage
 from csbs.repository.errors import CorruptObject, RepositoryNotFound
+from csbs.repository.identity import encode_owner
 from csbs.repository.mirror import Mirror, MirrorMismatch, MirrorReport, mirror
 from csbs.repository.objectstore import MemoryStore, ObjectInfo, ObjectStore
 from csbs.testing.faults import Crash, CrashingStore, RecordingStore
@@ -130,7 +131,7 @@ def test_broken_off_anywhere_the_target_is_no_repository_or_a_right_one(
 
 
 def assert_right_or_none(lab: Lab, target: MemoryStore, whole: dict[str, bytes]) -> None:
-    if "config" in objects(target):
+    if "twins/config" in objects(target):
         assert backups(lab, target) == whole
     elif any(key.startswith("packs/") for key in objects(target)):
         with pytest.raises(CorruptObject, match="config"):
@@ -240,21 +241,24 @@ def test_a_damaged_pack_is_named_and_all_else_copied(
     assert objects(target) == objects(source)
 
 
-def test_what_is_known_of_damage_at_either_is_known_at_the_target(
+def test_what_is_known_of_damage_in_a_pack_goes_along_with_it(
     source: MemoryStore, target: MemoryStore, lab: Lab
 ) -> None:
+    """A pack that is at the target already may be whole there; and both may find something."""
     lab.back_up(FIRST)
-    here, there, later = (Damage({bytes([n]) * 16: frozenset({n})}) for n in (1, 2, 3))
-    keep_damage(source, here, START)
     copied(source, target)
-    assert known_damage(target) == here
+    lab.back_up(SECOND)
+    first, second = (
+        bytes.fromhex(next(key[-32:] for key in keys))
+        for keys in (_packs(target), _packs(source) - _packs(target))
+    )
+    keep_damage(source, Damage({first: frozenset({0}), second: frozenset({1})}), START)
+    keep_damage(target, Damage({bytes(16): frozenset({2})}), START + timedelta(days=1))
 
-    keep_damage(target, here.union(there), START)
-    keep_damage(source, here.union(later), START + timedelta(days=1))
     for _ in range(2):
-        assert copied(source, target).copied_objects == 0
-        assert known_damage(target) == here.union(there).union(later)
-        assert known_damage(source) == here.union(later)
+        copied(source, target)
+        found = {bytes(16): frozenset({2}), second: frozenset({1})}
+        assert known_damage(target) == Damage(found)
     assert len(list(target.list("damage/"))) == 1
 
 
@@ -282,3 +286,113 @@ def test_a_cancelled_copy_goes_on_where_it_was(
 def test_where_nothing_is_nothing_is_copied(source: MemoryStore, target: MemoryStore) -> None:
     with pytest.raises(RepositoryNotFound, match="the source"):
         copied(source, target)
+
+
+# --- damage at either end -------------------------------------------------------------------------
+
+
+def cut(store: MemoryStore, key: str) -> None:
+    store.replace(key, store.get(key)[:-1])
+
+
+def flip(store: MemoryStore, key: str) -> None:
+    data = bytearray(store.get(key))
+    data[20] ^= 1
+    store.replace(key, bytes(data))
+
+
+@pytest.mark.parametrize("prefix", ["packs/", "manifests/", "owners/", "twins/owners/", "config"])
+def test_what_is_cut_at_the_target_is_copied_again(
+    lab: Lab, source: MemoryStore, target: MemoryStore, prefix: str
+) -> None:
+    manifest = lab.back_up(FIRST)
+    copied(source, target)
+    cut(target, next(iter(target.list(prefix))).key)
+
+    report = copied(source, target)
+
+    assert (report.copied_objects, report.damaged) == (1, ())
+    assert objects(target) == objects(source)
+    assert backups(lab, target) == {manifest.key: FIRST}
+
+
+def test_flipped_bits_of_what_is_vital_are_noticed_at_the_target(
+    lab: Lab, source: MemoryStore, target: MemoryStore
+) -> None:
+    lab.back_up(FIRST)
+    copied(source, target)
+    for key in ("config", "twins/config", "owners/00000001", "twins/owners/00000001"):
+        flip(target, key)
+
+    assert copied(source, target).copied_objects == 4
+    assert objects(target) == objects(source)
+
+
+@pytest.mark.parametrize("hurt", [cut, flip])
+def test_damage_at_the_source_never_reaches_the_target(
+    lab: Lab, source: MemoryStore, target: MemoryStore, hurt: Callable[[MemoryStore, str], None]
+) -> None:
+    first = lab.back_up(FIRST)
+    copied(source, target)
+    lab.repository.delete(first.key, first.backup_id, deleted_at=START)
+    second = lab.back_up(SECOND)
+    whole = objects(source)
+    for key in (f"{first.key}.tombstone-0001", "owners/00000001", "twins/config"):
+        hurt(source, key)
+    if hurt is cut:  # a flipped bit of a manifest is not seen without keys
+        cut(source, second.key)
+
+    report = copied(source, target)
+
+    lost = {f"{first.key}.tombstone-0001"} | ({second.key} if hurt is cut else set())
+    assert set(report.damaged) == lost
+    assert objects(target) == {key: data for key, data in whole.items() if key not in lost}
+
+
+def test_a_lost_config_is_copied_from_its_twin(
+    lab: Lab, source: MemoryStore, target: MemoryStore
+) -> None:
+    manifest = lab.back_up(FIRST)
+    whole = objects(source)
+    source.delete("config")
+
+    assert copied(source, target).damaged == ()
+    assert objects(target) == whole
+    assert backups(lab, target) == {manifest.key: FIRST}
+
+
+def test_a_key_ring_that_was_given_up_leaves_the_target_too(
+    source: MemoryStore, target: MemoryStore, tmp_path: Path
+) -> None:
+    """The old region key would open it."""
+    (tmp_path / "keys").mkdir()
+    lab = Lab(source, tmp_path / "keys", encrypted=True)
+    manifest = lab.back_up(FIRST)
+    copied(source, target)
+    lab.repository.rotate_key(Rotation.REGION)
+
+    copied(source, target)
+
+    assert objects(target) == objects(source)
+    assert [key[-8:] for key in objects(target) if key.startswith("keys/")] == ["00000002"]
+    assert backups(lab, target) == {manifest.key: FIRST}
+    lab.close()
+
+
+def test_a_target_that_somebody_took_over_is_left_alone(
+    lab: Lab, source: MemoryStore, target: MemoryStore
+) -> None:
+    """Two owners of the same number: each one's backups would count as the other's."""
+    first = lab.back_up(FIRST)
+    copied(source, target)
+    for store, catalog_id in ((source, "1" * 8), (target, "2" * 8)):
+        store.put("owners/00000002", [encode_owner(catalog_id, START, [first.key])])
+    before = objects(target)
+
+    with pytest.raises(MirrorMismatch, match="owners/00000002"):
+        copied(source, target)
+    assert objects(target) == before
+
+
+def _packs(store: MemoryStore) -> set[str]:
+    return {info.key for info in store.list("packs/")}

@@ -34,7 +34,7 @@ def test_every_object_is_put_after_what_it_names(lab: Lab, recorded: RecordingSt
 
     puts = [key for method, key in recorded.calls if method == "put"]
     before_config = [key.partition("/")[0] for key in puts[: puts.index("config")]]
-    assert before_config == (["keys"] if lab.encryption.wanted else [])
+    assert before_config == (["keys", "twins"] if lab.encryption.wanted else [])
     assert len([key for key in puts if key.startswith("packs/")]) > 8
     for place, key in enumerate(puts):
         missing = {named for named in _named(lab, key) if named not in puts[:place]}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from csbs.domain.extents import BLOCK_SIZE
-from csbs.repository import CollectProgress, Manifest, Repository
+from csbs.repository import EVERYTHING, CollectProgress, Manifest, Repository, VerifyWatch
 from csbs.repository.errors import BackupMissing, CorruptObject, RepositoryOwned
 from csbs.repository.identity import current_owner, encode_owner
 from csbs.repository.objectstore import Bytes, MemoryStore, ObjectInfo
@@ -245,8 +245,11 @@ def test_a_successor_collects_what_did_not_count(lab: Lab, store: HookedStore) -
         late.commit(created_at=START, facts={})
     report = others[0].collect(lab.index)
 
+    watch = VerifyWatch(progress=lambda _: None, cancelled=lambda: False)
+
     assert report.packs_deleted == 2
     assert lab.restored(first) == noise(1)
+    assert not others[0].verify(EVERYTHING, found_at=START, watch=watch).damaged
 
 
 def test_its_index_has_named_blocks_alone(lab: Lab) -> None:

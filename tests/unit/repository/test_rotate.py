@@ -111,7 +111,26 @@ def test_after_a_new_region_key_the_old_file_no_longer_opens(lab: Lab, tmp_path:
         opened(lab, old_file)
     assert new.region.key_id != old.region.key_id
     assert [each.key[-8:] for each in lab.store.list("keys/")] == ["00000002"]
-    assert len(lab.key_files.region_keys()) == 1
+
+
+def test_after_a_new_region_key_other_repositories_and_copies_open_as_before(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """One file has the keys of all of them; who rotates one must not lose the others."""
+    copy = MemoryStore()
+    manifest = lab.back_up(noise(1))
+    for each in lab.store.list(""):
+        copy.put(each.key, [lab.store.get(each.key)])
+    other = Lab(MemoryStore(), tmp_path, seed=2, encrypted=True)
+    others = other.back_up(noise(2))
+    lab.repository.rotate_key(Rotation.REGION)
+
+    assert restored(lab.opened(copy), manifest.images[0]) == noise(1)
+    assert restored(other.opened(), others.images[0]) == noise(2)
+    other.repository.rotate_key(Rotation.REGION)
+    assert len(lab.key_files.region_keys()) == 2  # both have the new one
+    assert restored(other.opened(), others.images[0]) == noise(2)
+    other.close()
 
 
 def test_after_a_new_region_key_the_recovery_key_opens_as_before(lab: Lab, tmp_path: Path) -> None:
@@ -229,10 +248,6 @@ class DyingFiles(KeyFiles):
         key = super().next_region_key(former_id)
         self._changed()
         return key
-
-    def drop_region_key(self, former_id: str) -> None:
-        super().drop_region_key(former_id)
-        self._changed()
 
     def keep_recovery_key(self, key: bytes) -> None:
         super().keep_recovery_key(key)

@@ -31,6 +31,7 @@ from csbs.repository.key_ring import (
 )
 from csbs.repository.key_text import KeyKind, keys_of_text
 from csbs.repository.objectstore import Bytes, MemoryStore
+from csbs.repository.twins import delete_both
 from csbs.repository.unlock import open_ring, wrap_for
 from csbs.repository.wrapping import RecoveryUnwrap
 from csbs.testing.faults import Crash, CrashingStore
@@ -95,6 +96,9 @@ def test_a_new_repository_has_no_key_in_plain(lab: Lab, store: MemoryStore) -> N
         "config",
         f"keys/{ring.repository_id}/00000001",
         "owners/00000001",
+        "twins/config",
+        f"twins/keys/{ring.repository_id}/00000001",
+        "twins/owners/00000001",
     ]
 
 
@@ -152,7 +156,7 @@ def test_who_loses_the_race_uses_the_winners_keys_and_leaves_none(
 def test_a_crash_while_a_repository_is_made_never_loses_a_key(
     tmp_path: Path, *, after_effect: bool
 ) -> None:
-    for crash_at in range(20):
+    for crash_at in range(30):
         store, folder = MemoryStore(), tmp_path / str(crash_at)
         folder.mkdir()
         crashing = CrashingStore(store, crash_at=crash_at, after_effect=after_effect)
@@ -258,6 +262,7 @@ def test_an_empty_store_with_a_wrong_key_file_is_no_new_repository_over_an_old_o
     """Only the config is gone: what the packs hold needs the keys that it named."""
     store.put("packs/00/00000000000000000000000000000000", [b"x"])
     store.delete("config")
+    store.delete("twins/config")
 
     assert isinstance(refused(store, lab, files_of(tmp_path / "elsewhere")), CorruptObject)
 
@@ -346,6 +351,7 @@ def test_a_ring_that_was_tampered_with_does_not_open(
     lab.repository.rotate_key(Rotation.DATA)
     key, ring = _ring(store)
     store.replace(key, encode_ring(change(ring)))
+    store.delete(f"twins/{key}")
 
     assert isinstance(refused(store, lab, files), CorruptObject)
 
@@ -385,13 +391,16 @@ def test_who_has_no_key_cannot_make_a_ring_for_the_recovery_key(
 def test_a_ring_that_lacks_a_use_is_damage(lab: Lab, store: MemoryStore) -> None:
     key, ring = _ring(store)
     store.replace(key, encode_ring(replace(ring, keys=ring.keys[1:])))
+    store.delete(f"twins/{key}")
 
     with pytest.raises(CorruptObject, match="its fields"):
         opened(store, lab)
 
 
 def test_a_lost_ring_is_damage_and_never_made_anew(lab: Lab, store: MemoryStore) -> None:
-    store.delete(_ring(store)[0])
+    key, _ = _ring(store)
+    store.delete(f"twins/{key}")
+    store.delete(key)
 
     assert isinstance(refused(store, lab, lab.key_files), CorruptObject)
 
@@ -434,7 +443,7 @@ class VanishingStore(MemoryStore):
     def get(self, key: str, *, offset: int = 0, size: int | None = None) -> bytes:
         if key.startswith("keys/") and key.endswith("1") and self._newer:
             self.put(f"{key[:-1]}2", [self._newer])
-            self.delete(key)
+            delete_both(self, key)
         return super().get(key, offset=offset, size=size)
 
 
@@ -476,6 +485,19 @@ def test_a_key_file_that_has_no_keys_says_why_and_shows_none(
     with pytest.raises(KeyFileUnusable, match=why) as caught:
         opened(store, lab)
     assert "AAAA" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "# a comment\n\n"], ids=["empty", "comments"])
+def test_a_region_file_without_keys_makes_no_repository_and_is_left_alone(
+    lab: Lab, text: str
+) -> None:
+    store = MemoryStore()
+    lab.key_files.region_file.write_text(text)
+
+    with pytest.raises(KeyFileUnusable, match="no key in it"):
+        opened(store, lab)
+    assert "config" not in content(store)
+    assert lab.key_files.region_file.read_text() == text
 
 
 def test_a_key_file_that_is_no_text_is_unusable(lab: Lab, store: MemoryStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from csbs.blockio.qemu_img import create_image, image_info
 from csbs.blockio.qemu_nbd import NbdImage, start_qemu_nbd
 from csbs.cli.documents import export_document
 from csbs.domain.backup import Backup
-from csbs.domain.errors import BackupNotFound, CsbsError, OperationCancelled
+from csbs.domain.errors import BackupDamaged, BackupNotFound, CsbsError, OperationCancelled
+from csbs.domain.extents import BLOCK_SIZE
 from csbs.repository import FileLock
 from csbs.services.backups import CreateBackup
 from csbs.services.exports import (
@@ -174,6 +176,47 @@ def test_a_failure_leaves_nothing(lab: ServiceLab, exports: ExportService, outpu
     with pytest.raises(CsbsError):
         exports.export(request(backup, output), lab.watcher)
     assert names(output) == []
+
+
+def damaged_block(lab: ServiceLab, backup: Backup) -> int:
+    """Flips a bit of the first stored block of vda, and returns its number."""
+    image = lab.open_repository().manifest(backup.manifest_key).images[0]
+    fetch = next(lab.open_repository().reader(image).fetches())
+    path = lab.store_folder / "packs" / fetch.pack_id.hex()[:2] / fetch.pack_id.hex()
+    data = bytearray(path.read_bytes())
+    data[fetch.offset_bytes + 5] ^= 1
+    path.write_bytes(data)
+    block, slot = min(fetch.blocks, key=lambda each: each[1])
+    assert slot == 0
+    return block
+
+
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_a_damaged_backup_is_refused_or_has_holes_that_are_listed(
+    lab: ServiceLab, exports: ExportService, output: Path, image_format: ImageFormat
+) -> None:
+    backup, expected = lab.back_up(), lab.content()
+    offset_bytes = damaged_block(lab, backup) * BLOCK_SIZE
+    wanted = request(backup, output, image_format)
+
+    with pytest.raises(
+        BackupDamaged, match=rf"disk vda of server web lacks bytes from {offset_bytes}"
+    ):
+        exports.export(wanted, lab.watcher)
+    assert names(output) == []
+    done = exports.export(replace(wanted, allow_holes=True), lab.watcher)
+
+    assert [len(each.holes) for each in done.disks] == [1, 1]  # both have that block
+    assert done.disks[0].holes[0] == (offset_bytes, BLOCK_SIZE)
+    for each in done.disks:
+        data = bytearray(expected[each.disk.target])
+        for at, size_bytes in each.holes:
+            data[at : at + size_bytes] = bytes(size_bytes)
+        assert exported(done)[each.disk.target] == bytes(data)
+        assert data != expected[each.disk.target]
+    assert f"offset {offset_bytes}, length {BLOCK_SIZE}" in done.note.read_text()
+    holes = [{"offset_bytes": offset_bytes, "size_bytes": BLOCK_SIZE}]
+    assert export_document(done)["disks"][0]["holes"] == holes
 
 
 def test_a_cancel_leaves_nothing(lab: ServiceLab, exports: ExportService, output: Path) -> None:

@@ -47,7 +47,10 @@ class ObjectStore(Protocol):
         """
 
     def replace(self, key: str, data: bytes) -> None:
-        """Overwrites the object in one step; for voids alone.  May use the reserve."""
+        """Overwrites the object in one step: a manifest by a void, or what lost its bytes.
+
+        May use the reserve.
+        """
 
     def get(self, key: str, *, offset: int = 0, size: int | None = None) -> bytes:
         """The bytes of the range; fewer where the object ends before."""
