@@ -175,6 +175,21 @@ class RepositoryOwned(Refused):
 
 
 @dataclass(eq=False)
+class OtherConfig(Refused):
+    """No backup can be read, since the config in the store is not that of its backups."""
+
+    repository: str
+    key: str
+    stated_id: str
+
+    template = (
+        "the config of the repository at {0.repository} is of another one than its backups: "
+        "{0.key} says it is of repository {0.stated_id}. Put the right config back; nothing was "
+        "deleted"
+    )
+
+
+@dataclass(eq=False)
 class RepositoryLocked(Conflict):
     """The repository's lock is held."""
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from csbs.domain.clock import Clock, Monotonic, NewId, monotonic
 from csbs.domain.errors import Denied, Unavailable
 from csbs.repository import difference as differences
+from csbs.repository import text_object
 from csbs.repository.collect import CollectParts, CollectProgress, CollectReport, collect
 from csbs.repository.content_index import ContentIndex
 from csbs.repository.damage import Damage, keep_damage, known_damage
 from csbs.repository.damaged_runs import DamagedRuns
-from csbs.repository.errors import CorruptObject, RepositoryNotEncrypted, RepositoryOwned
+from csbs.repository.errors import (
+    CorruptObject,
+    OtherConfig,
+    RepositoryNotEncrypted,
+    RepositoryOwned,
+)
 from csbs.repository.identity import (
     Config,
     Owner,
@@ -175,6 +181,16 @@ class Repository:
     def survey(self) -> Iterator[tuple[str, Manifest | CorruptObject]]:
         """Like `manifests`, by key, with the error in the place of one that is damaged."""
         return self._manifests.survey()
+
+    def require_config_of(self, keys: Iterable[str]) -> None:
+        """Raises `OtherConfig` if one of these damaged manifests says it is of another repository.
+
+        For when none can be read: then it is the config that is wrong, not all of them.
+        """
+        for key in keys:
+            stated_id = text_object.stated(self._store.get(key), "repository_id")
+            if stated_id not in ("", self._opened.config.repository_id):
+                raise OtherConfig(self.name, key, stated_id)
 
     def uncounted(self) -> list[str]:
         """Keys of manifests that a former owner committed after it was one: they are no backups."""

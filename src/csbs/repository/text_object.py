@@ -85,5 +85,15 @@ def seems_whole(data: bytes) -> bool:
     return known and is_object and (has_mac or check == _check(body, None))
 
 
+def stated(data: bytes, name: str) -> str:
+    """A text field, as the object says without being checked; empty where it says nothing."""
+    try:
+        fields = json.loads(data[HEAD_SIZE:])
+    except ValueError:
+        return ""
+    value = fields.get(name) if isinstance(fields, dict) else None
+    return value if isinstance(value, str) else ""
+
+
 def _check(body: bytes, key: bytes | None) -> bytes:
     return (blake3(body) if key is None else blake3(body, key=key)).hexdigest().encode()

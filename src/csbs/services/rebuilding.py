@@ -27,7 +27,8 @@ class RebuildService:
         `take_over` makes this catalog the owner first, if it is not.  `delete_damaged` deletes the
         backups that are reported as damaged: until then nothing can be collected.  Raises
         `RepositoryLocked` while another command uses the repository, `RepositoryOwned` where it
-        may not delete.
+        may not delete, and `OtherConfig` where not one backup can be read for a config that is not
+        theirs: then nothing is deleted.
         """
         with self.repositories.alone("rebuilding the catalog") as (opened, index):
             repository = opened
@@ -38,6 +39,8 @@ class RebuildService:
                 repository.require_owner()
             report = rebuild_catalog(records, self.project_id)
             if delete_damaged:
+                if not report.backup_count:
+                    repository.require_config_of(each.key for each in report.damaged)
                 for each in report.damaged:
                     repository.delete(each.key, each.backup_id, deleted_at=self.clock())
             if repository.owned:

@@ -15,10 +15,12 @@ from csbs.catalog.catalog import ProjectInUse
 from csbs.cli.documents import backup_document
 from csbs.compute.base import DiskExport
 from csbs.domain.backup import Backup, BackupState, Mode
+from csbs.domain.clock import new_id, utc_now
 from csbs.domain.ids import BackupId, ServerId
-from csbs.repository import Manifest
-from csbs.repository.errors import CorruptObject, RepositoryOwned
+from csbs.repository import Manifest, Repository
+from csbs.repository.errors import CorruptObject, OtherConfig, RepositoryOwned
 from csbs.repository.manifest import encode_manifest
+from csbs.repository.objectstore import FolderStore, MemoryStore
 from csbs.services.backups import CreateBackup
 from csbs.workflows.rebuild_catalog import RebuildReport
 from tests.unit.workflows.service_lab import MIB, Crash, ServiceLab
@@ -303,6 +305,25 @@ def test_damaged_backups_are_deleted_when_told_to(
     assert collected.backups_purged == 1
     assert rebuilt.rebuilding.rebuild(take_over=False).damaged == ()
     assert [each.id for each in rebuilt.listed()] == [made[0].id, made[2].id]
+
+
+def test_with_another_config_nothing_is_deleted(
+    lab: ServiceLab, another: Callable[..., ServiceLab]
+) -> None:
+    made = chain(lab, 2)
+    foreign = MemoryStore()
+    Repository.open(foreign, name="x", catalog_id=new_id(), clock=utc_now, new_id=new_id)
+    store = FolderStore(lab.store_folder)
+    right = {key: store.get(key) for key in ("config", "twins/config")}
+    for key in right:
+        store.replace(key, foreign.get(key))
+    rebuilt = another()
+    with pytest.raises(OtherConfig, match="another one than its backups"):
+        rebuilt.rebuilding.rebuild(take_over=True, delete_damaged=True)
+    for key, data in right.items():
+        store.replace(key, data)
+
+    assert another("c").rebuilding.rebuild(take_over=True).backup_count == len(made)
 
 
 def test_after_a_damaged_newest_one_nothing_is_missed(
