@@ -13,7 +13,7 @@ from csbs.domain.clock import utc_now
 _TIMEOUT_S = 20.0
 _LOAD_MAX = 0.5
 #: What a reader must know then.
-BUSY = "the machine is busy with other things; times, and ratios of times, are not to be relied on"
+_BUSY = "the machine is busy with other things; times, and ratios of times, are not to be relied on"
 #: What each program says of itself first.
 _VERSIONS = (
     ("qemu-img", "--version"),
@@ -35,7 +35,6 @@ def machine_facts(source: Source) -> dict[str, str]:
         f"{', '.join(str(each) for each in FILES_OF)} in ext4 in a qcow2 image of 8 GiB "
         f"({source.allocated_bytes / 1e9:.2f} GB allocated, in the page cache), "
         "read through qemu-nbd by libnbd",
-        "load at the start": load() + (f": {BUSY}" if is_busy() else ""),
         "programs": "; ".join(_version(*command) for command in _VERSIONS),
     }
 
@@ -45,9 +44,9 @@ def load() -> str:
     return ", ".join(f"{each:.1f}" for each in os.getloadavg())
 
 
-def is_busy() -> bool:
-    """Whether others have used half a processor or more in the last minute."""
-    return os.getloadavg()[0] > _LOAD_MAX
+def load_at_start() -> str:
+    """`load`, and whether others have used half a processor or more in the last minute."""
+    return load() + (f": {_BUSY}" if os.getloadavg()[0] > _LOAD_MAX else "")
 
 
 def _model() -> str:
