@@ -4,6 +4,7 @@ Queries are functions of `csbs.catalog.servers`, `.backups` and `.tasks`; each t
 transaction in which it runs, and the project whose rows it may see.
 """
 
+import csbs.catalog.policy_tables  # noqa: F401  it enters its tables
 from csbs.catalog.catalog import Catalog, Home, Transaction
 from csbs.catalog.identity_file import IdentityFile
 
