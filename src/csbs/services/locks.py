@@ -65,9 +65,21 @@ class Locks:
 
 
 def data_folder_in_use(folder: Path) -> AbstractContextManager[None]:
-    """Local commands share the data folder; a service would hold it alone.
+    """Local commands share the data folder; a service holds it alone.
 
     Raises `DataFolderBusy` while a service holds it, `FolderDenied` without rights.
     """
-    lock = FileLock(folder / "lock", lambda holder: DataFolderBusy(str(folder), holder))
-    return lock.shared("a local command")
+    return _data_folder_lock(folder).shared("a local command")
+
+
+def data_folder_alone(folder: Path) -> AbstractContextManager[None]:
+    """A service holds the data folder alone, while it runs.
+
+    Raises `DataFolderBusy` while a local command or another service uses it, `FolderDenied`
+    without rights.
+    """
+    return _data_folder_lock(folder).exclusive("csbs serve")
+
+
+def _data_folder_lock(folder: Path) -> FileLock:
+    return FileLock(folder / "lock", lambda holder: DataFolderBusy(str(folder), holder))
