@@ -39,6 +39,8 @@ from csbs.services.backups import BackupService
 from csbs.services.exports import ExportService
 from csbs.services.locks import Locks, data_folder_alone, data_folder_in_use
 from csbs.services.project_app import App
+from csbs.services.protection import protection_of
+from csbs.services.quotas import QuotaService
 from csbs.services.rebuilding import RebuildService
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.repository_keys import KeyService
@@ -234,6 +236,7 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
         copying=CopyOptions(readers=settings.readers, low_priority=settings.low_priority),
         limit_bytes_per_s=limit_bytes_per_s,
         require_space=partial(_require_space, settings.data_dir),
+        require_quota=QuotaService(catalog=catalog, project_id=home.project_id).require_backup,
     )
     restores = RestoreService(
         catalog=catalog,
@@ -273,6 +276,7 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
         ),
         stores=_stores(settings, home, repositories),
         tasks=TaskService(catalog=catalog, project_id=home.project_id),
+        protection=protection_of(backup_service, restores),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from csbs.services.backups import BackupService
 from csbs.services.exports import ExportService
+from csbs.services.protection import Protection
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.repository_keys import KeyService
 from csbs.services.restores import RestoreService
@@ -28,3 +29,4 @@ class App:
     keys: KeyService
     stores: StoreService
     tasks: TaskService
+    protection: Protection

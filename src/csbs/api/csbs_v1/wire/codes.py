@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from csbs.api.csbs_v1.wire.words import TypeNotBackedUp
+from csbs.api.csbs_v1.wire.words import TypeNotBackedUp, TypeNotRestored
 from csbs.api.errors import (
     BodyTooDeep,
     BodyTooLarge,
@@ -117,6 +117,9 @@ ENTRIES: dict[type[CsbsError], Entry] = {
     InstanceNotFound: Entry(404, "CSBS.6000", "Server ({0.server}) is not found."),
     TypeNotBackedUp: Entry(
         400, "CSBS.6003", "Resources of type {0.resource_type} cannot be backed up."
+    ),
+    TypeNotRestored: Entry(
+        400, "CSBS.6013", "Nothing can be restored to resources of type {0.resource_type}."
     ),
     ServerBound: Entry(
         400, "CSBS.6004", "Server ({0.server}) is already bound to policy ({0.policy})."

@@ -105,11 +105,6 @@ def sort_values(item: Item) -> dict[str, Any]:
     }
 
 
-def everything(_row: object) -> bool:
-    """The filter of a list that has none."""
-    return True
-
-
 def _one_of(query: Query, name: str, known: frozenset[str]) -> str | None:
     value = query.text(name)
     if value is not None and value not in known:

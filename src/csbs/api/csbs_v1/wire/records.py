@@ -33,6 +33,12 @@ class Record:
         return self.backups[0].checkpoint_id
 
     @property
+    def plan_id(self) -> str:
+        """The policy's; a backup by hand has one that is made up."""
+        first = self.backups[0]
+        return first.policy_id or f"fake_{first.checkpoint_id}"
+
+    @property
     def created_at(self) -> datetime:
         """When its first backup was asked for."""
         return min(each.created_at for each in self.backups)
@@ -61,9 +67,8 @@ def record_body(record: Record) -> dict[str, Any]:
 
 
 def _plan_body(record: Record) -> dict[str, Any]:
-    first = record.backups[0]
     return {
-        "id": first.policy_id or f"fake_{first.checkpoint_id}",
+        "id": record.plan_id,
         "name": _plan_name(record),
         "provider_id": PROVIDER_ID,
         "resources": [

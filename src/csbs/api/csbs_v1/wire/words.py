@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from csbs.domain.errors import Refused
+from csbs.domain.errors import NotFound, Refused
 
 #: Stands in every call of CSBS; clients have it compiled in.
 PROVIDER_ID = "fc4d5750-22e7-4798-8a46-f48f62c4c1da"
@@ -19,6 +20,23 @@ MIB = 1024**2
 GIB = 1024**3
 
 
+PROVIDER_BODY: dict[str, Any] = {
+    "id": PROVIDER_ID,
+    "name": PROVIDER_NAME,
+    "description": "Backups of whole servers.",
+    "extended_info_schema": {},
+}
+
+
+@dataclass(eq=False)
+class ProviderNotFound(NotFound):
+    """There is one provider only."""
+
+    provider: str
+
+    template = "there is no provider {0.provider}"
+
+
 @dataclass(eq=False)
 class TypeNotBackedUp(Refused):
     """A type that the protocol knows, and that csbs does not back up (yet)."""
@@ -26,6 +44,15 @@ class TypeNotBackedUp(Refused):
     resource_type: str
 
     template = "resources of type {0.resource_type} cannot be backed up"
+
+
+@dataclass(eq=False)
+class TypeNotRestored(Refused):
+    """A type to which csbs restores nothing (yet)."""
+
+    resource_type: str
+
+    template = "nothing can be restored to resources of type {0.resource_type}"
 
 
 def require_server_type(resource_type: str) -> str:
