@@ -11,7 +11,7 @@ from sqlalchemy import Row, delete, insert, select, update
 
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.tables import backups, disk_backups
-from csbs.domain.backup import Backup, BackupState, DiskBackup, Mode
+from csbs.domain.backup import Backup, BackupState, DiskBackup, FailedOperation, Mode
 from csbs.domain.consistency import Consistency, FreezeEvidence
 from csbs.domain.errors import BackupNotFound
 from csbs.domain.ids import BackupId, DiskId, ProjectId, ServerId, TrackingName
@@ -144,6 +144,7 @@ def _backup(row: Row[Any], disks: Sequence[DiskBackup]) -> Backup:
             "consistency_asked": Consistency(row.consistency_asked),
             "consistency_reached": row.consistency_reached and Consistency(row.consistency_reached),
             "freeze": FreezeEvidence(**row.freeze) if row.freeze else None,
+            "fail_op": row.fail_op and FailedOperation(row.fail_op),
             "disks": tuple(disks),
         }
     )

@@ -14,6 +14,10 @@ DiskId = NewType("DiskId", str)
 BackupId = NewType("BackupId", str)
 TaskId = NewType("TaskId", str)
 
+#: One run that made backups: of a policy, or one by hand (on the wire: ``checkpoint``).
+CheckpointId = NewType("CheckpointId", str)
+PolicyId = NewType("PolicyId", str)
+
 #: Name of a TrackingPoint: ``csbs-<backup id>``, unique for ever.  A name that came again would
 #: let an old bitmap of a rolled-back image look valid.
 TrackingName = NewType("TrackingName", str)

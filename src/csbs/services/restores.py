@@ -24,17 +24,20 @@ from csbs.domain.restore_plan import (
     require_no_half_written,
     warn_of_half_written,
 )
-from csbs.domain.server import ServerDescription, TrackingReport
-from csbs.domain.task import TaskKind, new_task
+from csbs.domain.server import ServerDescription, ServerRef, TrackingReport
+from csbs.domain.task import Task, TaskKind, new_task, waiting_task
 from csbs.repository import Repository
 from csbs.repository.errors import RepositoryOwned
 from csbs.services.backups import BackupService
+from csbs.services.busy import refuse_busy
 from csbs.services.disks import disk_histories, identify_disks
 from csbs.services.locks import Locks
 from csbs.services.repositories import RepositoryAccess
+from csbs.services.requests import KeptRestore, RestoreRequest, keep_restore, written
 from csbs.workflows.records import Records, retire_owed
 from csbs.workflows.restore_server import RestoreTools, ServerRestore, restore_server
 from csbs.workflows.run import LocalRun, Watcher
+from csbs.workflows.runner import NoRunner, TaskRunner
 from csbs.workflows.settle import settle
 
 log = logging.getLogger(__name__)
@@ -42,19 +45,6 @@ log = logging.getLogger(__name__)
 
 #: How long the sample of a disk that is left as it is may take, on a slow disk.
 _SAMPLE_TIME_MAX_S = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreRequest:
-    """What a caller asks for."""
-
-    power_on: bool
-    #: Compare what is known not to differ too.
-    compare: bool = False
-    #: Go on where the backup is damaged, with zeroes for what is lost.
-    allow_holes: bool = False
-    #: None: what the settings say.
-    limit_bytes_per_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +78,8 @@ class RestoreService:
     #: What a restore may move a second, unless it is told otherwise; None: no limit.
     limit_bytes_per_s: int | None
     stop_timeout_s: float
+    #: Carries out what is submitted.
+    runner: TaskRunner = field(default_factory=NoRunner)
 
     def plan(self, wanted: str) -> RestorePlan:
         """What a restore of this backup to its server would do; changes nothing.
@@ -98,6 +90,30 @@ class RestoreService:
         backup = self.backups.find(wanted)
         require_restorable(backup)
         return self._plan(backup, self._server(backup))
+
+    def submit(self, wanted: str, request: RestoreRequest) -> Task:
+        """Enters a restore of the backup to its server, and returns its task.
+
+        The runner does the work; the backup is `restoring` until it has ended.  What can be refused
+        is refused here: raises what `plan` raises, and `ServerBusy` (a backup or restore of the
+        server waits or runs).  What was planned here is what is agreed to.
+        """
+        plan = self.plan(wanted)
+        server = ServerRef(plan.backup.server_id, plan.backup.server_name)
+        task = waiting_task(
+            TaskId(self.new_id()),
+            TaskKind.RESTORE,
+            plan.backup,
+            at=self.clock(),
+            request=keep_restore(KeptRestore(request=request, agreed=written(plan))),
+        )
+        with self.catalog.transaction() as transaction:
+            refuse_busy(transaction, self.project_id, server)
+            servers.remember_server(transaction, self.project_id, server.id, server.name)
+            backups.set_state(transaction, self.project_id, plan.backup.id, BackupState.RESTORING)
+            tasks.add(transaction, task)
+        self.runner.start(task)
+        return task
 
     def restore(
         self, agreed: RestorePlan, watcher: Watcher, request: RestoreRequest
@@ -126,7 +142,7 @@ class RestoreService:
             require_restorable(backup)
             server = self.driver.describe(found.id)
             plan = self._plan(backup, server)
-            if _written(plan) != _written(agreed):
+            if written(plan) != written(agreed):
                 raise PlanChanged(server.name)
             return self._restore(plan, server, repository, watcher, request)
 
@@ -212,13 +228,6 @@ class RestoreService:
             return self.driver.describe(backup.server_id)
         except ServerNotFound:
             raise ServerNotFound(backup.server_name) from None
-
-
-def _written(plan: RestorePlan) -> list[tuple[str, str | None, str]]:
-    """What a person agreed to: which disks, where, and what becomes of them."""
-    return [
-        (each.target, each.disk.source if each.disk else None, each.action) for each in plan.written
-    ]
 
 
 def require_restorable(backup: Backup) -> None:

@@ -19,7 +19,7 @@ from csbs.domain.errors import BackupNotFound, Corrupt, OperationCancelled, Unav
 from csbs.domain.ids import ProjectId, ServerId
 from csbs.domain.task import Progress, Task, TaskKind, TaskState
 from csbs.workflows.delete_backup import delete_backup, measure_deletion
-from csbs.workflows.records import Records, forget_or_fail, record_commit
+from csbs.workflows.records import Records, fence, forget_or_fail, record_commit
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def settle(records: Records, project_id: ProjectId, server_id: ServerId) -> None
 
 def _settle_protecting(records: Records, backup: Backup, task: Task | None) -> None:
     try:
-        fenced = records.repository.fence(backup.manifest_key, backup.id)
+        fenced = fence(records, backup)
     except Corrupt as error:
         forget_or_fail(records, backup, error)
         return
@@ -102,6 +102,7 @@ def _outcome(records: Records, task: Task) -> TaskOutcome:
         state=TaskState.CANCELLED if task.cancel_requested else TaskState.ERROR,
         ended_at=records.clock(),
         error_kind=error.kind,
+        error_code=type(error).__name__,
         error_message=str(error),
     )
 

@@ -23,11 +23,12 @@ from csbs.repository import (
     repository_lock,
 )
 from csbs.repository.objectstore import FolderStore
-from csbs.services.backups import BackupService, CreateBackup
+from csbs.services.backups import BackupService
 from csbs.services.locks import Locks
 from csbs.services.rebuilding import RebuildService
 from csbs.services.repositories import RepositoryAccess
-from csbs.services.restores import RestoreDone, RestoreRequest, RestoreService
+from csbs.services.requests import CreateBackup, RestoreRequest
+from csbs.services.restores import RestoreDone, RestoreService
 from csbs.services.servers import ServerService
 from csbs.services.verification import VerifyDone, VerifyRequest, VerifyService
 from csbs.testing.fake_driver import FakeDriver, FakeServer

@@ -14,7 +14,6 @@ from csbs.cli.documents import export_document
 from csbs.domain.backup import Backup
 from csbs.domain.errors import BackupNotFound, CsbsError, OperationCancelled
 from csbs.repository import FileLock
-from csbs.services.backups import CreateBackup
 from csbs.services.exports import (
     DiskNotInBackup,
     ExportBusy,
@@ -26,6 +25,7 @@ from csbs.services.exports import (
     UnknownFormat,
     image_format_of,
 )
+from csbs.services.requests import CreateBackup
 from tests.unit.workflows.service_lab import MIB, ServiceLab
 
 FORMATS = list(ImageFormat)

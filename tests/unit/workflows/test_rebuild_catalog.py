@@ -19,7 +19,7 @@ from csbs.domain.ids import BackupId, ServerId
 from csbs.repository import Manifest
 from csbs.repository.errors import CorruptObject, RepositoryOwned
 from csbs.repository.manifest import encode_manifest
-from csbs.services.backups import CreateBackup
+from csbs.services.requests import CreateBackup
 from csbs.workflows.rebuild_catalog import RebuildReport
 from tests.unit.workflows.service_lab import MIB, Crash, ServiceLab
 
