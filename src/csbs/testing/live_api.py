@@ -96,14 +96,15 @@ def live_api(folder: Path, **settings: object) -> Iterator[LiveApi]:
     driver = FakeDriver(folder / "host", new_id=lambda: str(uuid4()), faults=Faults())
     with (
         open_service(chosen, driver=driver, hasher=FastHasher()) as service,
-        _served(service, chosen) as url,
+        served(service, chosen) as url,
         httpx.Client(base_url=url, timeout=30) as client,
     ):
         yield LiveApi(url=url, client=client, driver=driver, service=service, settings=chosen)
 
 
 @contextmanager
-def _served(service: Service, settings: Settings) -> Iterator[str]:
+def served(service: Service, settings: Settings) -> Iterator[str]:
+    """The address of the service, which runs in a thread until the body ends."""
     ready = threading.Event()
     server = make_server(service, settings, ready.set)
     with socket.create_server(("127.0.0.1", 0)) as listener:
