@@ -257,7 +257,7 @@ def _wired(settings: Settings, catalog: Catalog, home: Home) -> App:
             read_ring=partial(_read_key_ring, settings, home),
         ),
         stores=_stores(settings, home, repositories),
-        tasks=TaskService(catalog=catalog, project_id=home.project_id),
+        tasks=TaskService(catalog=catalog, project_id=home.project_id, clock=utc_now),
     )
 
 

@@ -169,6 +169,20 @@ def is_cancel_requested(transaction: Transaction, project_id: ProjectId, task_id
     return bool(transaction.scalar(select(tasks.c.cancel_requested).where(*own)))
 
 
+def pass_no_return(transaction: Transaction, project_id: ProjectId, task_id: TaskId) -> bool:
+    """From here on the task cannot be cancelled; False: somebody asked for it already."""
+    result = transaction.execute(
+        update(tasks)
+        .where(
+            tasks.c.project_id == project_id,
+            tasks.c.id == task_id,
+            tasks.c.cancel_requested.is_(False),
+        )
+        .values(cancellable=False)
+    )
+    return result.rowcount == 1
+
+
 def request_cancel(transaction: Transaction, project_id: ProjectId, task_id: TaskId) -> None:
     """Asks the runner of the task to stop it."""
     transaction.execute(
