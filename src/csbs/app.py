@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -47,6 +47,7 @@ from csbs.services.servers import ServerService
 from csbs.services.stores import NamedStore, StoreService
 from csbs.services.tasks import TaskService
 from csbs.services.verification import VerifyService
+from csbs.workflows.runner import NoRunner, TaskRunner
 
 
 @dataclass(eq=False)
@@ -202,6 +203,8 @@ class Host:
 
     driver: ComputeDriver
     locks: Locks
+    #: What carries out tasks behind the caller's back.
+    runner: TaskRunner = field(default_factory=NoRunner)
 
 
 def host_of(settings: Settings, driver: ComputeDriver) -> Host:
@@ -212,7 +215,7 @@ def host_of(settings: Settings, driver: ComputeDriver) -> Host:
 
 def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
     """All use cases of the project that `home` names."""
-    driver, locks = host.driver, host.locks
+    driver, locks, runner = host.driver, host.locks, host.runner
     repositories = _repositories(settings, catalog, home)
     servers = ServerService(
         catalog=catalog,
@@ -234,6 +237,7 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
         copying=CopyOptions(readers=settings.readers, low_priority=settings.low_priority),
         limit_bytes_per_s=limit_bytes_per_s,
         require_space=partial(_require_space, settings.data_dir),
+        runner=runner,
     )
     restores = RestoreService(
         catalog=catalog,
@@ -247,6 +251,7 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
         writing=RestoreOptions(writers=settings.readers, low_priority=settings.low_priority),
         limit_bytes_per_s=limit_bytes_per_s,
         stop_timeout_s=settings.stop_timeout_s,
+        runner=runner,
     )
     return App(
         servers=servers,
@@ -272,7 +277,7 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
             read_ring=partial(_read_key_ring, settings, home),
         ),
         stores=_stores(settings, home, repositories),
-        tasks=TaskService(catalog=catalog, project_id=home.project_id),
+        tasks=TaskService(catalog=catalog, project_id=home.project_id, runner=runner),
     )
 
 

@@ -16,6 +16,8 @@ from csbs.domain.clock import monotonic, new_id, random_bytes, utc_now
 from csbs.domain.ids import ProjectId
 from csbs.repository.secret_box import SecretBox
 from csbs.services.access_keys import AccessKeyService
+from csbs.services.assignments import AssignmentService
+from csbs.services.audit import AuditService
 from csbs.services.bootstrap import FirstAdministrator, bootstrap
 from csbs.services.failures import FailureLimit
 from csbs.services.identity import IdentityService
@@ -23,6 +25,7 @@ from csbs.services.passwords import Hasher, Passwords, argon2
 from csbs.services.project_app import App
 from csbs.services.projects import ProjectService
 from csbs.services.region import Region
+from csbs.services.replays import Replays
 from csbs.services.users import UserService
 
 
@@ -62,16 +65,23 @@ def make_region(
             catalog=catalog,
             passwords=passwords,
             failures=FailureLimit(monotonic=monotonic),
+            replays=Replays(catalog=catalog, clock=utc_now, monotonic=monotonic),
             secrets=secrets,
             clock=utc_now,
             random_bytes=random_bytes,
             token_lifetime=timedelta(seconds=settings.token_lifetime_s),
         ),
         users=UserService(catalog=catalog, passwords=passwords, clock=utc_now, new_id=new_id),
-        projects=ProjectService(catalog=catalog, new_id=new_id, home_id=home.project_id),
+        projects=ProjectService(
+            catalog=catalog, new_id=new_id, home_id=home.project_id, region=home.region
+        ),
         access_keys=AccessKeyService(
             catalog=catalog, secrets=secrets, clock=utc_now, random_bytes=random_bytes
         ),
+        assignments=AssignmentService(
+            catalog=catalog, driver=host.driver, locks=host.locks, home_id=home.project_id
+        ),
+        audit=AuditService(catalog=catalog, clock=utc_now),
         project_app=ProjectApps(settings, catalog, home, host).of,
         clock=utc_now,
         new_id=new_id,
