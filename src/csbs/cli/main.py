@@ -17,6 +17,7 @@ from csbs.cli.doctor import doctor
 from csbs.cli.exit_codes import DONE, EXIT_CODES, UNEXPECTED, USAGE
 from csbs.cli.output import Output, show_error
 from csbs.cli.restore import restore
+from csbs.cli.serve import serve
 from csbs.domain.errors import CsbsError, Invalid, Unavailable
 
 
@@ -56,6 +57,7 @@ app.command("restore")(restore)
 app.add_typer(task.commands, name="task")
 app.add_typer(repository.commands, name="repository")
 app.command("doctor")(doctor)
+app.command("serve")(serve)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001  typer passes it by position

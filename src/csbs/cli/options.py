@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from csbs.app import App
+    from csbs.services.project_app import App
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -79,7 +79,7 @@ class Locks:
 
 
 def data_folder_in_use(folder: Path) -> AbstractContextManager[None]:
-    """Local commands share the data folder; a service would hold it alone.
+    """Local commands share the data folder; a service holds it alone.
 
     Raises `DataFolderBusy` while a service holds it, `FolderDenied` without rights.
     """
@@ -87,9 +87,10 @@ def data_folder_in_use(folder: Path) -> AbstractContextManager[None]:
 
 
 def data_folder_alone(folder: Path) -> AbstractContextManager[None]:
-    """The service has the data folder for itself.
+    """A service holds the data folder alone, while it runs.
 
-    Raises `DataFolderBusy` while a local command or another service is at work there.
+    Raises `DataFolderBusy` while a local command or another service uses it, `FolderDenied`
+    without rights.
     """
     return _data_folder_lock(folder).exclusive("csbs serve")
 

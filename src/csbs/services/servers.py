@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from csbs.catalog import Catalog, servers, tasks
+from csbs.catalog import Catalog, assignments, servers, tasks
 from csbs.compute.base import ComputeDriver
 from csbs.domain.errors import RestoreUnfinished, ServerAmbiguous, ServerBusy, ServerNotFound
 from csbs.domain.ids import BackupId, ProjectId, ServerId, TrackingName
@@ -30,15 +30,19 @@ class ServerService:
     stop_timeout_s: float
 
     def list_all(self) -> list[ServerDescription]:
-        """All servers of the host, by name."""
-        return self.driver.list_servers()
+        """All servers of the host that are the project's, by name."""
+        found = self.driver.list_servers()
+        visible = self._visible(each.id for each in found)
+        return [each for each in found if each.id in visible]
 
     def find(self, wanted: str) -> ServerDescription:
         """The server with this id, prefix of an id, or name; a thaw that it is owed is paid.
 
-        Raises `ServerNotFound`, `ServerAmbiguous`.
+        One of another project is not there.  Raises `ServerNotFound`, `ServerAmbiguous`.
         """
-        found = matching(self.driver.list_refs(), wanted)
+        refs = self.driver.list_refs()
+        visible = self._visible(each.id for each in refs)
+        found = matching((each for each in refs if each.id in visible), wanted)
         if not found:
             raise ServerNotFound(wanted)
         if len(found) > 1:
@@ -108,6 +112,10 @@ class ServerService:
                 )
                 servers.owe_retiring(transaction, self.project_id, server.id, owed=False)
         return server, sorted(names)
+
+    def _visible(self, server_ids: Iterable[ServerId]) -> frozenset[ServerId]:
+        with self.catalog.transaction() as transaction:
+            return assignments.visible(transaction, self.project_id, server_ids)
 
     def _start(self, server: ServerDescription, *, wait_s: float) -> None:
         with self.locks.server(server, "start", wait_s=wait_s):
