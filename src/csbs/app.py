@@ -14,7 +14,7 @@ from csbs import stores
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
 from csbs.blockio.memory import keep_freed_memory
-from csbs.catalog import Catalog, Home, IdentityFile, backups
+from csbs.catalog import Catalog, Home, IdentityFile, backups, leases
 from csbs.compute.base import ComputeDriver, HostCheck, never
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
@@ -115,7 +115,7 @@ def _open_catalog(
     _make_data_folder(settings.data_dir)
     with held(settings.data_dir):
         _keep_reserve(settings.data_dir)
-        catalog = Catalog.open(settings.data_dir / "catalog.sqlite")
+        catalog = Catalog.open(settings.catalog_url or settings.data_dir / "catalog.sqlite")
         try:
             yield catalog
         finally:
@@ -208,9 +208,7 @@ class Host:
     runner: TaskRunner = field(default_factory=NoRunner)
 
 
-def host_of(
-    settings: Settings, driver: ComputeDriver, runner: TaskRunner | None = None
-) -> Host:
+def host_of(settings: Settings, driver: ComputeDriver, runner: TaskRunner | None = None) -> Host:
     """This host, seen through the driver."""
     locks = Locks(run_folder=settings.run_dir, monotonic=monotonic, sleep=sleep)
     return Host(driver=driver, locks=locks, runner=runner or NoRunner())
@@ -330,6 +328,10 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         with catalog.transaction() as transaction:
             return backups.restorable_keys(transaction, project_id)
 
+    def raise_epoch() -> None:
+        with catalog.transaction() as transaction:
+            leases.raise_epoch(transaction, project_id)
+
     def open_index(_repository: Repository) -> ContentIndex:
         index_path.parent.mkdir(parents=True, exist_ok=True)
         return ContentIndex(index_path)
@@ -340,6 +342,7 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         open_store=open_store,
         open_index=open_index,
         restorable_keys=restorable_keys,
+        raise_epoch=raise_epoch,
     )
 
 

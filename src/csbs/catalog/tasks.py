@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select, update
 
+from csbs.catalog import leases
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.tables import task_steps, tasks
 from csbs.domain.errors import TaskNotFound
@@ -121,7 +122,8 @@ def remove_failed(transaction: Transaction, project_id: ProjectId) -> int:
 def end(
     transaction: Transaction, project_id: ProjectId, task_id: TaskId, outcome: TaskOutcome
 ) -> None:
-    """Records how the task ended; one that ended already is left as it is."""
+    """Records how the task ended, and ends its leases; one that ended already stays as it is."""
+    leases.end_of_task(transaction, project_id, task_id)
     transaction.execute(
         update(tasks)
         .where(

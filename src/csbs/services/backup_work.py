@@ -61,7 +61,7 @@ class BackupWork:
         service.driver.clean_up(task.server_id)
         service.settle_server(storage[0], task.server_id)
         request = kept_backup_request(task.request, backup)
-        what = service.plan_again(request, backup, storage[0])
+        what = service.plan_again(task, request, backup, storage[0])
         service.make(run, what, request, storage, attempt.cause)
 
     def _settle(self, repository: Repository, task: Task) -> None:

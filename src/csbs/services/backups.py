@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from csbs.agent.audit import AuditOptions
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.rate_limit import RateLimit
-from csbs.catalog import Catalog, Transaction, backups, servers, tasks
+from csbs.catalog import Catalog, Transaction, backups, leases, servers, tasks
+from csbs.catalog.leases import LeaseKind, LeaseWanted
 from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState, DiskBackup, default_name
 from csbs.domain.backup_plan import DiskPlan, plan_disk
@@ -60,6 +61,7 @@ class ServerToBackUp:
     backup: Backup
     server: ServerDescription
     plans: Sequence[DiskPlan]
+    task_id: TaskId
 
 
 #: Letters of any script (Chinese names are usual), digits, `_` and `-`.
@@ -255,7 +257,7 @@ class BackupService:
             tasks.add(transaction, task)
         run = LocalRun(task, catalog=self.catalog, clock=self.clock, watcher=watcher)
         with run.watched():
-            self.make(run, ServerToBackUp(backup, server, plans), request, storage)
+            self.make(run, ServerToBackUp(backup, server, plans, task.id), request, storage)
         with self.catalog.transaction() as transaction:
             return backups.get(transaction, self.project_id, backup.id)
 
@@ -274,7 +276,7 @@ class BackupService:
             request.admit(transaction, backup)
 
     def plan_again(
-        self, request: CreateBackup, backup: Backup, repository: Repository
+        self, task: Task, request: CreateBackup, backup: Backup, repository: Repository
     ) -> ServerToBackUp:
         """What a backup that waited is made from now; its manifest's key is reserved."""
         server = _ready(self.driver.describe(backup.server_id))
@@ -285,7 +287,7 @@ class BackupService:
             servers.remember_server(transaction, self.project_id, server.id, server.name)
             servers.remember_disks(transaction, self.project_id, server.id, identified.disks)
             backups.save(transaction, backup)
-        return ServerToBackUp(backup, server, plans)
+        return ServerToBackUp(backup, server, plans, task.id)
 
     def make(
         self,
@@ -297,6 +299,7 @@ class BackupService:
     ) -> None:
         """Makes a backup that was entered, or fails it by the `cause` of its error."""
         repository, index = storage
+        self._lease(what)
         tools = BackupTools(
             records=self.records(repository),
             driver=self.driver,
@@ -311,6 +314,24 @@ class BackupService:
             if not do.give_up(cause(error)):
                 raise
             log.warning("committed in spite of an error", extra={"why": str(error)})
+
+    def _lease(self, what: ServerToBackUp) -> None:
+        """Records what of the repository the backup uses, and where its manifest will be."""
+        with self.catalog.transaction() as transaction:
+            parents = {
+                backups.get(transaction, self.project_id, plan.parent_id).manifest_key
+                for plan in what.plans
+                if plan.parent_id is not None
+            }
+            wanted = LeaseWanted(
+                task_id=what.task_id,
+                kind=LeaseKind.WRITING,
+                manifest_key=what.backup.manifest_key,
+                uses=parents,
+            )
+            leases.give(
+                transaction, self.project_id, self.new_id(), wanted, at=what.backup.created_at
+            )
 
     def _identify(self, request: CreateBackup, server: ServerDescription) -> IdentifiedDisks:
         """The disks that are to be backed up."""

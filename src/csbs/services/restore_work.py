@@ -118,6 +118,7 @@ class RestoreWork:
         service.settle_server(repository, task.server_id)
         with service.catalog.transaction() as transaction:
             backup = backups.get(transaction, task.project_id, task.backup_id)
+            service.lease(transaction, task, backup)
         require_restorable(backup)
         server = service.driver.describe(task.server_id)
         kept = self._keep_attempt(task, server)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from csbs.agent.audit import AuditOptions
 from csbs.agent.rate_limit import RateLimit
 from csbs.agent.restore_disk import RestoreOptions, RestoreResult
-from csbs.catalog import Catalog, backups, servers, tasks
+from csbs.catalog import Catalog, Transaction, backups, leases, servers, tasks
+from csbs.catalog.leases import LeaseKind, LeaseWanted
 from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState
 from csbs.domain.backup_plan import DiskPlan, plan_disk
@@ -145,6 +146,11 @@ class RestoreService:
                 raise PlanChanged(server.name)
             return self._restore(plan, server, repository, watcher, request)
 
+    def lease(self, transaction: Transaction, task: Task, backup: Backup) -> None:
+        """Records that the task uses the backup."""
+        wanted = LeaseWanted(task_id=task.id, kind=LeaseKind.READING, uses=[backup.manifest_key])
+        leases.give(transaction, self.project_id, self.new_id(), wanted, at=task.created_at)
+
     def settle_server(self, repository: Repository, server_id: ServerId) -> None:
         """Ends what dead processes left of the server, as far as that can be done now."""
         records = Records(catalog=self.catalog, repository=repository, clock=self.clock)
@@ -181,6 +187,7 @@ class RestoreService:
         with self.catalog.transaction() as transaction:
             servers.remember_server(transaction, self.project_id, server.id, server.name)
             tasks.add(transaction, task)
+            self.lease(transaction, task, backup)
             backups.set_state(transaction, self.project_id, backup.id, BackupState.RESTORING)
         do = ServerRestore(plan, server, self.tools(repository, request))
         run = LocalRun(task, catalog=self.catalog, clock=self.clock, watcher=watcher)

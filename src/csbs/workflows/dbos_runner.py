@@ -59,22 +59,24 @@ class _Json(DbosSerializer):
 class DbosRunner:
     """See `TaskRunner`.  One of them per process, since DBOS is one per process."""
 
-    def __init__(self, execute: Execute, *, tasks_max: int) -> None:
+    def __init__(self, execute: Execute, *, tasks_max: int, database_url: str) -> None:
+        """`database_url` is one of SQLAlchemy's, of SQLite (see `sqlite_url`) or PostgreSQL."""
         self._execute = execute
+        self._database_url = database_url
         self._tasks_max = tasks_max
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._controls: dict[TaskId, Control] = {}
         self._idle = threading.Condition(self._lock)
 
-    def launch(self, database_url: str) -> None:
-        """Begins to work, also on what a former life left."""
+    def launch(self) -> None:
+        """See `Runner.launch`; also on what a former life left."""
         global _current  # noqa: PLW0603  DBOS calls a function of this module
         assert _current is None, "one runner per process"
         _current = self
         config: DBOSConfig = {
             "name": _NAME,
-            "system_database_url": database_url,
+            "system_database_url": self._database_url,
             "sys_db_pool_size": _POOL_SIZE,
             "application_version": _VERSION,
             "executor_id": _EXECUTOR,
@@ -109,7 +111,7 @@ class DbosRunner:
             control.cancel.set()
 
     def forget_ended(self) -> None:
-        """Deletes what DBOS keeps of workflows that have ended: tasks are in the catalog."""
+        """See `Runner.forget_ended`."""
         ended = DBOS.list_workflows(
             status=_ENDED, limit=_ENDED_MAX, load_input=False, load_output=False
         )
@@ -117,10 +119,7 @@ class DbosRunner:
             DBOS.delete_workflows([each.workflow_id for each in ended])
 
     def stop(self, *, timeout_s: float) -> bool:
-        """Breaks off what can be, and waits for it; whether all came to an end in time.
-
-        What did not is gone on with by the next life.
-        """
+        """See `Runner.stop`."""
         global _current  # noqa: PLW0603  see `launch`
         with self._lock:
             self._stopping.set()

@@ -19,7 +19,7 @@ CLOCK_CALLS_MAX = 40
 
 
 def crashes(
-    folder: Path, prepare: Callable[[ServiceLab], None]
+    folder: Path, prepare: Callable[[ServiceLab], object]
 ) -> Iterator[tuple[ServiceLab, int]]:
     """A lab for each place where the process may die, up to the first that none reaches."""
     for crash_at in range(1, CLOCK_CALLS_MAX):
