@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from csbs import stores
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
 from csbs.blockio.memory import keep_freed_memory
-from csbs.catalog import Catalog, Home, IdentityFile, backups
+from csbs.catalog import Catalog, Home, IdentityFile, backups, leases
 from csbs.compute.base import ComputeDriver, HostCheck, never
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
@@ -36,6 +36,7 @@ from csbs.repository import (
 from csbs.repository.errors import RepositoryNotFound
 from csbs.repository.objectstore import ObjectStore, Reserve, default_min_free
 from csbs.services.backups import BackupService
+from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
 from csbs.services.locks import Locks, data_folder_alone, data_folder_in_use
 from csbs.services.project_app import App
@@ -49,6 +50,7 @@ from csbs.services.servers import ServerService
 from csbs.services.stores import NamedStore, StoreService
 from csbs.services.tasks import TaskService
 from csbs.services.verification import VerifyService
+from csbs.workflows.runner import NoRunner, TaskRunner
 
 
 @dataclass(eq=False)
@@ -115,7 +117,7 @@ def _open_catalog(
     _make_data_folder(settings.data_dir)
     with held(settings.data_dir):
         _keep_reserve(settings.data_dir)
-        catalog = Catalog.open(settings.data_dir / "catalog.sqlite")
+        catalog = Catalog.open(settings.catalog_url or settings.data_dir / "catalog.sqlite")
         try:
             yield catalog
         finally:
@@ -204,17 +206,19 @@ class Host:
 
     driver: ComputeDriver
     locks: Locks
+    #: What carries out tasks behind the caller's back.
+    runner: TaskRunner = field(default_factory=NoRunner)
 
 
-def host_of(settings: Settings, driver: ComputeDriver) -> Host:
+def host_of(settings: Settings, driver: ComputeDriver, runner: TaskRunner | None = None) -> Host:
     """This host, seen through the driver."""
     locks = Locks(run_folder=settings.run_dir, monotonic=monotonic, sleep=sleep)
-    return Host(driver=driver, locks=locks)
+    return Host(driver=driver, locks=locks, runner=runner or NoRunner())
 
 
 def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
     """All use cases of the project that `home` names."""
-    driver, locks = host.driver, host.locks
+    driver, locks, runner = host.driver, host.locks, host.runner
     repositories = _repositories(settings, catalog, home)
     servers = ServerService(
         catalog=catalog,
@@ -237,6 +241,7 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
         limit_bytes_per_s=limit_bytes_per_s,
         require_space=partial(_require_space, settings.data_dir),
         require_quota=QuotaService(catalog=catalog, project_id=home.project_id).require_backup,
+        runner=runner,
     )
     restores = RestoreService(
         catalog=catalog,
@@ -250,6 +255,7 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
         writing=RestoreOptions(writers=settings.readers, low_priority=settings.low_priority),
         limit_bytes_per_s=limit_bytes_per_s,
         stop_timeout_s=settings.stop_timeout_s,
+        runner=runner,
     )
     return App(
         servers=servers,
@@ -275,7 +281,19 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
             read_ring=partial(_read_key_ring, settings, home),
         ),
         stores=_stores(settings, home, repositories),
-        tasks=TaskService(catalog=catalog, project_id=home.project_id),
+        tasks=TaskService(
+            catalog=catalog, project_id=home.project_id, clock=utc_now, runner=runner
+        ),
+        executor=TaskExecutor(
+            catalog=catalog,
+            project_id=home.project_id,
+            driver=driver,
+            backups=backup_service,
+            restores=restores,
+            repositories=repositories,
+            locks=locks,
+            clock=utc_now,
+        ),
         protection=protection_of(backup_service, restores),
     )
 
@@ -314,6 +332,10 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         with catalog.transaction() as transaction:
             return backups.restorable_keys(transaction, project_id)
 
+    def raise_epoch() -> None:
+        with catalog.transaction() as transaction:
+            leases.raise_epoch(transaction, project_id)
+
     def open_index(_repository: Repository) -> ContentIndex:
         index_path.parent.mkdir(parents=True, exist_ok=True)
         return ContentIndex(index_path)
@@ -324,6 +346,7 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         open_store=open_store,
         open_index=open_index,
         restorable_keys=restorable_keys,
+        raise_epoch=raise_epoch,
     )
 
 

@@ -46,6 +46,9 @@ class Finished:
     path: str
     #: As the application declares it, with names in braces; empty for a path that is none.
     route: str
+    #: The name of the call; empty likewise.
+    action: str
+    remote_address: str
     status: int
     duration_s: float
     state: MutableMapping[str, Any]
@@ -117,6 +120,8 @@ class Gate:
                 method=scope["method"],
                 path=scope["path"],
                 route=getattr(scope.get("route"), "path", ""),
+                action=getattr(scope.get("route"), "name", ""),
+                remote_address=(scope.get("client") or ("",))[0],
                 status=status,
                 duration_s=self._around.monotonic() - began_s,
                 state=scope["state"],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, update
 
 from csbs.catalog.catalog import Transaction
-from csbs.catalog.identity_tables import access_keys
+from csbs.catalog.identity_tables import access_keys, used_signatures
 from csbs.domain.tenancy import AccessKey, AccessKeyId, UserId
 
 
@@ -56,6 +57,20 @@ def set_sealed_secret(transaction: Transaction, key_id: AccessKeyId, sealed: byt
 def remove(transaction: Transaction, key_id: AccessKeyId) -> None:
     """The key opens nothing any more."""
     transaction.execute(delete(access_keys).where(access_keys.c.id == key_id))
+
+
+def use_signature(
+    transaction: Transaction, digest: str, *, now: datetime, expires_at: datetime
+) -> bool:
+    """Records that a signature was used; False if it was before.  Forgets those that expired."""
+    transaction.execute(delete(used_signatures).where(used_signatures.c.expires_at <= now))
+    known = transaction.execute(
+        select(used_signatures.c.digest).where(used_signatures.c.digest == digest)
+    ).first()
+    if known is not None:
+        return False
+    transaction.execute(insert(used_signatures).values(digest=digest, expires_at=expires_at))
+    return True
 
 
 def _key(row: Row[Any]) -> AccessKey:

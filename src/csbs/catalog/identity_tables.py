@@ -75,6 +75,15 @@ access_keys = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
+#: Signatures of requests that changed something: each is good once.
+used_signatures = Table(
+    "used_signatures",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    #: When its date is too old in any case.
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
 #: Written once, never changed.  Names are those of the time; nothing here refers to a row.
 audit_events = Table(
     "audit_events",

@@ -20,8 +20,7 @@ from urllib.parse import quote, unquote_plus, unquote_to_bytes
 from csbs.domain.tenancy import AccessKeyId, NotAuthenticated
 
 ALGORITHM = "SDK-HMAC-SHA256"
-#: How far the clocks of caller and service may be apart.  A request can be repeated as long:
-#: there is no memory of signatures, because SDKs send the same one twice in a second.
+#: How far the clocks of caller and service may be apart.  For so long a signature is remembered.
 SKEW_MAX = timedelta(minutes=15)
 
 _DATE_FORMAT = "%Y%m%dT%H%M%SZ"
@@ -108,15 +107,6 @@ def check_signature(
     ]
     if not any(matches):
         raise NotAuthenticated("the signature is wrong")
-
-
-def sign(
-    request: SentRequest, secret: str, *, date: str, names: Sequence[str], scope: str | None
-) -> str:
-    """The hexadecimal signature that a client makes of such a request."""
-    signature = _signature("", tuple(names), "", scope)
-    text = next(iter(_texts_to_sign(request, signature, date)))
-    return _hmac(_signing_key(secret, scope), text).hex()
 
 
 def _signing_key(secret: str, scope: str | None) -> bytes:

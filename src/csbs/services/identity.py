@@ -23,6 +23,7 @@ from csbs.domain.tenancy import (
 from csbs.repository.secret_box import SecretBox
 from csbs.services.failures import FailureLimit
 from csbs.services.passwords import Passwords
+from csbs.services.replays import Replays
 
 _TOKEN_BYTES = 32
 _WRONG = "wrong name or password"
@@ -57,6 +58,7 @@ class IdentityService:
     catalog: Catalog
     passwords: Passwords
     failures: FailureLimit
+    replays: Replays
     secrets: SecretBox
     clock: Clock
     random_bytes: RandomBytes
@@ -71,17 +73,25 @@ class IdentityService:
 
         Raises `TooManyFailures`, `LoginsBusy`, and `OtherProject` for a project without a role.
         """
-        self.failures.check(address, user)
+        found = self._proved(user, password, address)
+        now = self.clock()
+        return self._issue(found.id, scope, ("password",), now, now + self.token_lifetime)
+
+    def check_password(self, user: User, password: str, *, address: str) -> None:
+        """Raises what `log_in` raises, unless it is the user's password."""
+        self._proved(user.id, password, address)
+
+    def _proved(self, name: str, password: str, address: str) -> User:
+        self.failures.check(address, name)
         with self.catalog.transaction() as transaction:
-            found = users.find(transaction, user)
+            found = users.find(transaction, name)
             hashed = users.password_hash(transaction, found.id) if found else ""
         # Outside of the transaction: it takes long on purpose.
         if not self.passwords.matches(hashed, password) or found is None or not found.enabled:
-            self.failures.failed(address, user)
+            self.failures.failed(address, name)
             raise NotAuthenticated(_WRONG)
-        self.failures.succeeded(address, user)
-        now = self.clock()
-        return self._issue(found.id, scope, ("password",), now, now + self.token_lifetime)
+        self.failures.succeeded(address, name)
+        return found
 
     def rescope(self, token: str, scope: ScopeAsked) -> tuple[str, Session]:
         """Another token of the same user; it lives no longer than the first one."""
@@ -156,6 +166,7 @@ class IdentityService:
         key, sealed = found
         secret = self.secrets.open(sealed, purpose_of(key.id))
         check_signature(request, signature, secret, now=self.clock())
+        self.replays.use(request, signature)
         return user
 
     # --- roles -----------------------------------------------------------------------------------

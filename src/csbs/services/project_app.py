@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from csbs.services.backups import BackupService
+from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
 from csbs.services.protection import Protection
 from csbs.services.repositories import RepositoryAccess
@@ -30,3 +31,4 @@ class App:
     stores: StoreService
     tasks: TaskService
     protection: Protection
+    executor: TaskExecutor

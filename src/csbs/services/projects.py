@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from csbs.catalog import Catalog, projects
 from csbs.domain.clock import NewId
+from csbs.domain.errors import Invalid
 from csbs.domain.ids import ProjectId
 from csbs.domain.tenancy import (
     NameTaken,
@@ -16,6 +17,16 @@ from csbs.domain.tenancy import (
 )
 
 
+@dataclass(eq=False)
+class NotOfRegion(Invalid):
+    """The name does not begin with that of the region."""
+
+    name: str
+    region: str
+
+    template = "{0.name!r} cannot be the name of a project: call it {0.region}_{0.name}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectService:
     """What an administrator may ask for; projects are named by id or name."""
@@ -24,10 +35,17 @@ class ProjectService:
     new_id: NewId
     #: The project that new servers belong to; it stays.
     home_id: ProjectId
+    region: str
 
     def create(self, name: str) -> Project:
-        """A project that owns nothing.  Raises `BadName`, `NameTaken`."""
+        """A project that owns nothing.
+
+        Raises `BadName`, `NameTaken`, and `NotOfRegion`: clients take the part of a project's name
+        before the first `_` for its region.
+        """
         check_name("project", name)
+        if not name.startswith(f"{self.region}_"):
+            raise NotOfRegion(name, self.region)
         project = Project(id=ProjectId(self.new_id().replace("-", "")), name=name)
         with self.catalog.transaction() as transaction:
             if projects.find(transaction, name) is not None:

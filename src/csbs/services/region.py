@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from csbs.domain.clock import Clock, NewId
 from csbs.domain.ids import ProjectId
 from csbs.services.access_keys import AccessKeyService
+from csbs.services.assignments import AssignmentService
+from csbs.services.audit import AuditService
 from csbs.services.identity import IdentityService
 from csbs.services.project_app import App
 from csbs.services.projects import ProjectService
@@ -23,6 +25,8 @@ class Region:
     users: UserService
     projects: ProjectService
     access_keys: AccessKeyService
+    assignments: AssignmentService
+    audit: AuditService
     #: The use cases of a project; made at the first call for it, then the same.
     project_app: Callable[[ProjectId], App]
     clock: Clock

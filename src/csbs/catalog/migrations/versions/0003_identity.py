@@ -78,6 +78,13 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_access_keys_user_id"), "access_keys", ["user_id"])
     op.create_table(
+        "used_signatures",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("expires_at", sa.DateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_used_signatures")),
+    )
+    op.create_index(op.f("ix_used_signatures_expires_at"), "used_signatures", ["expires_at"])
+    op.create_table(
         "audit_events",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("at", sa.DateTime(), nullable=False),
