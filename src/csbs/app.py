@@ -35,6 +35,7 @@ from csbs.repository import (
 )
 from csbs.repository.errors import RepositoryNotFound
 from csbs.repository.objectstore import ObjectStore, Reserve, default_min_free
+from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
 from csbs.services.exports import ExportService
 from csbs.services.locks import Locks, data_folder_alone, data_folder_in_use
@@ -95,12 +96,13 @@ def open_rebuilding(settings: Settings, project: str | None) -> Iterator[Rebuild
 
 
 @contextmanager
-def open_alone(settings: Settings) -> Iterator[tuple[Catalog, Home]]:
-    """The catalog and who it is, while no other csbs uses the data folder.
+def open_home(settings: Settings, *, alone: bool) -> Iterator[tuple[Catalog, Home]]:
+    """The catalog and who it is; `alone`: while no other csbs uses the data folder.
 
     Raises what `open_app` raises.
     """
-    with _open_catalog(settings, held=data_folder_alone) as catalog:
+    held = data_folder_alone if alone else data_folder_in_use
+    with _open_catalog(settings, held=held) as catalog:
         yield catalog, _home(settings, catalog)
 
 
@@ -278,6 +280,7 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
         ),
         stores=_stores(settings, home, repositories),
         tasks=TaskService(catalog=catalog, project_id=home.project_id, runner=runner),
+        audit=AuditService(catalog=catalog, clock=utc_now),
     )
 
 

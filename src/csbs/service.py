@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from csbs.app import Host, host_of, key_files, make_driver, open_alone, wired
+from csbs.app import Host, host_of, key_files, make_driver, open_home, wired
 from csbs.catalog import Catalog, Home
 from csbs.compute.base import ComputeDriver
 from csbs.config import Settings
@@ -47,11 +47,22 @@ def open_service(
     Tests give a `driver` of their own, and a `hasher` that is fast.  Raises what
     `csbs.app.open_app` raises.
     """
-    with open_alone(settings) as (catalog, home):
+    with open_home(settings, alone=True) as (catalog, home):
         host = host_of(settings, driver or make_driver(settings))
         region = make_region(settings, catalog, home, Passwords(hasher or argon2()), host)
         first = bootstrap(region.users, settings.bootstrap_password, random_bytes)
         yield Service(region=region, first_administrator=first)
+
+
+@contextmanager
+def open_region(settings: Settings) -> Iterator[Region]:
+    """The same use cases for commands on this machine, which share the data folder.
+
+    Raises what `csbs.app.open_app` raises: `DataFolderBusy` while the service runs.
+    """
+    with open_home(settings, alone=False) as (catalog, home):
+        host = host_of(settings, make_driver(settings))
+        yield make_region(settings, catalog, home, Passwords(argon2()), host)
 
 
 def make_region(

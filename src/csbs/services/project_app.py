@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
 from csbs.services.exports import ExportService
 from csbs.services.repositories import RepositoryAccess
@@ -28,3 +29,4 @@ class App:
     keys: KeyService
     stores: StoreService
     tasks: TaskService
+    audit: AuditService
