@@ -35,6 +35,7 @@ from csbs.repository import (
 )
 from csbs.repository.errors import RepositoryNotFound
 from csbs.repository.objectstore import ObjectStore, Reserve, default_min_free
+from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
 from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
@@ -98,12 +99,13 @@ def open_rebuilding(settings: Settings, project: str | None) -> Iterator[Rebuild
 
 
 @contextmanager
-def open_alone(settings: Settings) -> Iterator[tuple[Catalog, Home]]:
-    """The catalog and who it is, while no other csbs uses the data folder.
+def open_home(settings: Settings, *, alone: bool) -> Iterator[tuple[Catalog, Home]]:
+    """The catalog and who it is; `alone`: while no other csbs uses the data folder.
 
     Raises what `open_app` raises.
     """
-    with _open_catalog(settings, held=data_folder_alone) as catalog:
+    held = data_folder_alone if alone else data_folder_in_use
+    with _open_catalog(settings, held=held) as catalog:
         yield catalog, _home(settings, catalog)
 
 
@@ -295,6 +297,7 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
             clock=utc_now,
         ),
         protection=protection_of(backup_service, restores),
+        audit=AuditService(catalog=catalog, clock=utc_now),
     )
 
 

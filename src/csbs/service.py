@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
-from csbs.app import Host, host_of, key_files, make_driver, open_alone, wired
+from csbs.app import Host, host_of, key_files, make_driver, open_home, wired
 from csbs.catalog import Catalog, Home, projects
 from csbs.compute.base import ComputeDriver
 from csbs.config import Settings
@@ -50,7 +50,7 @@ def open_service(
     Tests give a `driver` of their own, and a `hasher` that is fast.  Raises what
     `csbs.app.open_app` raises.
     """
-    with open_alone(settings) as (catalog, home):
+    with open_home(settings, alone=True) as (catalog, home):
         chosen = driver or make_driver(settings)
         engine = TaskEngine(
             make_runner=partial(_runner, settings),
@@ -79,6 +79,17 @@ def _runner(settings: Settings, execute: Execute) -> Runner:
 def _project_ids(catalog: Catalog) -> list[ProjectId]:
     with catalog.transaction() as transaction:
         return [each.id for each in projects.all_of_region(transaction)]
+
+
+@contextmanager
+def open_region(settings: Settings) -> Iterator[Region]:
+    """The same use cases for commands on this machine, which share the data folder.
+
+    Raises what `csbs.app.open_app` raises: `DataFolderBusy` while the service runs.
+    """
+    with open_home(settings, alone=False) as (catalog, home):
+        host = host_of(settings, make_driver(settings))
+        yield make_region(settings, catalog, home, Passwords(argon2()), host)
 
 
 def make_region(

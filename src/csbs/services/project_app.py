@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
 from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
@@ -32,3 +33,4 @@ class App:
     tasks: TaskService
     protection: Protection
     executor: TaskExecutor
+    audit: AuditService

@@ -196,9 +196,7 @@ def test_states_are_not_set_and_runs_not_copied(lab: CsbsLab) -> None:
     item = lab.back_up()
     path = f"{PROVIDER}/checkpoints"
 
-    reset = lab.mia.put(
-        f"{path}/{item['checkpoint_id']}", {"os-resetState": {"state": "error"}}
-    )
+    reset = lab.mia.put(f"{path}/{item['checkpoint_id']}", {"os-resetState": {"state": "error"}})
     copied = lab.mia.post(f"{path}/action", {"copy": {"plan_id": UNKNOWN}})
 
     assert is_error(reset, 500, "CSBS.9998")

@@ -130,9 +130,7 @@ def test_retention_by_day_week_month_and_year_comes_back(lab: CsbsLab) -> None:
         {"day_backups": 7, "timezone": "Europe/Berlin"},
     ],
 )
-def test_retention_that_makes_no_sense_is_refused(
-    lab: CsbsLab, definition: dict[str, Any]
-) -> None:
+def test_retention_that_makes_no_sense_is_refused(lab: CsbsLab, definition: dict[str, Any]) -> None:
     answer = lab.mia.post(
         "/policies",
         new_policy(scheduled_operations=[operation(operation_definition=definition)]),
@@ -406,9 +404,7 @@ def test_a_run_leaves_out_disks_as_the_policy_says(lab: CsbsLab) -> None:
     first = lab.back_up(WEB)
     left_out = first["extend_info"]["volume_backups"][1]["source_volume_id"]
     extra = {"exclude_volumes": [left_out], "note": "mine"}
-    policy = create(
-        lab, resources=[{"id": WEB, "type": SERVER, "name": "w", "extra_info": extra}]
-    )
+    policy = create(lab, resources=[{"id": WEB, "type": SERVER, "name": "w", "extra_info": extra}])
 
     lab.mia.post(RUN, {"checkpoint": {"plan_id": policy["id"]}})
 
