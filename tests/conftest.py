@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from csbs.config import load_settings
 from csbs.repository.objectstore.s3 import S3Access
 from csbs.testing.any_s3 import S3Service, s3_service
+from csbs.testing.postgres import Postgres, postgres_running
 from csbs.testing.seaweedfs import WRITER, SeaweedFS, seaweedfs_running
 
 # How fast a machine is must not decide whether a property holds.
@@ -58,6 +59,13 @@ def any_s3(
         url, access = seaweedfs.url("any"), WRITER.access()
     with s3_service(url, access) as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL for all tests of this run; each uses a database of its own."""
+    with postgres_running() as server:
+        yield server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

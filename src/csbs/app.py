@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from csbs import stores
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
 from csbs.blockio.memory import keep_freed_memory
-from csbs.catalog import Catalog, Home, IdentityFile, backups
+from csbs.catalog import Catalog, Home, IdentityFile, backups, leases
 from csbs.compute.base import ComputeDriver, HostCheck, never
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
@@ -35,9 +35,14 @@ from csbs.repository import (
 )
 from csbs.repository.errors import RepositoryNotFound
 from csbs.repository.objectstore import ObjectStore, Reserve, default_min_free
+from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
+from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
-from csbs.services.locks import Locks, data_folder_in_use
+from csbs.services.locks import Locks, data_folder_alone, data_folder_in_use
+from csbs.services.project_app import App
+from csbs.services.protection import protection_of
+from csbs.services.quotas import QuotaService
 from csbs.services.rebuilding import RebuildService
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.repository_keys import KeyService
@@ -46,24 +51,10 @@ from csbs.services.servers import ServerService
 from csbs.services.stores import NamedStore, StoreService
 from csbs.services.tasks import TaskService
 from csbs.services.verification import VerifyService
+from csbs.workflows.runner import NoRunner, TaskRunner
 
 #: A thread that reads is at work all the time, one that writes waits for the disk half of it.
 _WRITERS_FOR_EACH_READER = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class App:
-    """All use cases, ready."""
-
-    servers: ServerService
-    backups: BackupService
-    restores: RestoreService
-    exports: ExportService
-    repositories: RepositoryAccess
-    verification: VerifyService
-    keys: KeyService
-    stores: StoreService
-    tasks: TaskService
 
 
 @dataclass(eq=False)
@@ -87,7 +78,8 @@ def open_app(settings: Settings) -> Iterator[App]:
     Raises `FolderDenied`, `FolderUnusable`, `DataFolderBusy`, `CatalogFailed`, `CatalogTooNew`.
     """
     with _open_catalog(settings) as catalog:
-        yield _wired(settings, catalog, _home(settings, catalog))
+        host = host_of(settings, make_driver(settings))
+        yield wired(settings, catalog, _home(settings, catalog), host)
 
 
 @contextmanager
@@ -110,12 +102,27 @@ def open_rebuilding(settings: Settings, project: str | None) -> Iterator[Rebuild
 
 
 @contextmanager
-def _open_catalog(settings: Settings) -> Iterator[Catalog]:
+def open_home(settings: Settings, *, alone: bool) -> Iterator[tuple[Catalog, Home]]:
+    """The catalog and who it is; `alone`: while no other csbs uses the data folder.
+
+    Raises what `open_app` raises.
+    """
+    held = data_folder_alone if alone else data_folder_in_use
+    with _open_catalog(settings, held=held) as catalog:
+        yield catalog, _home(settings, catalog)
+
+
+@contextmanager
+def _open_catalog(
+    settings: Settings,
+    *,
+    held: Callable[[Path], AbstractContextManager[None]] = data_folder_in_use,
+) -> Iterator[Catalog]:
     keep_freed_memory()
     _make_data_folder(settings.data_dir)
-    with data_folder_in_use(settings.data_dir):
+    with held(settings.data_dir):
         _keep_reserve(settings.data_dir)
-        catalog = Catalog.open(settings.data_dir / "catalog.sqlite")
+        catalog = Catalog.open(settings.catalog_url or settings.data_dir / "catalog.sqlite")
         try:
             yield catalog
         finally:
@@ -198,9 +205,25 @@ def _check_folder(name: str, folder: Path) -> HostCheck:
     )
 
 
-def _wired(settings: Settings, catalog: Catalog, home: Home) -> App:
-    driver = make_driver(settings)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What all projects share: the servers of this host, and their locks."""
+
+    driver: ComputeDriver
+    locks: Locks
+    #: What carries out tasks behind the caller's back.
+    runner: TaskRunner = field(default_factory=NoRunner)
+
+
+def host_of(settings: Settings, driver: ComputeDriver, runner: TaskRunner | None = None) -> Host:
+    """This host, seen through the driver."""
     locks = Locks(run_folder=settings.run_dir, monotonic=monotonic, sleep=sleep)
+    return Host(driver=driver, locks=locks, runner=runner or NoRunner())
+
+
+def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
+    """All use cases of the project that `home` names."""
+    driver, locks, runner = host.driver, host.locks, host.runner
     repositories = _repositories(settings, catalog, home)
     servers = ServerService(
         catalog=catalog,
@@ -222,6 +245,8 @@ def _wired(settings: Settings, catalog: Catalog, home: Home) -> App:
         copying=CopyOptions(threads=settings.readers, low_priority=settings.low_priority),
         limit_bytes_per_s=limit_bytes_per_s,
         require_space=partial(_require_space, settings.data_dir),
+        require_quota=QuotaService(catalog=catalog, project_id=home.project_id).require_backup,
+        runner=runner,
     )
     restores = RestoreService(
         catalog=catalog,
@@ -235,6 +260,7 @@ def _wired(settings: Settings, catalog: Catalog, home: Home) -> App:
         writing=_restore_options(settings),
         limit_bytes_per_s=limit_bytes_per_s,
         stop_timeout_s=settings.stop_timeout_s,
+        runner=runner,
     )
     return App(
         servers=servers,
@@ -256,11 +282,25 @@ def _wired(settings: Settings, catalog: Catalog, home: Home) -> App:
         ),
         keys=KeyService(
             repositories=repositories,
-            files=_key_files(settings),
+            files=key_files(settings),
             read_ring=partial(_read_key_ring, settings, home),
         ),
         stores=_stores(settings, home, repositories),
-        tasks=TaskService(catalog=catalog, project_id=home.project_id),
+        tasks=TaskService(
+            catalog=catalog, project_id=home.project_id, clock=utc_now, runner=runner
+        ),
+        executor=TaskExecutor(
+            catalog=catalog,
+            project_id=home.project_id,
+            driver=driver,
+            backups=backup_service,
+            restores=restores,
+            repositories=repositories,
+            locks=locks,
+            clock=utc_now,
+        ),
+        protection=protection_of(backup_service, restores),
+        audit=AuditService(catalog=catalog, clock=utc_now),
     )
 
 
@@ -284,7 +324,7 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
 
     encryption = Encryption(
         wanted=encryption_wanted(settings.encryption, settings.store_url),
-        files=_key_files(settings),
+        files=key_files(settings),
     )
 
     def open_repository(cancelled: Callable[[], bool]) -> Repository:
@@ -306,6 +346,10 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         with catalog.transaction() as transaction:
             return backups.restorable_keys(transaction, project_id)
 
+    def raise_epoch() -> None:
+        with catalog.transaction() as transaction:
+            leases.raise_epoch(transaction, project_id)
+
     def open_index(_repository: Repository) -> ContentIndex:
         index_path.parent.mkdir(parents=True, exist_ok=True)
         return ContentIndex(index_path)
@@ -316,10 +360,12 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         open_store=open_store,
         open_index=open_index,
         restorable_keys=restorable_keys,
+        raise_epoch=raise_epoch,
     )
 
 
-def _key_files(settings: Settings) -> KeyFiles:
+def key_files(settings: Settings) -> KeyFiles:
+    """Files of keys on this machine."""
     return KeyFiles(
         settings.region_key_path,
         folder=settings.data_dir,

@@ -6,6 +6,7 @@ The environment wins over the file.  docs/reference/settings.md is made from thi
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,9 @@ from csbs.domain.store_url import FolderPlace, InvalidStoreUrl, StorePlace, pars
 PREFIX = "CSBS_"
 FILE_NAME = "config.toml"
 _REGION_KEY = "region.key"
+_PORT_MAX = 65535
+#: No `v2`, `ecs` or `evs` in it: SDKs replace these texts in the URLs of the catalog.
+_PUBLIC_URL = re.compile(r"https?://(?!.*(?:v2|ecs|evs))[\w.:\[\]-]+(?:/[\w.~-]+)*/?", re.ASCII)
 
 
 class Settings(BaseSettings):
@@ -142,6 +146,23 @@ class Settings(BaseSettings):
             "operation fails.",
         ),
     ] = 120.0
+    catalog_url: Annotated[
+        str,
+        Field(
+            repr=False,
+            description="Database of the catalog and of tasks, as "
+            "`postgresql://user:password@host/database`; empty: SQLite files in the data folder.",
+        ),
+    ] = ""
+    tasks_at_once: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=64,
+            description="How many backups, restores and deletions the service carries out at once; "
+            "others wait. Of one server it is never more than one.",
+        ),
+    ] = 4
     readers: Annotated[
         int,
         Field(
@@ -158,6 +179,59 @@ class Settings(BaseSettings):
         ),
     ] = True
 
+    listen: Annotated[
+        str,
+        Field(
+            description="Where `csbs serve` listens, as `ADDRESS:PORT` (`[ADDRESS]:PORT` for "
+            "IPv6); port 0 is any that is free."
+        ),
+    ] = "127.0.0.1:8774"
+    public_url: Annotated[
+        str,
+        Field(
+            description="Where clients reach the service, such as `https://backup.example`; empty: "
+            "the address that each request names in its `Host` header."
+        ),
+    ] = ""
+    tls_certificate_file: Annotated[
+        Path | None,
+        Field(
+            description="Certificate of the service (PEM, with those of its issuers); with it and "
+            "its key the service speaks HTTPS. Plain HTTP is served on loopback only."
+        ),
+    ] = None
+    tls_key_file: Annotated[
+        Path | None, Field(description="Private key of that certificate (PEM, no password).")
+    ] = None
+    bootstrap_password: Annotated[
+        str,
+        Field(
+            repr=False,
+            description="Password of the user `admin`, whom the first start of the service makes; "
+            "empty: a random one, which is printed.",
+        ),
+    ] = ""
+    token_lifetime_s: Annotated[
+        int, Field(ge=60, le=30 * 86400, description="How long a token of the service is good.")
+    ] = 86400
+
+    @field_validator("listen")
+    @classmethod
+    def _only_addresses(cls, text: str) -> str:
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > _PORT_MAX:
+            message = f"{text} is not like 127.0.0.1:8774"
+            raise ValueError(message)
+        return text
+
+    @field_validator("public_url")
+    @classmethod
+    def _only_web_addresses(cls, url: str) -> str:
+        if url and not _PUBLIC_URL.fullmatch(url):
+            message = f"{url} is not like https://backup.example or http://127.0.0.1:8774"
+            raise ValueError(message)
+        return url
+
     @field_validator("store_url")
     @classmethod
     def _only_stores(cls, url: str) -> str:
@@ -166,6 +240,14 @@ class Settings(BaseSettings):
                 parse_store_url(url)
             except InvalidStoreUrl as error:
                 raise ValueError(str(error)) from None
+        return url
+
+    @field_validator("catalog_url")
+    @classmethod
+    def _only_postgresql(cls, url: str) -> str:
+        if url and not url.startswith("postgresql://"):
+            message = "it is not like postgresql://user:password@host/database"
+            raise ValueError(message)
         return url
 
     @field_validator("region_key_file")
@@ -233,14 +315,18 @@ def _folder_of(store_url: str, data_dir: Path) -> Path | None:
     return Path(store_url.removeprefix("file://")) if store_url.startswith("file:") else None
 
 
-def load_settings(data_dir: Path | None) -> Settings:
+def load_settings(data_dir: Path | None, *, listen: str | None = None) -> Settings:
     """The settings of this data folder (None: of `CSBS_DATA_DIR`, or the usual one).
+
+    What is given here wins over the environment and the file.
 
     Raises `InvalidSetting` with the name of the first setting that makes no sense, `FolderDenied`
     if its file may not be read.
     """
     chosen = data_dir or Path(os.environ.get(f"{PREFIX}DATA_DIR", "") or _usual_data_dir())  # noqa: TID251  this is config
     try:
+        if listen is not None:
+            return Settings(data_dir=chosen, listen=listen)
         return Settings(data_dir=chosen)
     except ValidationError as error:
         first = error.errors()[0]

@@ -7,10 +7,11 @@ from functools import partial
 
 import pytest
 
-from csbs.app import App, open_app
+from csbs.app import open_app
 from csbs.config import Settings
 from csbs.domain.backup import Backup, Mode
 from csbs.domain.ids import DiskId
+from csbs.services.project_app import App
 from csbs.testing.guest.sequence import NumberedWrites
 from demo.command import CsbsCommand
 from tests.e2e.conftest import Running

@@ -7,14 +7,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.tables import backups, disk_backups
-from csbs.domain.backup import Backup, BackupState, DiskBackup, Mode
+from csbs.domain.backup import Backup, BackupState, DiskBackup, FailedOperation, Mode
 from csbs.domain.consistency import Consistency, FreezeEvidence
 from csbs.domain.errors import BackupNotFound
-from csbs.domain.ids import BackupId, DiskId, ProjectId, ServerId, TrackingName
+from csbs.domain.ids import (
+    BackupId,
+    CheckpointId,
+    DiskId,
+    PolicyId,
+    ProjectId,
+    ServerId,
+    TrackingName,
+)
+from csbs.domain.server import ServerRef
 
 
 def add(transaction: Transaction, backup: Backup) -> None:
@@ -57,6 +66,31 @@ def of_project(transaction: Transaction, project_id: ProjectId) -> list[Backup]:
 def of_server(transaction: Transaction, project_id: ProjectId, server_id: ServerId) -> list[Backup]:
     """All backups of one server, oldest first."""
     return _load(transaction, backups.c.project_id == project_id, backups.c.server_id == server_id)
+
+
+def of_run(
+    transaction: Transaction, project_id: ProjectId, checkpoint_id: CheckpointId
+) -> list[Backup]:
+    """The backups that are left of one run, oldest first."""
+    return _load(
+        transaction, backups.c.project_id == project_id, backups.c.checkpoint_id == checkpoint_id
+    )
+
+
+def of_policy(transaction: Transaction, project_id: ProjectId, policy_id: PolicyId) -> list[Backup]:
+    """The backups that are left of all runs of the policy, oldest first."""
+    return _load(transaction, backups.c.project_id == project_id, backups.c.policy_id == policy_id)
+
+
+def unsettled(transaction: Transaction, project_id: ProjectId) -> list[ServerRef]:
+    """Servers with backups that are being made, restored or deleted."""
+    states = (BackupState.PROTECTING, BackupState.RESTORING, BackupState.DELETING)
+    rows = transaction.execute(
+        select(backups.c.server_id, func.min(backups.c.server_name).label("name"))
+        .where(backups.c.project_id == project_id, backups.c.state.in_(states))
+        .group_by(backups.c.server_id)
+    ).all()
+    return [ServerRef(ServerId(row.server_id), row.name) for row in rows]
 
 
 def restorable_keys(transaction: Transaction, project_id: ProjectId) -> list[str]:
@@ -144,6 +178,7 @@ def _backup(row: Row[Any], disks: Sequence[DiskBackup]) -> Backup:
             "consistency_asked": Consistency(row.consistency_asked),
             "consistency_reached": row.consistency_reached and Consistency(row.consistency_reached),
             "freeze": FreezeEvidence(**row.freeze) if row.freeze else None,
+            "fail_op": row.fail_op and FailedOperation(row.fail_op),
             "disks": tuple(disks),
         }
     )

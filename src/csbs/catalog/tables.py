@@ -131,6 +131,13 @@ backups = Table(
     Column("consistency_reason", Text, nullable=False, default=""),
     Column("freeze", JSON),
     Column("fail_reason", Text, nullable=False, default=""),
+    Column("fail_op", String(16)),
+    Column("fail_code", String(64), nullable=False, default=""),
+    Column("description", Text, nullable=False, default=""),
+    #: The run that made it.
+    Column("checkpoint_id", String(36), nullable=False, index=True),
+    Column("policy_id", String(36), index=True),
+    Column("auto_trigger", Boolean, nullable=False, default=False),
     Index("ix_backups_project_id_server_id_created_at", "project_id", "server_id", "created_at"),
 )
 
@@ -175,17 +182,23 @@ tasks = Table(
     Column("server_id", String(36), ForeignKey("servers.id"), nullable=False),
     Column("server_name", String(255), nullable=False),
     Column("backup_id", String(36), nullable=False),
-    Column("started_at", UtcDateTime, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
     Column("done_bytes", BigInteger, nullable=False, default=0),
     Column("total_bytes", BigInteger, nullable=False, default=0),
     Column("bytes_per_s", BigInteger),
     Column("left_s", BigInteger),
     Column("error_kind", String(32), nullable=False, default=""),
+    Column("error_code", String(64), nullable=False, default=""),
     Column("error_message", Text, nullable=False, default=""),
+    #: What it was asked for; with it the task is begun again after a crash.
+    Column("request", JSON, nullable=False, default=dict),
     #: Set by anybody; the runner of the task looks at it once a second.
     Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("cancellable", Boolean, nullable=False, default=True),
     Index("ix_tasks_server_id_state", "server_id", "state"),
+    Index("ix_tasks_project_id_created_at", "project_id", "created_at"),
 )
 
 #: The journal of the local runner: which steps of a task began and ended, and when.
@@ -197,4 +210,30 @@ task_steps = Table(
     Column("name", String(64), nullable=False),
     Column("began_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
+)
+
+#: What somebody uses of a repository right now (design of collection: docs/design/concurrency.md).
+leases = Table(
+    "leases",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    _project(),
+    Column("task_id", String(36), index=True),
+    #: `writing` or `reading`.
+    Column("kind", String(16), nullable=False),
+    #: The project's epoch when the lease was given.
+    Column("epoch", BigInteger, nullable=False),
+    #: Where the writer's manifest will be; empty for readers.
+    Column("manifest_key", String(255), nullable=False, default=""),
+    #: Keys of the manifests that are used.
+    Column("uses", JSON, nullable=False),
+    Column("given_at", UtcDateTime, nullable=False),
+)
+
+#: How often a collection has raised the epoch of a project's repository.
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("project_id", String(32), ForeignKey("projects.id"), primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
 )

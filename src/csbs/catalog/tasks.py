@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 
+from csbs.catalog import leases
 from csbs.catalog.catalog import Transaction
-from csbs.catalog.tables import task_steps, tasks
-from csbs.domain.ids import ProjectId, ServerId, TaskId
-from csbs.domain.task import Task, TaskKind, TaskState
+from csbs.catalog.tables import backups, task_steps, tasks
+from csbs.domain.errors import TaskNotFound
+from csbs.domain.ids import BackupId, ProjectId, ServerId, TaskId
+from csbs.domain.task import OPEN_STATES, Task, TaskKind, TaskRequest, TaskState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +46,97 @@ def running(transaction: Transaction, project_id: ProjectId, server_id: ServerId
     )
 
 
+def get(transaction: Transaction, project_id: ProjectId, task_id: TaskId) -> Task:
+    """The task.  Raises `TaskNotFound`."""
+    found = _load(transaction, tasks.c.project_id == project_id, tasks.c.id == task_id)
+    if not found:
+        raise TaskNotFound(task_id)
+    return found[0]
+
+
+def open_of_server(
+    transaction: Transaction, project_id: ProjectId, server_id: ServerId
+) -> list[Task]:
+    """Tasks of the server that wait or run, oldest first."""
+    return _load(
+        transaction,
+        tasks.c.project_id == project_id,
+        tasks.c.server_id == server_id,
+        tasks.c.state.in_(OPEN_STATES),
+    )
+
+
+def open_of_project(transaction: Transaction, project_id: ProjectId) -> list[Task]:
+    """Tasks of the project that wait or run, oldest first."""
+    return _load(transaction, tasks.c.project_id == project_id, tasks.c.state.in_(OPEN_STATES))
+
+
+def newest_of_backup(
+    transaction: Transaction, project_id: ProjectId, backup_id: BackupId
+) -> Task | None:
+    """The task that was last asked for about this backup."""
+    found = _load(transaction, tasks.c.project_id == project_id, tasks.c.backup_id == backup_id)
+    return found[-1] if found else None
+
+
+def newest_of_backups(transaction: Transaction, project_id: ProjectId) -> dict[BackupId, Task]:
+    """For each backup of the project the task that was last asked for about it."""
+    own = select(backups.c.id).where(backups.c.project_id == project_id)
+    found = _load(transaction, tasks.c.project_id == project_id, tasks.c.backup_id.in_(own))
+    return {task.backup_id: task for task in found}
+
+
+def begin(
+    transaction: Transaction, project_id: ProjectId, task_id: TaskId, *, at: datetime
+) -> bool:
+    """Records that the task runs from now on; False: it is not waiting (any more)."""
+    result = transaction.execute(
+        update(tasks)
+        .where(
+            tasks.c.project_id == project_id,
+            tasks.c.id == task_id,
+            tasks.c.state == TaskState.WAITING,
+        )
+        .values(state=TaskState.RUNNING, started_at=at)
+    )
+    return result.rowcount == 1
+
+
+def set_request(
+    transaction: Transaction, project_id: ProjectId, task_id: TaskId, request: TaskRequest
+) -> None:
+    """Keeps what the task was asked for, with what it has to remember over a crash."""
+    transaction.execute(
+        update(tasks)
+        .where(tasks.c.project_id == project_id, tasks.c.id == task_id)
+        .values(request=dict(request))
+    )
+
+
+def remove(transaction: Transaction, project_id: ProjectId, ids: Collection[TaskId]) -> None:
+    """Forgets these tasks with their journals."""
+    transaction.execute(delete(tasks).where(tasks.c.project_id == project_id, tasks.c.id.in_(ids)))
+
+
+def remove_failed(transaction: Transaction, project_id: ProjectId) -> int:
+    """Forgets all tasks that failed, with their journals; returns how many."""
+    result = transaction.execute(
+        delete(tasks).where(tasks.c.project_id == project_id, tasks.c.state == TaskState.ERROR)
+    )
+    return result.rowcount
+
+
 def end(
     transaction: Transaction, project_id: ProjectId, task_id: TaskId, outcome: TaskOutcome
 ) -> None:
-    """Records how the task ended; one that ended already is left as it is."""
+    """Records how the task ended, and ends its leases; one that ended already stays as it is."""
+    leases.end_of_task(transaction, project_id, task_id)
     transaction.execute(
         update(tasks)
         .where(
             tasks.c.project_id == project_id,
             tasks.c.id == task_id,
-            tasks.c.state == TaskState.RUNNING,
+            tasks.c.state.in_(OPEN_STATES),
         )
         .values(asdict(outcome) | {"bytes_per_s": None, "left_s": None})
     )
@@ -65,6 +149,7 @@ class TaskOutcome:
     state: TaskState
     ended_at: datetime
     error_kind: str = ""
+    error_code: str = ""
     error_message: str = ""
 
 
@@ -85,6 +170,26 @@ def report(
     own = (tasks.c.project_id == project_id, tasks.c.id == task_id)
     transaction.execute(update(tasks).where(*own).values(asdict(progress)))
     return bool(transaction.scalar(select(tasks.c.cancel_requested).where(*own)))
+
+
+def is_cancel_requested(transaction: Transaction, project_id: ProjectId, task_id: TaskId) -> bool:
+    """Whether somebody asked the runner of the task to stop it."""
+    own = (tasks.c.project_id == project_id, tasks.c.id == task_id)
+    return bool(transaction.scalar(select(tasks.c.cancel_requested).where(*own)))
+
+
+def pass_no_return(transaction: Transaction, project_id: ProjectId, task_id: TaskId) -> bool:
+    """From here on the task cannot be cancelled; False: somebody asked for it already."""
+    result = transaction.execute(
+        update(tasks)
+        .where(
+            tasks.c.project_id == project_id,
+            tasks.c.id == task_id,
+            tasks.c.cancel_requested.is_(False),
+        )
+        .values(cancellable=False)
+    )
+    return result.rowcount == 1
 
 
 def request_cancel(transaction: Transaction, project_id: ProjectId, task_id: TaskId) -> None:
@@ -129,7 +234,7 @@ def steps(transaction: Transaction, project_id: ProjectId, task_id: TaskId) -> l
 
 def _load(transaction: Transaction, *conditions: Any) -> list[Task]:
     rows = transaction.execute(
-        select(tasks).where(*conditions).order_by(tasks.c.started_at, tasks.c.id)
+        select(tasks).where(*conditions).order_by(tasks.c.created_at, tasks.c.id)
     ).all()
     return [_task(row) for row in rows]
 

@@ -59,8 +59,8 @@ def create_backup(
     """
     from csbs.cli.documents import backup_document  # noqa: PLC0415  see cli.options
     from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
-    from csbs.services.backups import CreateBackup  # noqa: PLC0415  see cli.options
     from csbs.services.look_on import shell_command  # noqa: PLC0415  see cli.options
+    from csbs.services.requests import CreateBackup  # noqa: PLC0415  see cli.options
 
     output = Output(json)
     with opened(context) as app, watched(output) as watcher:

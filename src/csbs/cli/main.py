@@ -12,11 +12,12 @@ from typing import Annotated
 
 import typer
 
-from csbs.cli import backup, repository, server, task
+from csbs.cli import audit, backup, keys, projects, repository, server, task, users
 from csbs.cli.doctor import doctor
 from csbs.cli.exit_codes import DONE, EXIT_CODES, UNEXPECTED, USAGE
 from csbs.cli.output import Output, show_error
 from csbs.cli.restore import restore
+from csbs.cli.serve import serve
 from csbs.domain.errors import CsbsError, Invalid, Unavailable
 
 
@@ -55,7 +56,12 @@ app.add_typer(backup.commands, name="backup")
 app.command("restore")(restore)
 app.add_typer(task.commands, name="task")
 app.add_typer(repository.commands, name="repository")
+app.add_typer(users.commands, name="user")
+app.add_typer(projects.commands, name="project")
+app.add_typer(keys.commands, name="key")
+app.add_typer(audit.commands, name="audit")
 app.command("doctor")(doctor)
+app.command("serve")(serve)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001  typer passes it by position

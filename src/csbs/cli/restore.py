@@ -58,7 +58,7 @@ def restore(
     """
     from csbs.cli.documents import restore_document, restored_document  # noqa: PLC0415  see cli.options
     from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
-    from csbs.services.restores import RestoreRequest  # noqa: PLC0415  see cli.options
+    from csbs.services.requests import RestoreRequest  # noqa: PLC0415  see cli.options
 
     output = Output(json)
     request = RestoreRequest(

@@ -9,7 +9,15 @@ from enum import StrEnum
 
 from csbs.domain.consistency import Consistency, FreezeEvidence
 from csbs.domain.errors import IllegalTransition
-from csbs.domain.ids import BackupId, DiskId, ProjectId, ServerId, TrackingName
+from csbs.domain.ids import (
+    BackupId,
+    CheckpointId,
+    DiskId,
+    PolicyId,
+    ProjectId,
+    ServerId,
+    TrackingName,
+)
 
 
 class BackupState(StrEnum):
@@ -26,10 +34,18 @@ _ALLOWED: dict[BackupState, frozenset[BackupState]] = {
     BackupState.PROTECTING: frozenset({BackupState.AVAILABLE, BackupState.ERROR}),
     BackupState.AVAILABLE: frozenset({BackupState.RESTORING, BackupState.DELETING}),
     BackupState.RESTORING: frozenset({BackupState.AVAILABLE}),
-    # A deletion that failed may be repeated.
-    BackupState.DELETING: frozenset({BackupState.DELETING}),
+    # A deletion that failed may be repeated; a service says that it failed.
+    BackupState.DELETING: frozenset({BackupState.DELETING, BackupState.ERROR}),
     BackupState.ERROR: frozenset({BackupState.DELETING}),
 }
+
+
+class FailedOperation(StrEnum):
+    """What failed for a backup."""
+
+    BACKUP = "backup"
+    RESTORE = "restore"
+    DELETE = "delete"
 
 
 class Mode(StrEnum):
@@ -76,9 +92,17 @@ class Backup:
     state: BackupState
     #: The instant of the disks' view; the time of the request until then.
     created_at: datetime
+    #: Empty while the backup waits for its turn: then nothing can have been committed.
     manifest_key: str
     tracking: TrackingName
     disks: tuple[DiskBackup, ...]
+    #: The run that made it; one by hand has a run of its own, with the backup's id.
+    checkpoint_id: CheckpointId
+    description: str = ""
+    #: The policy whose run made it.
+    policy_id: PolicyId | None = None
+    #: The policy's schedule began that run, not a person.
+    auto_trigger: bool = False
     finished_at: datetime | None = None
     #: What the backup added to the store.
     stored_bytes: int | None = None
@@ -88,6 +112,10 @@ class Backup:
     consistency_reason: str = ""
     #: What was seen where the file systems were frozen.
     freeze: FreezeEvidence | None = None
+    #: What failed last, if anything did; a backup whose restore failed stays `available`.
+    fail_op: FailedOperation | None = None
+    #: The error's class, such as ``StoreFull``.
+    fail_code: str = ""
     fail_reason: str = ""
 
     @property
@@ -119,6 +147,15 @@ class Backup:
         if state not in _ALLOWED[self.state]:
             raise IllegalTransition(f"backup {self.id}", self.state, state)
         return replace(self, state=state)
+
+    def failed(self, operation: FailedOperation, error: BaseException) -> Backup:
+        """The backup with what failed and why; its state stays."""
+        return replace(
+            self,
+            fail_op=operation,
+            fail_code=type(error).__name__,
+            fail_reason=str(error) or type(error).__name__,
+        )
 
 
 def default_name(backup_id: BackupId, taken: Collection[str]) -> str:

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field, replace
 from csbs.agent.audit import AuditOptions
 from csbs.agent.rate_limit import RateLimit
 from csbs.agent.restore_disk import RestoreOptions, RestoreResult
-from csbs.catalog import Catalog, backups, servers, tasks
+from csbs.catalog import Catalog, Transaction, backups, leases, servers, tasks
+from csbs.catalog.leases import LeaseKind, LeaseWanted
 from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState
 from csbs.domain.backup_plan import DiskPlan, plan_disk
 from csbs.domain.clock import Clock, NewId
 from csbs.domain.errors import BackupNotRestorable, Denied, PlanChanged, ServerNotFound, Unavailable
 from csbs.domain.identity import Match
-from csbs.domain.ids import DiskId, ProjectId, TaskId
+from csbs.domain.ids import DiskId, ProjectId, ServerId, TaskId
 from csbs.domain.restore_plan import (
     RestorePlan,
     choose_ways,
@@ -24,17 +25,20 @@ from csbs.domain.restore_plan import (
     require_no_half_written,
     warn_of_half_written,
 )
-from csbs.domain.server import ServerDescription, TrackingReport
-from csbs.domain.task import TaskKind, new_task
+from csbs.domain.server import ServerDescription, ServerRef, TrackingReport
+from csbs.domain.task import Task, TaskKind, new_task, waiting_task
 from csbs.repository import Repository
 from csbs.repository.errors import RepositoryOwned
 from csbs.services.backups import BackupService
+from csbs.services.busy import refuse_busy
 from csbs.services.disks import disk_histories, identify_disks
 from csbs.services.locks import Locks
 from csbs.services.repositories import RepositoryAccess
+from csbs.services.requests import KeptRestore, RestoreRequest, keep_restore, written
 from csbs.workflows.records import Records, retire_owed
 from csbs.workflows.restore_server import RestoreTools, ServerRestore, restore_server
 from csbs.workflows.run import LocalRun, Watcher
+from csbs.workflows.runner import NoRunner, TaskRunner
 from csbs.workflows.settle import settle
 
 log = logging.getLogger(__name__)
@@ -42,19 +46,6 @@ log = logging.getLogger(__name__)
 
 #: How long the sample of a disk that is left as it is may take, on a slow disk.
 _SAMPLE_TIME_MAX_S = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreRequest:
-    """What a caller asks for."""
-
-    power_on: bool
-    #: Compare what is known not to differ too.
-    compare: bool = False
-    #: Go on where the backup is damaged, with zeroes for what is lost.
-    allow_holes: bool = False
-    #: None: what the settings say.
-    limit_bytes_per_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +79,8 @@ class RestoreService:
     #: What a restore may move a second, unless it is told otherwise; None: no limit.
     limit_bytes_per_s: int | None
     stop_timeout_s: float
+    #: Carries out what is submitted.
+    runner: TaskRunner = field(default_factory=NoRunner)
 
     def plan(self, wanted: str) -> RestorePlan:
         """What a restore of this backup to its server would do; changes nothing.
@@ -97,7 +90,35 @@ class RestoreService:
         """
         backup = self.backups.find(wanted)
         require_restorable(backup)
-        return self._plan(backup, self._server(backup))
+        return self.plan_for(backup, self._server(backup))
+
+    def submit(self, wanted: str, request: RestoreRequest) -> Task:
+        """Enters a restore of the backup to its server, and returns its task.
+
+        The runner does the work; the backup is `restoring` until it has ended.  What can be refused
+        is refused here: raises what `plan` raises, and `ServerBusy` (a backup or restore of the
+        server waits or runs).  What was planned here is what is agreed to.
+        """
+        plan = self.plan(wanted)
+        server = ServerRef(plan.backup.server_id, plan.backup.server_name)
+        task = waiting_task(
+            TaskId(self.new_id()),
+            TaskKind.RESTORE,
+            plan.backup,
+            at=self.clock(),
+            request=keep_restore(KeptRestore(request=request, agreed=written(plan))),
+        )
+        with self.catalog.transaction() as transaction:
+            refuse_busy(transaction, self.project_id, server)
+            servers.remember_server(transaction, self.project_id, server.id, server.name)
+            backup = backups.get(transaction, self.project_id, plan.backup.id)
+            restoring = backup.to(BackupState.RESTORING)
+            backups.save(
+                transaction, replace(restoring, fail_op=None, fail_code="", fail_reason="")
+            )
+            tasks.add(transaction, task)
+        self.runner.start(task)
+        return task
 
     def restore(
         self, agreed: RestorePlan, watcher: Watcher, request: RestoreRequest
@@ -115,20 +136,43 @@ class RestoreService:
             self.repositories.shared(f"restore of server {found.name}") as repository,
         ):
             self.driver.clean_up(found.id)
-            records = Records(catalog=self.catalog, repository=repository, clock=self.clock)
-            try:
-                settle(records, self.project_id, found.id)
-            except (Unavailable, Denied, RepositoryOwned) as error:  # what may be read restores
-                log.warning("what a dead process left stays for now", extra={"why": str(error)})
-            retire_owed(self.catalog, self.driver, self.project_id, found.id)
+            self.settle_server(repository, found.id)
             with self.catalog.transaction() as transaction:
                 backup = backups.get(transaction, self.project_id, backup_id)
             require_restorable(backup)
             server = self.driver.describe(found.id)
-            plan = self._plan(backup, server)
-            if _written(plan) != _written(agreed):
+            plan = self.plan_for(backup, server)
+            if written(plan) != written(agreed):
                 raise PlanChanged(server.name)
             return self._restore(plan, server, repository, watcher, request)
+
+    def lease(self, transaction: Transaction, task: Task, backup: Backup) -> None:
+        """Records that the task uses the backup."""
+        wanted = LeaseWanted(task_id=task.id, kind=LeaseKind.READING, uses=[backup.manifest_key])
+        leases.give(transaction, self.project_id, self.new_id(), wanted, at=task.created_at)
+
+    def settle_server(self, repository: Repository, server_id: ServerId) -> None:
+        """Ends what dead processes left of the server, as far as that can be done now."""
+        records = Records(catalog=self.catalog, repository=repository, clock=self.clock)
+        try:
+            settle(records, self.project_id, server_id)
+        except (Unavailable, Denied, RepositoryOwned) as error:  # what may be read restores
+            log.warning("what a dead process left stays for now", extra={"why": str(error)})
+        retire_owed(self.catalog, self.driver, self.project_id, server_id)
+
+    def tools(self, repository: Repository, request: RestoreRequest) -> RestoreTools:
+        """What a restore of this project works with."""
+        return RestoreTools(
+            catalog=self.catalog,
+            driver=self.driver,
+            repository=repository,
+            writing=self._writing(request),
+            sampling=AuditOptions(time_max_s=_SAMPLE_TIME_MAX_S),
+            compare_rest=request.compare,
+            stop_timeout_s=self.stop_timeout_s,
+            clock=self.clock,
+            allow_holes=request.allow_holes,
+        )
 
     def _restore(
         self,
@@ -143,19 +187,9 @@ class RestoreService:
         with self.catalog.transaction() as transaction:
             servers.remember_server(transaction, self.project_id, server.id, server.name)
             tasks.add(transaction, task)
+            self.lease(transaction, task, backup)
             backups.set_state(transaction, self.project_id, backup.id, BackupState.RESTORING)
-        tools = RestoreTools(
-            catalog=self.catalog,
-            driver=self.driver,
-            repository=repository,
-            writing=self._writing(request),
-            sampling=AuditOptions(time_max_s=_SAMPLE_TIME_MAX_S),
-            compare_rest=request.compare,
-            stop_timeout_s=self.stop_timeout_s,
-            clock=self.clock,
-            allow_holes=request.allow_holes,
-        )
-        do = ServerRestore(plan, server, tools)
+        do = ServerRestore(plan, server, self.tools(repository, request))
         run = LocalRun(task, catalog=self.catalog, clock=self.clock, watcher=watcher)
         try:
             with run.watched():
@@ -171,7 +205,8 @@ class RestoreService:
             holes={target: ranges for target, ranges in holes.items() if ranges},
         )
 
-    def _plan(self, backup: Backup, server: ServerDescription) -> RestorePlan:
+    def plan_for(self, backup: Backup, server: ServerDescription) -> RestorePlan:
+        """See `plan`."""
         found = identify_disks(self.catalog, self.driver, self.project_id, server, self.new_id)
         plan = plan_restore(
             backup, [match for _, match in found.disks], [disk_id for disk_id, _ in found.disks]
@@ -212,13 +247,6 @@ class RestoreService:
             return self.driver.describe(backup.server_id)
         except ServerNotFound:
             raise ServerNotFound(backup.server_name) from None
-
-
-def _written(plan: RestorePlan) -> list[tuple[str, str | None, str]]:
-    """What a person agreed to: which disks, where, and what becomes of them."""
-    return [
-        (each.target, each.disk.source if each.disk else None, each.action) for each in plan.written
-    ]
 
 
 def require_restorable(backup: Backup) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from csbs.catalog import Catalog, servers, tasks
+from csbs.catalog import Catalog, assignments, servers, tasks
 from csbs.compute.base import ComputeDriver
 from csbs.domain.errors import RestoreUnfinished, ServerAmbiguous, ServerBusy, ServerNotFound
 from csbs.domain.ids import BackupId, ProjectId, ServerId, TrackingName
 from csbs.domain.lookup import matching
 from csbs.domain.server import ServerDescription, ServerState, TrackingReport
 from csbs.domain.task import TaskKind
-from csbs.services.locks import Locks
+from csbs.services.locks import Locks, NamedServer
 from csbs.workflows.records import retire_owed
 
 #: How long a start waits until a backup that it cancelled has let the server go.
@@ -30,15 +30,19 @@ class ServerService:
     stop_timeout_s: float
 
     def list_all(self) -> list[ServerDescription]:
-        """All servers of the host, by name."""
-        return self.driver.list_servers()
+        """All servers of the host that are the project's, by name."""
+        found = self.driver.list_servers()
+        visible = self._visible(each.id for each in found)
+        return [each for each in found if each.id in visible]
 
     def find(self, wanted: str) -> ServerDescription:
         """The server with this id, prefix of an id, or name; a thaw that it is owed is paid.
 
-        Raises `ServerNotFound`, `ServerAmbiguous`.
+        One of another project is not there.  Raises `ServerNotFound`, `ServerAmbiguous`.
         """
-        found = matching(self.driver.list_refs(), wanted)
+        refs = self.driver.list_refs()
+        visible = self._visible(each.id for each in refs)
+        found = matching((each for each in refs if each.id in visible), wanted)
         if not found:
             raise ServerNotFound(wanted)
         if len(found) > 1:
@@ -109,6 +113,10 @@ class ServerService:
                 servers.owe_retiring(transaction, self.project_id, server.id, owed=False)
         return server, sorted(names)
 
+    def _visible(self, server_ids: Iterable[ServerId]) -> frozenset[ServerId]:
+        with self.catalog.transaction() as transaction:
+            return assignments.visible(transaction, self.project_id, server_ids)
+
     def _start(self, server: ServerDescription, *, wait_s: float) -> None:
         with self.locks.server(server, "start", wait_s=wait_s):
             require_whole(self.catalog, self.project_id, server)
@@ -131,7 +139,7 @@ class ServerService:
             return servers.half_restored(transaction, self.project_id)
 
 
-def require_whole(catalog: Catalog, project_id: ProjectId, server: ServerDescription) -> None:
+def require_whole(catalog: Catalog, project_id: ProjectId, server: NamedServer) -> None:
     """Raises `RestoreUnfinished` if an interrupted restore left the disks half written."""
     with catalog.transaction() as transaction:
         restore = servers.unfinished_restore(transaction, project_id, server.id)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from csbs.app import App
 from csbs.catalog import servers
 from csbs.compute.base import ComputeDriver, DiskExport
 from csbs.compute.libvirt.folders import HostFolders
@@ -23,8 +22,9 @@ from csbs.domain.backup import Backup, BackupState
 from csbs.domain.errors import CsbsError
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.task import Progress
-from csbs.services.backups import BackupService, CreateBackup
-from csbs.services.restores import RestoreRequest
+from csbs.services.backups import BackupService
+from csbs.services.project_app import App
+from csbs.services.requests import CreateBackup, RestoreRequest
 from csbs.testing import by_hand
 from csbs.testing.libvirt_domains import DomainDisk, DomainServer, read_export
 from csbs.testing.scribbler import Scribbler

@@ -16,7 +16,7 @@ from csbs.app import open_app
 from csbs.config import Settings, load_settings
 from csbs.domain.ids import ServerId
 from csbs.domain.task import Progress
-from csbs.services.backups import CreateBackup
+from csbs.services.requests import CreateBackup
 from csbs.testing.dying import DeadlyClock, die, dies
 from csbs.workflows.run import Watcher
 

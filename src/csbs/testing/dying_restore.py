@@ -19,7 +19,7 @@ from csbs.app import open_app
 from csbs.blockio.nbd import NbdClient
 from csbs.config import Settings, load_settings
 from csbs.domain.ids import BackupId
-from csbs.services.restores import RestoreRequest
+from csbs.services.requests import RestoreRequest
 from csbs.testing.dying import DeadlyClock, die, dies
 from csbs.workflows.run import Watcher
 

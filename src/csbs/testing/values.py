@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from csbs.domain.backup import Backup, BackupState, DiskBackup, Mode
-from csbs.domain.ids import BackupId, DiskId, ProjectId, ServerId, TrackingName
+from csbs.domain.ids import BackupId, CheckpointId, DiskId, ProjectId, ServerId, TrackingName
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -26,6 +26,7 @@ def make_backup(number: int, storage_bytes: Mapping[str, int]) -> Backup:
         created_at=START + timedelta(hours=number),
         manifest_key="k",
         tracking=TrackingName(f"csbs-b{number}"),
+        checkpoint_id=CheckpointId(f"b{number}"),
         disks=tuple(
             DiskBackup(
                 disk_id=DiskId(disk_id),

@@ -12,7 +12,7 @@ from csbs.domain.errors import Corrupt, NotFound
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.repository import Image, Repository
 from csbs.workflows.move_tokens import give_up_tokens, move_tokens
-from csbs.workflows.records import Records
+from csbs.workflows.records import Records, fence
 from csbs.workflows.run import Run
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def _mark(records: Records, backup: Backup) -> None:
 
 def _entomb(records: Records, backup: Backup) -> None:
     try:
-        fenced = records.repository.fence(backup.manifest_key, backup.id)
+        fenced = fence(records, backup)
     except Corrupt:  # a damaged manifest goes like any other
         fenced = False
     if not fenced:  # it was committed

@@ -17,7 +17,15 @@ from csbs.domain.consistency import Consistency, FreezeEvidence
 from csbs.domain.errors import Corrupt
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.identity import KnownDisk
-from csbs.domain.ids import BackupId, DiskId, ProjectId, ServerId, TrackingName
+from csbs.domain.ids import (
+    BackupId,
+    CheckpointId,
+    DiskId,
+    PolicyId,
+    ProjectId,
+    ServerId,
+    TrackingName,
+)
 from csbs.domain.server import ServerDescription
 from csbs.repository import Manifest
 
@@ -56,7 +64,10 @@ def facts_of(backup: Backup, server: ServerDescription, making: Making) -> dict[
             "definition_xml": server.definition_xml,
         },
         "name": backup.name,
-        "trigger": "manual",
+        "description": backup.description,
+        "trigger": "auto" if backup.auto_trigger else "manual",
+        "checkpoint_id": backup.checkpoint_id,
+        "policy_id": backup.policy_id,
         "tracking": backup.tracking,
         "damage_known": making.damage_known,
         "consistency": {
@@ -100,6 +111,11 @@ def backup_of(manifest: Manifest) -> Backup:
             finished_at=_instant(facts.get("finished_at")),
             manifest_key=manifest.key,
             tracking=TrackingName(facts["tracking"]),
+            # Manifests before these facts were of runs of their own.
+            checkpoint_id=CheckpointId(facts.get("checkpoint_id") or manifest.backup_id),
+            description=facts.get("description", ""),
+            policy_id=None if facts.get("policy_id") is None else PolicyId(facts["policy_id"]),
+            auto_trigger=facts.get("trigger") == "auto",
             disks=tuple(_disk_of(manifest, disk) for disk in facts["disks"]),
             stored_bytes=manifest.stored_bytes,
             consistency_asked=Consistency(facts["consistency"]["asked"]),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from csbs.catalog import Catalog, backups, servers
 from csbs.compute.base import ComputeDriver
-from csbs.domain.backup import Backup, BackupState
+from csbs.domain.backup import Backup, BackupState, FailedOperation
 from csbs.domain.backup_plan import retirable
 from csbs.domain.clock import Clock
 from csbs.domain.errors import CsbsError, OperationCancelled
@@ -27,6 +27,14 @@ class Records:
     clock: Clock
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogRecords:
+    """Where facts alone are: for what never came to the repository."""
+
+    catalog: Catalog
+    clock: Clock
+
+
 def record_commit(records: Records, backup: Backup) -> None:
     """Makes the catalog say what the manifest says: the backup is available."""
     manifest = records.repository.manifest(backup.manifest_key)
@@ -35,16 +43,24 @@ def record_commit(records: Records, backup: Backup) -> None:
         servers.set_tokens(transaction, backup.project_id, tokens_of(manifest))
 
 
-def forget_or_fail(records: Records, backup: Backup, error: Exception) -> None:
+def forget_or_fail(records: Records | CatalogRecords, backup: Backup, error: BaseException) -> None:
     """A cancelled backup disappears; a failed one stays as `error`, with its cause."""
     with records.catalog.transaction() as transaction:
         if isinstance(error, OperationCancelled):
             backups.remove(transaction, backup.project_id, backup.id)
         else:
-            failed = replace(
-                backup.to(BackupState.ERROR), finished_at=records.clock(), fail_reason=str(error)
-            )
-            backups.save(transaction, failed)
+            failed = backup.to(BackupState.ERROR).failed(FailedOperation.BACKUP, error)
+            backups.save(transaction, replace(failed, finished_at=records.clock()))
+
+
+def fence(records: Records, backup: Backup) -> bool:
+    """Makes sure that the backup is never committed; False: it was already.
+
+    One that waited only has no key under which it could be.  Raises what the repository raises.
+    """
+    if not backup.manifest_key:
+        return True
+    return records.repository.fence(backup.manifest_key, backup.id)
 
 
 def retire_unused(

@@ -154,5 +154,6 @@ def _outcome(error: Exception, clock: Clock) -> TaskOutcome:
         state=TaskState.CANCELLED if cancelled else TaskState.ERROR,
         ended_at=clock(),
         error_kind=error.kind if isinstance(error, CsbsError) else CsbsError.kind,
+        error_code=type(error).__name__,
         error_message=(str(error) or type(error).__name__)[:_ERROR_SIZE_MAX],
     )

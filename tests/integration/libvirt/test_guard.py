@@ -16,7 +16,7 @@ from csbs.config import Settings
 from csbs.domain.clock import monotonic, sleep
 from csbs.domain.errors import ScratchFull
 from csbs.domain.task import Progress
-from csbs.services.backups import CreateBackup
+from csbs.services.requests import CreateBackup
 from csbs.testing.driver_contract import FIRST, MIB, SECOND, begin
 from csbs.testing.libvirt_domains import DomainServer
 from csbs.workflows.run import Watcher

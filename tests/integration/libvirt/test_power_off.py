@@ -13,7 +13,7 @@ from csbs.domain.backup import Backup
 from csbs.domain.clock import new_id, sleep
 from csbs.domain.errors import ServerPoweredOff
 from csbs.domain.task import Progress
-from csbs.services.backups import CreateBackup
+from csbs.services.requests import CreateBackup
 from csbs.testing.driver_contract import MIB
 from csbs.testing.libvirt_domains import DomainDisk, DomainServer, domain_server
 from csbs.workflows.run import Watcher

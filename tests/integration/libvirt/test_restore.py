@@ -270,7 +270,7 @@ import os, signal, sys, threading
 from pathlib import Path
 from csbs.app import open_app
 from csbs.config import load_settings
-from csbs.services.restores import RestoreRequest
+from csbs.services.requests import RestoreRequest
 from csbs.workflows.run import Watcher
 def die(progress):
     if progress.doing.startswith("writing vda") and progress.done_bytes > 32 * 1024**2:

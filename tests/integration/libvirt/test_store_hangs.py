@@ -22,7 +22,7 @@ from csbs.domain.task import Progress
 from csbs.repository import Repository
 from csbs.repository.errors import StoreTimeout
 from csbs.repository.objectstore import FolderStore, TimeLimit, TimeLimitedStore
-from csbs.services.backups import CreateBackup
+from csbs.services.requests import CreateBackup
 from csbs.testing.driver_contract import MIB
 from csbs.testing.faults import BlockingStore
 from csbs.testing.libvirt_domains import DomainDisk, DomainServer, domain_server

@@ -25,8 +25,8 @@ from csbs.domain.errors import (
     TrackingLost,
 )
 from csbs.domain.task import Progress, TaskState
-from csbs.services.backups import CreateBackup
 from csbs.services.repositories import ManifestsLost
+from csbs.services.requests import CreateBackup
 from csbs.workflows.facts import backup_of
 from csbs.workflows.run import Watcher
 from tests.unit.workflows.service_lab import MIB, Crash, ServiceLab

@@ -15,7 +15,7 @@ from csbs.repository import EVERYTHING, Share
 from csbs.repository.node import Address
 from csbs.repository.pack import TRAILER_SIZE, pack_key
 from csbs.repository.pack_reader import load_footer
-from csbs.services.backups import CreateBackup
+from csbs.services.requests import CreateBackup
 from csbs.services.verification import VerifyRequest
 from csbs.testing.faults import RecordingStore
 from tests.unit.workflows.service_lab import ServiceLab

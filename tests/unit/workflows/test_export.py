@@ -16,7 +16,6 @@ from csbs.domain.backup import Backup
 from csbs.domain.errors import BackupDamaged, BackupNotFound, CsbsError, OperationCancelled
 from csbs.domain.extents import BLOCK_SIZE
 from csbs.repository import FileLock
-from csbs.services.backups import CreateBackup
 from csbs.services.exports import (
     DiskNotInBackup,
     ExportBusy,
@@ -28,6 +27,7 @@ from csbs.services.exports import (
     UnknownFormat,
     image_format_of,
 )
+from csbs.services.requests import CreateBackup
 from tests.unit.workflows.service_lab import MIB, ServiceLab
 
 FORMATS = list(ImageFormat)

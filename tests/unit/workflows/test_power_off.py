@@ -13,7 +13,7 @@ from csbs.agent.backup_disk import CopyOptions
 from csbs.domain.backup import Backup, BackupState, Mode
 from csbs.domain.errors import CommandFailed, CsbsError, ServerPoweredOff
 from csbs.domain.task import Progress
-from csbs.services.backups import CreateBackup
+from csbs.services.requests import CreateBackup
 from csbs.testing.fake_driver import FakeServer
 from csbs.workflows.run import Watcher
 from tests.unit.workflows.service_lab import MIB, Crash, ServiceLab

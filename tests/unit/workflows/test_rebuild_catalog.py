@@ -21,7 +21,7 @@ from csbs.repository import Manifest, Repository
 from csbs.repository.errors import CorruptObject, OtherConfig, RepositoryOwned
 from csbs.repository.manifest import encode_manifest
 from csbs.repository.objectstore import FolderStore, MemoryStore
-from csbs.services.backups import CreateBackup
+from csbs.services.requests import CreateBackup
 from csbs.workflows.rebuild_catalog import RebuildReport
 from tests.unit.workflows.service_lab import MIB, Crash, ServiceLab
 

@@ -26,7 +26,7 @@ from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.restore_plan import Action, Way
 from csbs.domain.server import ServerState
 from csbs.domain.task import Progress, TaskState
-from csbs.services.restores import RestoreRequest
+from csbs.services.requests import RestoreRequest
 from csbs.workflows.run import Watcher
 from tests.unit.workflows.service_lab import Crash, ServiceLab
 

@@ -1,0 +1,72 @@
+"""The region: its projects, which servers belong to them, and the trail of all changes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+
+from csbs.api.context import Administers, Known
+from csbs.api.native.models import (
+    Assignment,
+    AuditDocument,
+    AuditPage,
+    Health,
+    NewProject,
+    ProjectDocument,
+    ProjectList,
+    Reference,
+    ServerAssignment,
+)
+
+router = APIRouter(tags=["region"])
+
+ProjectName = Annotated[str, Path(max_length=64, description="Id or name of a project.")]
+ServerName = Annotated[
+    str,
+    Path(max_length=255, description="Id, unique prefix of 8 or more, or unique name of a server."),
+]
+After = Annotated[int, Query(ge=0, le=2**62, description="Number of the last event seen.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
+
+
+@router.get("/health")
+def show_health(here: Known, request: Request) -> Health:
+    """What this service is; whether it is well says `/readyz`, without a login."""
+    return Health(region=here.region.name, version=request.app.version)
+
+
+@router.get("/projects")
+def list_projects(here: Known) -> ProjectList:
+    """Projects where the caller has a role; all for an administrator."""
+    found = here.region.identity.projects_of(here.user)
+    return ProjectList(projects=[ProjectDocument.of(each) for each in found])
+
+
+@router.post("/projects", status_code=201)
+def create_project(body: NewProject, here: Administers) -> ProjectDocument:
+    """Makes a project."""
+    return ProjectDocument.of(here.region.projects.create(body.name))
+
+
+@router.delete("/projects/{project}", status_code=204)
+def delete_project(project: ProjectName, here: Administers) -> None:
+    """Deletes a project that owns nothing."""
+    here.region.projects.delete(project)
+
+
+@router.put("/servers/{server}/project")
+def assign_server(server: ServerName, body: Assignment, here: Administers) -> ServerAssignment:
+    """Assigns a server to a project, while it has no backups in another."""
+    found, project = here.region.assignments.assign(server, body.project)
+    return ServerAssignment(
+        server=Reference(id=found.id, name=found.name),
+        project=Reference(id=project.id, name=project.name),
+    )
+
+
+@router.get("/audit")
+def list_all_changes(here: Administers, after: After = 0, limit: Limit = 100) -> AuditPage:
+    """Changes in the whole region, oldest first."""
+    events = here.region.audit.page(None, after=after, limit=limit)
+    return AuditPage(events=[AuditDocument.of(each) for each in events])

@@ -1,0 +1,50 @@
+"""The room: all routers of our own API, and its OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from csbs.api.native import project, region, users
+from csbs.api.native.errors import refuse
+from csbs.api.native.refusals import REFUSALS
+from csbs.api.rooms import Room
+
+_ABOUT = """\
+Everything that csbs can do for a project, and for the region, in its own words. Log in at
+`POST /v3/auth/tokens` and send the token as `X-Auth-Token`, or sign requests with an access key
+(docs/reference/identity-api.md). Every answer from 400 on is a `Refusal`.
+"""
+
+_router = APIRouter(prefix="/native/v1", responses=REFUSALS)
+for _part in (users, region, project):
+    _router.include_router(_part.router)
+
+ROOM = Room(prefix="/native", router=_router, refuse=refuse)
+
+
+def openapi_document() -> dict[str, Any]:
+    """What docs/reference/native-api.json has, and the service shows."""
+    app = FastAPI()
+    app.include_router(_router)
+    document = get_openapi(
+        title="csbs", version="1", summary="The native API", description=_ABOUT, routes=app.routes
+    )
+    for calls in document["paths"].values():
+        for call in calls.values():
+            call["responses"].pop("422", None)  # the framework's own; ours is 400
+            call["security"] = [{"token": []}]
+    schemas = document["components"]["schemas"]
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    scheme = {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}
+    document["components"]["securitySchemes"] = {"token": scheme}
+    return document
+
+
+@_router.get("/openapi.json", include_in_schema=False)
+def show_openapi() -> dict[str, Any]:
+    """The document of this API; it names no secret, so it asks for no login."""
+    return openapi_document()

@@ -1,0 +1,36 @@
+"""All use cases of one project, put together by `csbs.app`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from csbs.services.audit import AuditService
+from csbs.services.backups import BackupService
+from csbs.services.execution import TaskExecutor
+from csbs.services.exports import ExportService
+from csbs.services.protection import Protection
+from csbs.services.repositories import RepositoryAccess
+from csbs.services.repository_keys import KeyService
+from csbs.services.restores import RestoreService
+from csbs.services.servers import ServerService
+from csbs.services.stores import StoreService
+from csbs.services.tasks import TaskService
+from csbs.services.verification import VerifyService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """All use cases of one project, ready."""
+
+    servers: ServerService
+    backups: BackupService
+    restores: RestoreService
+    exports: ExportService
+    repositories: RepositoryAccess
+    verification: VerifyService
+    keys: KeyService
+    stores: StoreService
+    tasks: TaskService
+    protection: Protection
+    executor: TaskExecutor
+    audit: AuditService
