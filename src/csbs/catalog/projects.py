@@ -8,6 +8,7 @@ from sqlalchemy import Row, delete, func, insert, or_, select
 
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.identity_tables import memberships, tokens
+from csbs.catalog.policy_tables import policies, quotas
 from csbs.catalog.tables import backups, projects, servers
 from csbs.domain.ids import ProjectId
 from csbs.domain.tenancy import Project
@@ -48,13 +49,13 @@ def holdings(transaction: Transaction, project_id: ProjectId) -> dict[str, int]:
             )
             or 0
         )
-        for name, table in (("servers", servers), ("backups", backups))
+        for name, table in (("servers", servers), ("backups", backups), ("policies", policies))
     }
 
 
 def remove(transaction: Transaction, project_id: ProjectId) -> None:
-    """The project goes, with its memberships and tokens; it owns nothing any more."""
-    for table in (tokens, memberships):
+    """The project goes, with its memberships, tokens and limits; it owns nothing any more."""
+    for table in (tokens, memberships, quotas):
         transaction.execute(delete(table).where(table.c.project_id == project_id))
     transaction.execute(delete(projects).where(projects.c.id == project_id))
 

@@ -212,7 +212,7 @@ def test_a_list_has_one_array_beside_its_links(lab: CsbsLab) -> None:
 
 def test_policies_are_listed_by_name_and_page(lab: CsbsLab) -> None:
     for name in ("p1", "p2", "p3"):
-        plan = {
+        plan: dict[str, Any] = {
             "name": name,
             "provider_id": "fc4d5750-22e7-4798-8a46-f48f62c4c1da",
             "parameters": {},

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from csbs.api.context import AdministersProject, Changes, Reads
 from csbs.api.csbs_v1.routes.request import ListQuery, linked
+from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.codes import InstanceNotFound, NotSupported
 from csbs.api.csbs_v1.wire.protectables import (
     TYPES_BODY,
@@ -35,7 +36,7 @@ from csbs.domain.errors import ServerNotFound
 from csbs.domain.ids import TaskId
 from csbs.services.exact import exact_server
 
-router = APIRouter()
+router = csbs_router()
 
 
 @router.get("/providers")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from csbs.api.context import Changes, InProject, Reads
 from csbs.api.csbs_v1.routes.request import Body, ListQuery, linked
+from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.codes import NotSupported
 from csbs.api.csbs_v1.wire.queries import page_of
 from csbs.api.csbs_v1.wire.restoring import StartRestore, parse_restore, restore_body
@@ -17,7 +18,7 @@ from csbs.domain.ids import TaskId
 from csbs.domain.task import Task, TaskKind
 from csbs.services.requests import RestoreRequest
 
-router = APIRouter(prefix="/restores")
+router = csbs_router(prefix="/restores")
 
 
 @router.post("")

@@ -240,6 +240,23 @@ def sentence(error: CsbsError) -> str:
     return entry(error).sentence.format(error)[:_SENTENCE_SIZE_MAX]
 
 
+#: Names of faults in Karbor's bodies.
+_FAULTS = {
+    400: "badRequest",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "itemNotFound",
+    405: "badMethod",
+    413: "overLimit",
+    503: "serviceUnavailable",
+}
+
+
+def karbor_fault(status: int) -> str:
+    """What Karbor calls an error of this status."""
+    return _FAULTS.get(status, "karborFault")
+
+
 def code_of(error_class: str) -> str:
     """The code for an error that only its class's name is known of."""
     for each in _classes(CsbsError):
