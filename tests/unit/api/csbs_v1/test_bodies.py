@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from csbs.api.csbs_v1.wire.words import PROVIDER_ID
-from tests.unit.api.csbs_v1.lab import PROVIDER, UNKNOWN, WEB, CsbsLab, csbs_lab, is_error
+from tests.unit.api.csbs_v1.lab import (
+    PROVIDER,
+    UNKNOWN,
+    WEB,
+    CsbsLab,
+    csbs_lab,
+    folder_in_memory,
+    is_error,
+)
 
 SERVER = "OS::Nova::Server"
 PROTECT = f"{PROVIDER}/resources/{WEB}/action"
@@ -18,9 +25,8 @@ RUN = f"{PROVIDER}/checkpoints"
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CsbsLab]:
-    folder: Path = tmp_path_factory.mktemp("bodies")
-    with csbs_lab(folder) as made:
+def lab() -> Iterator[CsbsLab]:
+    with folder_in_memory() as folder, csbs_lab(folder) as made:
         yield made
 
 

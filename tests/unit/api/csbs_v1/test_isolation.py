@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,15 +10,23 @@ from fastapi.routing import APIRoute
 
 from csbs.api.csbs_v1 import ROOM
 from csbs.api.csbs_v1.wire.words import PROVIDER_ID
-from tests.unit.api.csbs_v1.lab import PATTERN, PROVIDER, WEB, Caller, CsbsLab, csbs_lab, is_error
+from tests.unit.api.csbs_v1.lab import (
+    PATTERN,
+    PROVIDER,
+    WEB,
+    Caller,
+    CsbsLab,
+    csbs_lab,
+    folder_in_memory,
+    is_error,
+)
 
 SERVER = "OS::Nova::Server"
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CsbsLab]:
-    folder: Path = tmp_path_factory.mktemp("isolation")
-    with csbs_lab(folder) as made:
+def lab() -> Iterator[CsbsLab]:
+    with folder_in_memory() as folder, csbs_lab(folder) as made:
         yield made
 
 
