@@ -7,7 +7,7 @@ SHELL := /bin/bash
 unexport PYTHONDONTWRITEBYTECODE
 
 DEBIAN_PACKAGES := python3-venv python3-libnbd python3-libvirt libnbd-bin nbdkit \
-	libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssl
+	libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssl postgresql
 
 # What csbs is measured against, and with.
 BENCH_PACKAGES := restic borgbackup virtnbdbackup zstd

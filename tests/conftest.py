@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from csbs.testing.postgres import Postgres, postgres_running
 from csbs.testing.seaweedfs import SeaweedFS, seaweedfs_running
 
 # How fast a machine is must not decide whether a property holds.
@@ -33,6 +34,13 @@ _TESTS = Path(__file__).parent
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """A real S3 server for all tests of this run; each uses a prefix of its own."""
     with seaweedfs_running(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL for all tests of this run; each uses a database of its own."""
+    with postgres_running() as server:
         yield server
 
 

@@ -14,7 +14,7 @@ from csbs import stores
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
 from csbs.blockio.memory import keep_freed_memory
-from csbs.catalog import Catalog, Home, IdentityFile, backups
+from csbs.catalog import Catalog, Home, IdentityFile, backups, leases
 from csbs.compute.base import ComputeDriver, HostCheck, never
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
@@ -37,6 +37,7 @@ from csbs.repository.errors import RepositoryNotFound
 from csbs.repository.objectstore import ObjectStore, Reserve, default_min_free
 from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
+from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
 from csbs.services.locks import Locks, data_folder_alone, data_folder_in_use
 from csbs.services.project_app import App
@@ -116,7 +117,7 @@ def _open_catalog(
     _make_data_folder(settings.data_dir)
     with held(settings.data_dir):
         _keep_reserve(settings.data_dir)
-        catalog = Catalog.open(settings.data_dir / "catalog.sqlite")
+        catalog = Catalog.open(settings.catalog_url or settings.data_dir / "catalog.sqlite")
         try:
             yield catalog
         finally:
@@ -209,10 +210,10 @@ class Host:
     runner: TaskRunner = field(default_factory=NoRunner)
 
 
-def host_of(settings: Settings, driver: ComputeDriver) -> Host:
+def host_of(settings: Settings, driver: ComputeDriver, runner: TaskRunner | None = None) -> Host:
     """This host, seen through the driver."""
     locks = Locks(run_folder=settings.run_dir, monotonic=monotonic, sleep=sleep)
-    return Host(driver=driver, locks=locks)
+    return Host(driver=driver, locks=locks, runner=runner or NoRunner())
 
 
 def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
@@ -279,7 +280,19 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
             read_ring=partial(_read_key_ring, settings, home),
         ),
         stores=_stores(settings, home, repositories),
-        tasks=TaskService(catalog=catalog, project_id=home.project_id, runner=runner),
+        tasks=TaskService(
+            catalog=catalog, project_id=home.project_id, clock=utc_now, runner=runner
+        ),
+        executor=TaskExecutor(
+            catalog=catalog,
+            project_id=home.project_id,
+            driver=driver,
+            backups=backup_service,
+            restores=restores,
+            repositories=repositories,
+            locks=locks,
+            clock=utc_now,
+        ),
         audit=AuditService(catalog=catalog, clock=utc_now),
     )
 
@@ -318,6 +331,10 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         with catalog.transaction() as transaction:
             return backups.restorable_keys(transaction, project_id)
 
+    def raise_epoch() -> None:
+        with catalog.transaction() as transaction:
+            leases.raise_epoch(transaction, project_id)
+
     def open_index(_repository: Repository) -> ContentIndex:
         index_path.parent.mkdir(parents=True, exist_ok=True)
         return ContentIndex(index_path)
@@ -328,6 +345,7 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         open_store=open_store,
         open_index=open_index,
         restorable_keys=restorable_keys,
+        raise_epoch=raise_epoch,
     )
 
 

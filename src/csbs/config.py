@@ -146,6 +146,23 @@ class Settings(BaseSettings):
             "operation fails.",
         ),
     ] = 120.0
+    catalog_url: Annotated[
+        str,
+        Field(
+            repr=False,
+            description="Database of the catalog and of tasks, as "
+            "`postgresql://user:password@host/database`; empty: SQLite files in the data folder.",
+        ),
+    ] = ""
+    tasks_at_once: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=64,
+            description="How many backups, restores and deletions the service carries out at once; "
+            "others wait. Of one server it is never more than one.",
+        ),
+    ] = 4
     readers: Annotated[
         int,
         Field(
@@ -236,6 +253,14 @@ class Settings(BaseSettings):
                 parse_store_url(url)
             except InvalidStoreUrl as error:
                 raise ValueError(str(error)) from None
+        return url
+
+    @field_validator("catalog_url")
+    @classmethod
+    def _only_postgresql(cls, url: str) -> str:
+        if url and not url.startswith("postgresql://"):
+            message = "it is not like postgresql://user:password@host/database"
+            raise ValueError(message)
         return url
 
     @field_validator("region_key_file")

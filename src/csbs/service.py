@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 
 from csbs.app import Host, host_of, key_files, make_driver, open_home, wired
-from csbs.catalog import Catalog, Home
+from csbs.catalog import Catalog, Home, projects
 from csbs.compute.base import ComputeDriver
 from csbs.config import Settings
 from csbs.domain.clock import monotonic, new_id, random_bytes, utc_now
@@ -19,6 +20,7 @@ from csbs.services.access_keys import AccessKeyService
 from csbs.services.assignments import AssignmentService
 from csbs.services.audit import AuditService
 from csbs.services.bootstrap import FirstAdministrator, bootstrap
+from csbs.services.engine import TaskEngine
 from csbs.services.failures import FailureLimit
 from csbs.services.identity import IdentityService
 from csbs.services.passwords import Hasher, Passwords, argon2
@@ -27,6 +29,7 @@ from csbs.services.projects import ProjectService
 from csbs.services.region import Region
 from csbs.services.replays import Replays
 from csbs.services.users import UserService
+from csbs.workflows.runner import Execute, Runner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +51,34 @@ def open_service(
     `csbs.app.open_app` raises.
     """
     with open_home(settings, alone=True) as (catalog, home):
-        host = host_of(settings, driver or make_driver(settings))
+        chosen = driver or make_driver(settings)
+        engine = TaskEngine(
+            make_runner=partial(_runner, settings),
+            executor_of=lambda project_id: region.project_app(project_id).executor,
+            projects=partial(_project_ids, catalog),
+            driver=chosen,
+        )
+        host = host_of(settings, chosen, engine.runner)
         region = make_region(settings, catalog, home, Passwords(hasher or argon2()), host)
         first = bootstrap(region.users, settings.bootstrap_password, random_bytes)
-        yield Service(region=region, first_administrator=first)
+        engine.start()
+        try:
+            yield Service(region=region, first_administrator=first)
+        finally:
+            engine.stop()
+
+
+def _runner(settings: Settings, execute: Execute) -> Runner:
+    # Late: only a service needs it, and it takes long to load.
+    from csbs.workflows.dbos_runner import DbosRunner, sqlite_url  # noqa: PLC0415
+
+    url = settings.catalog_url or sqlite_url(settings.data_dir / "workflows.sqlite")
+    return DbosRunner(execute, tasks_max=settings.tasks_at_once, database_url=url)
+
+
+def _project_ids(catalog: Catalog) -> list[ProjectId]:
+    with catalog.transaction() as transaction:
+        return [each.id for each in projects.all_of_region(transaction)]
 
 
 @contextmanager

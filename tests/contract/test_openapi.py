@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import schemathesis
@@ -41,7 +42,7 @@ def token(api: LiveApi) -> str:
     deadline=None,
 )
 def test_a_generated_request_is_answered_as_documented(
-    case: Case, api: LiveApi, token: str
+    case: Case[Any], api: LiveApi, token: str
 ) -> None:
     if "project_id" in case.path_parameters:
         case.path_parameters["project_id"] = api.project_id

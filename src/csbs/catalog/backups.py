@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.tables import backups, disk_backups
@@ -15,6 +15,7 @@ from csbs.domain.backup import Backup, BackupState, DiskBackup, FailedOperation,
 from csbs.domain.consistency import Consistency, FreezeEvidence
 from csbs.domain.errors import BackupNotFound
 from csbs.domain.ids import BackupId, DiskId, ProjectId, ServerId, TrackingName
+from csbs.domain.server import ServerRef
 
 
 def add(transaction: Transaction, backup: Backup) -> None:
@@ -57,6 +58,17 @@ def of_project(transaction: Transaction, project_id: ProjectId) -> list[Backup]:
 def of_server(transaction: Transaction, project_id: ProjectId, server_id: ServerId) -> list[Backup]:
     """All backups of one server, oldest first."""
     return _load(transaction, backups.c.project_id == project_id, backups.c.server_id == server_id)
+
+
+def unsettled(transaction: Transaction, project_id: ProjectId) -> list[ServerRef]:
+    """Servers with backups that are being made, restored or deleted."""
+    states = (BackupState.PROTECTING, BackupState.RESTORING, BackupState.DELETING)
+    rows = transaction.execute(
+        select(backups.c.server_id, func.min(backups.c.server_name).label("name"))
+        .where(backups.c.project_id == project_id, backups.c.state.in_(states))
+        .group_by(backups.c.server_id)
+    ).all()
+    return [ServerRef(ServerId(row.server_id), row.name) for row in rows]
 
 
 def restorable_keys(transaction: Transaction, project_id: ProjectId) -> list[str]:

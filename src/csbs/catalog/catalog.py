@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from csbs.catalog.database import foreign_errors, open_database
+from csbs.catalog.database import foreign_errors, name_of, open_database
 from csbs.catalog.tables import identity, projects, servers
 from csbs.domain.clock import Clock, NewId
 from csbs.domain.errors import Refused
@@ -57,12 +57,12 @@ class Catalog:
         self._name = name
 
     @staticmethod
-    def open(path: Path) -> Catalog:
-        """The catalog in the SQLite file `path`, made where there is none.
+    def open(place: Path | str) -> Catalog:
+        """The catalog in this SQLite file, or at this URL of PostgreSQL; made where there is none.
 
         Raises `CatalogFailed`, `CatalogTooNew`.
         """
-        return Catalog(open_database(path), name=str(path))
+        return Catalog(open_database(place), name=name_of(place))
 
     def close(self) -> None:
         """Lets go of the database."""

@@ -1,4 +1,9 @@
-"""Opening the catalog's database: SQLite, made and migrated on first use."""
+"""Opening the catalog's database, made and migrated on first use: SQLite or PostgreSQL.
+
+On both, transactions run one after the other, as if each were alone: SQLite is told to take its
+write lock at the beginning, PostgreSQL to wait for an advisory lock.  So a query may look, and a
+later one of the same transaction act on what was seen.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +13,12 @@ from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from csbs.domain.errors import CatalogFailed, CatalogTooNew
+from csbs.catalog.postgres import postgres_engine
+from csbs.domain.errors import CatalogFailed, CatalogTooNew, CsbsError
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -24,20 +31,36 @@ HEAD = "0003"
 _BUSY_TIMEOUT_S = 30
 
 
-def open_database(path: Path) -> Engine:
-    """The database at `path`, with the newest schema.
+def open_database(place: Path | str) -> Engine:
+    """The database in the SQLite file, or at the URL of PostgreSQL, with the newest schema.
 
-    Raises `CatalogFailed` if it cannot be used (rights, full disk, damage) and `CatalogTooNew`
-    if a newer csbs wrote it.
+    Raises `CatalogFailed` if it cannot be used (rights, full disk, damage, no answer) and
+    `CatalogTooNew` if a newer csbs wrote it.
     """
+    name = name_of(place)
+    engine = _sqlite(place) if isinstance(place, Path) else postgres_engine(place)
+    try:
+        with foreign_errors(name):
+            _migrate(engine, name)
+    except CsbsError:
+        engine.dispose()
+        raise
+    if isinstance(place, Path):
+        place.chmod(0o600)
+    return engine
+
+
+def name_of(place: Path | str) -> str:
+    """How errors name the database: without a password."""
+    return str(place) if isinstance(place, Path) else make_url(place).render_as_string()
+
+
+def _sqlite(path: Path) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}", connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False}
     )
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin_immediate)
-    with foreign_errors(str(path)):
-        _migrate(engine, str(path))
-    path.chmod(0o600)
     return engine
 
 
@@ -47,7 +70,9 @@ def foreign_errors(name: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise CatalogFailed(name, str(error.orig)) from error
+        raise CatalogFailed(name, str(error.orig).strip()) from error
+    except PoolTimeout as error:
+        raise CatalogFailed(name, "all its connections are in use") from error
     except OSError as error:
         raise CatalogFailed(name, error.strerror or str(error)) from error
 

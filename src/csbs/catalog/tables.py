@@ -196,6 +196,7 @@ tasks = Table(
     Column("request", JSON, nullable=False, default=dict),
     #: Set by anybody; the runner of the task looks at it once a second.
     Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("cancellable", Boolean, nullable=False, default=True),
     Index("ix_tasks_server_id_state", "server_id", "state"),
     Index("ix_tasks_project_id_created_at", "project_id", "created_at"),
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select, update
 
+from csbs.catalog import leases
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.tables import task_steps, tasks
 from csbs.domain.errors import TaskNotFound
@@ -121,7 +122,8 @@ def remove_failed(transaction: Transaction, project_id: ProjectId) -> int:
 def end(
     transaction: Transaction, project_id: ProjectId, task_id: TaskId, outcome: TaskOutcome
 ) -> None:
-    """Records how the task ended; one that ended already is left as it is."""
+    """Records how the task ended, and ends its leases; one that ended already stays as it is."""
+    leases.end_of_task(transaction, project_id, task_id)
     transaction.execute(
         update(tasks)
         .where(
@@ -167,6 +169,20 @@ def is_cancel_requested(transaction: Transaction, project_id: ProjectId, task_id
     """Whether somebody asked the runner of the task to stop it."""
     own = (tasks.c.project_id == project_id, tasks.c.id == task_id)
     return bool(transaction.scalar(select(tasks.c.cancel_requested).where(*own)))
+
+
+def pass_no_return(transaction: Transaction, project_id: ProjectId, task_id: TaskId) -> bool:
+    """From here on the task cannot be cancelled; False: somebody asked for it already."""
+    result = transaction.execute(
+        update(tasks)
+        .where(
+            tasks.c.project_id == project_id,
+            tasks.c.id == task_id,
+            tasks.c.cancel_requested.is_(False),
+        )
+        .values(cancellable=False)
+    )
+    return result.rowcount == 1
 
 
 def request_cancel(transaction: Transaction, project_id: ProjectId, task_id: TaskId) -> None:

@@ -64,12 +64,19 @@ class Task:
     error_code: str = ""
     error_message: str = ""
     cancel_requested: bool = False
+    #: False: it cannot be stopped (any more); a restore has begun to write.
+    cancellable: bool = True
     request: TaskRequest = field(default_factory=dict)
 
     @property
     def is_open(self) -> bool:
         """Whether it has not ended."""
         return self.state in OPEN_STATES
+
+    @property
+    def durable(self) -> bool:
+        """A service carries it out, and goes on with it after a crash."""
+        return bool(self.request)
 
     @property
     def progress_percent(self) -> int:
@@ -108,6 +115,7 @@ def waiting_task(
         backup_id=backup.id,
         created_at=at,
         request=request,
+        cancellable=kind is not TaskKind.DELETION,
     )
 
 

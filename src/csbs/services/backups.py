@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from csbs.agent.audit import AuditOptions
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.rate_limit import RateLimit
-from csbs.catalog import Catalog, Transaction, backups, servers, tasks
+from csbs.catalog import Catalog, Transaction, backups, leases, servers, tasks
+from csbs.catalog.leases import LeaseKind, LeaseWanted
 from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState, DiskBackup, default_name
 from csbs.domain.backup_plan import DiskPlan, plan_disk
@@ -60,6 +61,7 @@ class ServerToBackUp:
     backup: Backup
     server: ServerDescription
     plans: Sequence[DiskPlan]
+    task_id: TaskId
 
 
 #: Letters of any script (Chinese names are usual), digits, `_` and `-`.
@@ -129,7 +131,7 @@ class BackupService:
             # First: cleaning up would let go of the images that a restore left half written.
             require_whole(self.catalog, self.project_id, found)
             self.driver.clean_up(found.id)
-            self._settle(self._records(repository), found.id)
+            self.settle_server(repository, found.id)
             server = _ready(self.driver.describe(found.id))
             return self._create(request, server, storage, watcher)
 
@@ -192,7 +194,7 @@ class BackupService:
         """What deleting the backup changes in its server's storage; changes nothing."""
         backup = self.find(wanted)
         with self.repositories.shared("looking at a deletion") as repository:
-            return measure_deletion(self._records(repository), backup, self._siblings(backup))
+            return measure_deletion(self.records(repository), backup, self._siblings(backup))
 
     def delete(self, backup_id: BackupId, watcher: Watcher) -> DeletionPlan:
         """Deletes the backup, whatever its state, and returns what that changed.
@@ -206,28 +208,36 @@ class BackupService:
             self.repositories.shared("deletion") as repository,
         ):
             repository.require_owner()
-            records = self._records(repository)
+            records = self.records(repository)
             with self.catalog.transaction() as transaction:
                 self._refuse_in_use(transaction, backup)
             plan = measure_deletion(records, backup, self._siblings(backup))
-            self._settle(records, backup.server_id)
+            self.settle_server(repository, backup.server_id)
             try:
                 with self.catalog.transaction() as transaction:
                     backup = backups.get(transaction, self.project_id, backup_id)
             except BackupNotFound:  # a deletion that a dead process began is finished now
                 return plan
-            plan = measure_deletion(records, backup, self._siblings(backup))
             task = new_task(TaskId(self.new_id()), TaskKind.DELETION, backup, at=self.clock())
             with self.catalog.transaction() as transaction:
                 tasks.add(transaction, task)
             run = LocalRun(task, catalog=self.catalog, clock=self.clock, watcher=watcher)
             with run.watched():
-                delete_backup(OwnedRun(run, repository.require_owner), records, plan)
-            retire_owed(self.catalog, self.driver, self.project_id, backup.server_id)
-            return plan
+                return self.delete_now(run, backup.id, repository)
 
-    def _settle(self, records: Records, server_id: ServerId) -> None:
-        settle(records, self.project_id, server_id)
+    def delete_now(self, run: Run, backup_id: BackupId, repository: Repository) -> DeletionPlan:
+        """Deletes the backup; the locks must be held.  Raises `BackupNotFound`."""
+        with self.catalog.transaction() as transaction:
+            backup = backups.get(transaction, self.project_id, backup_id)
+        records = self.records(repository)
+        plan = measure_deletion(records, backup, self._siblings(backup))
+        delete_backup(OwnedRun(run, repository.require_owner), records, plan)
+        retire_owed(self.catalog, self.driver, self.project_id, backup.server_id)
+        return plan
+
+    def settle_server(self, repository: Repository, server_id: ServerId) -> None:
+        """Ends what dead processes left of the server; its lock must be held."""
+        settle(self.records(repository), self.project_id, server_id)
         retire_owed(self.catalog, self.driver, self.project_id, server_id)
 
     def _create(
@@ -247,7 +257,7 @@ class BackupService:
             tasks.add(transaction, task)
         run = LocalRun(task, catalog=self.catalog, clock=self.clock, watcher=watcher)
         with run.watched():
-            self._make(run, ServerToBackUp(backup, server, plans), request, storage)
+            self.make(run, ServerToBackUp(backup, server, plans, task.id), request, storage)
         with self.catalog.transaction() as transaction:
             return backups.get(transaction, self.project_id, backup.id)
 
@@ -265,17 +275,33 @@ class BackupService:
         if request.admit is not None:
             request.admit(transaction, backup)
 
-    def _make(
+    def plan_again(
+        self, task: Task, request: CreateBackup, backup: Backup, repository: Repository
+    ) -> ServerToBackUp:
+        """What a backup that waited is made from now; its manifest's key is reserved."""
+        server = _ready(self.driver.describe(backup.server_id))
+        identified = self._identify(request, server)
+        plans = self._plan_reading(request, server, identified, repository)
+        backup = reserved(repository, replace(backup, disks=_new_disks(identified, plans)))
+        with self.catalog.transaction() as transaction:
+            servers.remember_server(transaction, self.project_id, server.id, server.name)
+            servers.remember_disks(transaction, self.project_id, server.id, identified.disks)
+            backups.save(transaction, backup)
+        return ServerToBackUp(backup, server, plans, task.id)
+
+    def make(
         self,
         run: Run,
         what: ServerToBackUp,
         request: CreateBackup,
         storage: tuple[Repository, ContentIndex],
+        cause: Callable[[Exception], Exception] = lambda error: error,
     ) -> None:
-        """Makes a backup that was entered, or fails it."""
+        """Makes a backup that was entered, or fails it by the `cause` of its error."""
         repository, index = storage
+        self._lease(what)
         tools = BackupTools(
-            records=self._records(repository),
+            records=self.records(repository),
             driver=self.driver,
             index=index,
             copying=self._copying(request),
@@ -285,9 +311,27 @@ class BackupService:
         try:
             back_up_server(OwnedRun(run, repository.require_owner), do)
         except Exception as error:
-            if not do.give_up(error):
+            if not do.give_up(cause(error)):
                 raise
             log.warning("committed in spite of an error", extra={"why": str(error)})
+
+    def _lease(self, what: ServerToBackUp) -> None:
+        """Records what of the repository the backup uses, and where its manifest will be."""
+        with self.catalog.transaction() as transaction:
+            parents = {
+                backups.get(transaction, self.project_id, plan.parent_id).manifest_key
+                for plan in what.plans
+                if plan.parent_id is not None
+            }
+            wanted = LeaseWanted(
+                task_id=what.task_id,
+                kind=LeaseKind.WRITING,
+                manifest_key=what.backup.manifest_key,
+                uses=parents,
+            )
+            leases.give(
+                transaction, self.project_id, self.new_id(), wanted, at=what.backup.created_at
+            )
 
     def _identify(self, request: CreateBackup, server: ServerDescription) -> IdentifiedDisks:
         """The disks that are to be backed up."""
@@ -347,10 +391,7 @@ class BackupService:
             description=request.description,
             policy_id=request.policy_id,
             auto_trigger=request.auto_trigger,
-            disks=tuple(
-                _new_disk(match, plan)
-                for (_, match), plan in zip(identified.disks, plans, strict=True)
-            ),
+            disks=_new_disks(identified, plans),
         )
 
     def _refuse_in_use(self, transaction: Transaction, backup: Backup) -> None:
@@ -362,7 +403,8 @@ class BackupService:
         with self.catalog.transaction() as transaction:
             return backups.of_server(transaction, self.project_id, backup.server_id)
 
-    def _records(self, repository: Repository) -> Records:
+    def records(self, repository: Repository) -> Records:
+        """Where its facts go."""
         return Records(catalog=self.catalog, repository=repository, clock=self.clock)
 
 
@@ -388,6 +430,12 @@ def _ready(server: ServerDescription) -> ServerDescription:
         if disk.shared:
             raise DiskShared(disk.target, server.name)
     return server
+
+
+def _new_disks(identified: IdentifiedDisks, plans: Sequence[DiskPlan]) -> tuple[DiskBackup, ...]:
+    return tuple(
+        _new_disk(match, plan) for (_, match), plan in zip(identified.disks, plans, strict=True)
+    )
 
 
 def _new_disk(match: Match, plan: DiskPlan) -> DiskBackup:

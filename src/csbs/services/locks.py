@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from csbs.compute.base import never
 from csbs.domain.clock import Monotonic, Sleep
-from csbs.domain.errors import DataFolderBusy, ServerBusy
+from csbs.domain.errors import Conflict, DataFolderBusy, OperationCancelled, ServerBusy
 from csbs.domain.ids import ServerId
 from csbs.repository import FileLock
+
+T = TypeVar("T")
 
 #: How often a waiting caller looks again.
 _RETRY_INTERVAL_S = 0.1
@@ -48,20 +51,31 @@ class Locks:
             self.run_folder / f"{server.id}.lock", lambda holder: ServerBusy(server.name, holder)
         )
         with ExitStack() as held:
-            self._wait(held, lock, doing, wait_s)
+            self.enter(held, lambda: lock.exclusive(doing), cancelled=never, wait_s=wait_s)
             yield
 
-    def _wait(self, held: ExitStack, lock: FileLock, doing: str, wait_s: float) -> None:
+    def enter(
+        self,
+        held: ExitStack,
+        make: Callable[[], AbstractContextManager[T]],
+        *,
+        cancelled: Callable[[], bool],
+        wait_s: float,
+    ) -> T:
+        """Enters what `make` makes, as soon as nobody holds it.
+
+        Raises what it raised last if that is not so within `wait_s`, and `OperationCancelled`.
+        """
         end = self.monotonic() + wait_s
         while True:
             try:
-                held.enter_context(lock.exclusive(doing))
-            except ServerBusy:
+                return held.enter_context(make())
+            except Conflict:
                 if self.monotonic() >= end:
                     raise
-                self.sleep(_RETRY_INTERVAL_S)
-            else:
-                return
+            if cancelled():
+                raise OperationCancelled("waiting for what others hold")
+            self.sleep(_RETRY_INTERVAL_S)
 
 
 def data_folder_in_use(folder: Path) -> AbstractContextManager[None]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
+from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.repository_keys import KeyService
@@ -30,3 +31,4 @@ class App:
     stores: StoreService
     tasks: TaskService
     audit: AuditService
+    executor: TaskExecutor

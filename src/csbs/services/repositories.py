@@ -47,6 +47,8 @@ class RepositoryAccess:
     open_index: Callable[[Repository], ContentIndex]
     #: Manifest keys of all backups that can be restored, as the catalog has them.
     restorable_keys: Callable[[], Iterable[str]]
+    #: Told of each collection, before it removes anything.
+    raise_epoch: Callable[[], None] = lambda: None
 
     @contextmanager
     def shared(self, doing: str, *, cancelled: Callable[[], bool] = never) -> Iterator[Repository]:
@@ -87,6 +89,7 @@ class RepositoryAccess:
         """
         with self.alone("collection") as (repository, index):
             self._require_all(repository)
+            self.raise_epoch()
             return repository.collect(index, progress=on_progress)
 
     @contextmanager

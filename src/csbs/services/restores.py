@@ -9,14 +9,15 @@ from dataclasses import dataclass, field, replace
 from csbs.agent.audit import AuditOptions
 from csbs.agent.rate_limit import RateLimit
 from csbs.agent.restore_disk import RestoreOptions, RestoreResult
-from csbs.catalog import Catalog, backups, servers, tasks
+from csbs.catalog import Catalog, Transaction, backups, leases, servers, tasks
+from csbs.catalog.leases import LeaseKind, LeaseWanted
 from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState
 from csbs.domain.backup_plan import DiskPlan, plan_disk
 from csbs.domain.clock import Clock, NewId
 from csbs.domain.errors import BackupNotRestorable, Denied, PlanChanged, ServerNotFound, Unavailable
 from csbs.domain.identity import Match
-from csbs.domain.ids import DiskId, ProjectId, TaskId
+from csbs.domain.ids import DiskId, ProjectId, ServerId, TaskId
 from csbs.domain.restore_plan import (
     RestorePlan,
     choose_ways,
@@ -89,7 +90,7 @@ class RestoreService:
         """
         backup = self.backups.find(wanted)
         require_restorable(backup)
-        return self._plan(backup, self._server(backup))
+        return self.plan_for(backup, self._server(backup))
 
     def submit(self, wanted: str, request: RestoreRequest) -> Task:
         """Enters a restore of the backup to its server, and returns its task.
@@ -110,7 +111,11 @@ class RestoreService:
         with self.catalog.transaction() as transaction:
             refuse_busy(transaction, self.project_id, server)
             servers.remember_server(transaction, self.project_id, server.id, server.name)
-            backups.set_state(transaction, self.project_id, plan.backup.id, BackupState.RESTORING)
+            backup = backups.get(transaction, self.project_id, plan.backup.id)
+            restoring = backup.to(BackupState.RESTORING)
+            backups.save(
+                transaction, replace(restoring, fail_op=None, fail_code="", fail_reason="")
+            )
             tasks.add(transaction, task)
         self.runner.start(task)
         return task
@@ -131,20 +136,43 @@ class RestoreService:
             self.repositories.shared(f"restore of server {found.name}") as repository,
         ):
             self.driver.clean_up(found.id)
-            records = Records(catalog=self.catalog, repository=repository, clock=self.clock)
-            try:
-                settle(records, self.project_id, found.id)
-            except (Unavailable, Denied, RepositoryOwned) as error:  # what may be read restores
-                log.warning("what a dead process left stays for now", extra={"why": str(error)})
-            retire_owed(self.catalog, self.driver, self.project_id, found.id)
+            self.settle_server(repository, found.id)
             with self.catalog.transaction() as transaction:
                 backup = backups.get(transaction, self.project_id, backup_id)
             require_restorable(backup)
             server = self.driver.describe(found.id)
-            plan = self._plan(backup, server)
+            plan = self.plan_for(backup, server)
             if written(plan) != written(agreed):
                 raise PlanChanged(server.name)
             return self._restore(plan, server, repository, watcher, request)
+
+    def lease(self, transaction: Transaction, task: Task, backup: Backup) -> None:
+        """Records that the task uses the backup."""
+        wanted = LeaseWanted(task_id=task.id, kind=LeaseKind.READING, uses=[backup.manifest_key])
+        leases.give(transaction, self.project_id, self.new_id(), wanted, at=task.created_at)
+
+    def settle_server(self, repository: Repository, server_id: ServerId) -> None:
+        """Ends what dead processes left of the server, as far as that can be done now."""
+        records = Records(catalog=self.catalog, repository=repository, clock=self.clock)
+        try:
+            settle(records, self.project_id, server_id)
+        except (Unavailable, Denied, RepositoryOwned) as error:  # what may be read restores
+            log.warning("what a dead process left stays for now", extra={"why": str(error)})
+        retire_owed(self.catalog, self.driver, self.project_id, server_id)
+
+    def tools(self, repository: Repository, request: RestoreRequest) -> RestoreTools:
+        """What a restore of this project works with."""
+        return RestoreTools(
+            catalog=self.catalog,
+            driver=self.driver,
+            repository=repository,
+            writing=self._writing(request),
+            sampling=AuditOptions(time_max_s=_SAMPLE_TIME_MAX_S),
+            compare_rest=request.compare,
+            stop_timeout_s=self.stop_timeout_s,
+            clock=self.clock,
+            allow_holes=request.allow_holes,
+        )
 
     def _restore(
         self,
@@ -159,19 +187,9 @@ class RestoreService:
         with self.catalog.transaction() as transaction:
             servers.remember_server(transaction, self.project_id, server.id, server.name)
             tasks.add(transaction, task)
+            self.lease(transaction, task, backup)
             backups.set_state(transaction, self.project_id, backup.id, BackupState.RESTORING)
-        tools = RestoreTools(
-            catalog=self.catalog,
-            driver=self.driver,
-            repository=repository,
-            writing=self._writing(request),
-            sampling=AuditOptions(time_max_s=_SAMPLE_TIME_MAX_S),
-            compare_rest=request.compare,
-            stop_timeout_s=self.stop_timeout_s,
-            clock=self.clock,
-            allow_holes=request.allow_holes,
-        )
-        do = ServerRestore(plan, server, tools)
+        do = ServerRestore(plan, server, self.tools(repository, request))
         run = LocalRun(task, catalog=self.catalog, clock=self.clock, watcher=watcher)
         try:
             with run.watched():
@@ -187,7 +205,8 @@ class RestoreService:
             holes={target: ranges for target, ranges in holes.items() if ranges},
         )
 
-    def _plan(self, backup: Backup, server: ServerDescription) -> RestorePlan:
+    def plan_for(self, backup: Backup, server: ServerDescription) -> RestorePlan:
+        """See `plan`."""
         found = identify_disks(self.catalog, self.driver, self.project_id, server, self.new_id)
         plan = plan_restore(
             backup, [match for _, match in found.disks], [disk_id for disk_id, _ in found.disks]

@@ -12,7 +12,7 @@ from csbs.domain.ids import BackupId, ProjectId, ServerId, TrackingName
 from csbs.domain.lookup import matching
 from csbs.domain.server import ServerDescription, ServerState, TrackingReport
 from csbs.domain.task import TaskKind
-from csbs.services.locks import Locks
+from csbs.services.locks import Locks, NamedServer
 from csbs.workflows.records import retire_owed
 
 #: How long a start waits until a backup that it cancelled has let the server go.
@@ -139,7 +139,7 @@ class ServerService:
             return servers.half_restored(transaction, self.project_id)
 
 
-def require_whole(catalog: Catalog, project_id: ProjectId, server: ServerDescription) -> None:
+def require_whole(catalog: Catalog, project_id: ProjectId, server: NamedServer) -> None:
     """Raises `RestoreUnfinished` if an interrupted restore left the disks half written."""
     with catalog.transaction() as transaction:
         restore = servers.unfinished_restore(transaction, project_id, server.id)

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from csbs.catalog import Catalog, Transaction, servers, tasks
-from csbs.catalog.tasks import TaskStep
-from csbs.domain.errors import TaskNotCancellable, TaskNotDeletable, TaskNotFound
+from csbs.catalog import Catalog, Transaction, backups, tasks
+from csbs.catalog.tasks import TaskOutcome, TaskStep
+from csbs.domain.backup import BackupState
+from csbs.domain.clock import Clock
+from csbs.domain.errors import (
+    OperationCancelled,
+    TaskNotCancellable,
+    TaskNotDeletable,
+    TaskNotFound,
+)
 from csbs.domain.ids import BackupId, ProjectId, TaskId
 from csbs.domain.lookup import PREFIX_SIZE_MIN
 from csbs.domain.task import Task, TaskKind, TaskState
@@ -20,6 +27,7 @@ class TaskService:
 
     catalog: Catalog
     project_id: ProjectId
+    clock: Clock
     #: Is told of cancels.
     runner: TaskRunner = field(default_factory=NoRunner)
 
@@ -59,8 +67,10 @@ class TaskService:
         """
         with self.catalog.transaction() as transaction:
             task = tasks.get(transaction, self.project_id, task_id)
-            self._require_cancellable(transaction, task)
+            _require_cancellable(task)
             tasks.request_cancel(transaction, self.project_id, task_id)
+            if task.state is TaskState.WAITING:
+                self._end_waiting(transaction, task)
         self.runner.cancel(task)
         return self.get(task_id)
 
@@ -77,15 +87,28 @@ class TaskService:
         with self.catalog.transaction() as transaction:
             return tasks.remove_failed(transaction, self.project_id)
 
-    def _require_cancellable(self, transaction: Transaction, task: Task) -> None:
-        if not task.is_open:
-            raise TaskNotCancellable(task.id, f"it has ended ({task.state})")
-        if task.kind is TaskKind.DELETION:
-            raise TaskNotCancellable(task.id, "a deletion is not stopped half-way")
-        if task.kind is TaskKind.RESTORE:
-            unfinished = servers.unfinished_restore(transaction, self.project_id, task.server_id)
-            if task.state is TaskState.RUNNING and unfinished is not None:
-                raise TaskNotCancellable(
-                    task.id,
-                    "it has begun to write: the disks are half old and half new until its end",
-                )
+    def _end_waiting(self, transaction: Transaction, task: Task) -> None:
+        """Nothing of it was begun: there is no need to wait for its turn."""
+        error = OperationCancelled(f"the {task.kind}")
+        outcome = TaskOutcome(
+            state=TaskState.CANCELLED,
+            ended_at=self.clock(),
+            error_kind=error.kind,
+            error_code=type(error).__name__,
+            error_message=str(error),
+        )
+        tasks.end(transaction, self.project_id, task.id, outcome)
+        if task.kind is TaskKind.BACKUP:
+            backups.remove(transaction, self.project_id, task.backup_id)
+        else:
+            backups.set_state(transaction, self.project_id, task.backup_id, BackupState.AVAILABLE)
+
+
+def _require_cancellable(task: Task) -> None:
+    if not task.is_open:
+        raise TaskNotCancellable(task.id, f"it has ended ({task.state})")
+    if task.kind is TaskKind.DELETION:
+        raise TaskNotCancellable(task.id, "a deletion is not stopped half-way")
+    if not task.cancellable:
+        why = "it has begun to write: the disks are half old and half new until it has ended"
+        raise TaskNotCancellable(task.id, why)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from csbs.blockio.processes import record_process
 from csbs.domain.errors import ToolFailed
 from csbs.domain.store_url import S3Place, parse_store_url
 from csbs.repository.objectstore.s3 import S3Access, S3Store
+from csbs.testing.ports import free_ports
 
 #: It is up in some 4 s; a machine under load takes longer.
 _START_TIMEOUT_S = 90.0
@@ -69,7 +69,7 @@ class SeaweedFS:
     def __init__(self, folder: Path) -> None:
         """Keeps everything in `folder`, which may have data of an earlier one."""
         self._folder = folder
-        self._ports = _free_ports(8)
+        self._ports = free_ports(8)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -217,18 +217,6 @@ def seaweedfs_running(folder: Path) -> Iterator[SeaweedFS]:
         yield server
     finally:
         server.stop()
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody has now; all are held until the last is known, so they differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def _accounts() -> dict[str, Any]:

@@ -26,12 +26,13 @@ from csbs.agent.meter import JobMeter
 from csbs.agent.restore_disk import RestoreOptions, RestoreResult, Restoring, restore_disk
 from csbs.agent.restore_plan import DiskTarget, KnownSince
 from csbs.agent.side_by_side import side_by_side
-from csbs.catalog import Catalog, backups, servers
+from csbs.catalog import Catalog, backups, servers, tasks
 from csbs.catalog.servers import UnfinishedRestore
 from csbs.compute.base import ComputeDriver, DiskToWrite, WritableDisk
 from csbs.domain.clock import Clock
-from csbs.domain.errors import BackupDamaged, Corrupt
+from csbs.domain.errors import BackupDamaged, Corrupt, OperationCancelled
 from csbs.domain.extents import BLOCK_SIZE
+from csbs.domain.ids import TaskId
 from csbs.domain.restore_plan import Action, DiskRestore, RestorePlan, Way
 from csbs.domain.server import ServerDescription, ServerState
 from csbs.domain.task import Progress
@@ -127,6 +128,10 @@ class RestoreTools:
     clock: Clock
     #: Go on where the backup is damaged: zeroes stand for what is lost.
     allow_holes: bool = False
+    #: The server ran when this restore began in a former life of the service.
+    was_running: bool = False
+    #: The task that the mark makes one that cannot be cancelled.
+    task_id: TaskId | None = None
 
 
 class ServerRestore:
@@ -186,8 +191,10 @@ class ServerRestore:
 
     def mark(self) -> None:
         """See `RestoreSteps.mark`; after an interrupted restore the first autostart counts."""
-        backup, earlier = self.plan.backup, self._earlier
+        backup, earlier, task_id = self.plan.backup, self._earlier, self._tools.task_id
         with self._tools.catalog.transaction() as transaction:
+            if task_id and not tasks.pass_no_return(transaction, backup.project_id, task_id):
+                raise OperationCancelled("the restore")
             servers.begin_restore(
                 transaction,
                 backup.project_id,
@@ -392,7 +399,7 @@ class ServerRestore:
             servers.end_restore(transaction, self.plan.backup.project_id, server.id)
         if server.autostart:
             driver.set_autostart(server.id, on=True)
-        if server.state is not ServerState.RUNNING:
+        if server.state is not ServerState.RUNNING and not self._tools.was_running:
             return
         if driver.describe(server.id).state is ServerState.STOPPED:
             driver.start(server.id)

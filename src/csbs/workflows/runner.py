@@ -41,6 +41,19 @@ class TaskRunner(Protocol):
         """Tells a task that somebody asked for its stop, as the catalog says; returns at once."""
 
 
+class Runner(TaskRunner, Protocol):
+    """A `TaskRunner` as who runs the service sees it."""
+
+    def launch(self) -> None:
+        """Begins to work."""
+
+    def forget_ended(self) -> None:
+        """Deletes what is kept of tasks that have ended: they are in the catalog."""
+
+    def stop(self, *, timeout_s: float) -> bool:
+        """Breaks off what can be, and waits for it; whether all came to an end in time."""
+
+
 @dataclass(eq=False)
 class NoService(Refused):
     """Nobody is there who would carry out a task later."""

@@ -41,21 +41,46 @@ def settle(records: Records, project_id: ProjectId, server_id: ServerId) -> None
 
     A backup whose manifest is there becomes `available`; one without is fenced, so that it can
     never be committed later, and becomes `error` (or disappears, if a cancel was asked for).  A
-    deletion is finished.  An unfinished restore stays marked: only a restore ends it.
+    deletion is finished.  An unfinished restore stays marked: only a restore ends it.  What a
+    service has taken over is left to the service, also while it is not there.
     """
     with records.catalog.transaction() as transaction:
-        dead = tasks.running(transaction, project_id, server_id)
+        unended = tasks.open_of_server(transaction, project_id, server_id)
+        owned = {task.backup_id for task in unended if task.durable}
         open_backups = [
             each
             for each in backups.of_server(transaction, project_id, server_id)
-            if each.state in _SETTLERS
+            if each.state in _SETTLERS and each.id not in owned
         ]
+    dead = [task for task in unended if not task.durable]
     for backup in open_backups:
         task = next((each for each in dead if each.backup_id == backup.id), None)
         log.warning("settling what a dead process left", extra={"backup_id": backup.id})
         _SETTLERS[backup.state](records, backup, task)
     for task in dead:
         _end(records, task, _outcome(records, task))
+
+
+def settle_backup(records: Records, task: Task) -> None:
+    """Ends a backup that a former life of the service was making; the server must be let go.
+
+    Returns if it was committed.  Raises `ProcessDied` if not, and `OperationCancelled` if a cancel
+    was asked for; the backup's row is ended accordingly.
+    """
+    try:
+        with records.catalog.transaction() as transaction:
+            backup = backups.get(transaction, task.project_id, task.backup_id)
+    except BackupNotFound:
+        raise OperationCancelled("the backup") from None
+    if backup.state is BackupState.PROTECTING:
+        _settle_protecting(records, backup, task)
+        with suppress(BackupNotFound), records.catalog.transaction() as transaction:
+            backup = backups.get(transaction, task.project_id, task.backup_id)
+    if backup.state is BackupState.AVAILABLE:
+        return
+    if task.cancel_requested:
+        raise OperationCancelled("the backup")
+    raise ProcessDied("the backup")
 
 
 def _settle_protecting(records: Records, backup: Backup, task: Task | None) -> None:

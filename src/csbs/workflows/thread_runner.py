@@ -19,6 +19,7 @@ class ThreadRunner:
         self._threads = ThreadPoolExecutor(tasks_max, "task")
         self._stopping = threading.Event()
         self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
         self._controls: dict[TaskId, Control] = {}
         #: By server: tasks in their order; the first of each is under way.
         self._queues: dict[ServerId, deque[Task]] = {}
@@ -41,24 +42,39 @@ class ThreadRunner:
         if control is not None:
             control.cancel.set()
 
-    def stop(self) -> None:
-        """Breaks off what is under way and can be, and waits for its end."""
+    def launch(self) -> None:
+        """See `Runner.launch`: it works already."""
+
+    def forget_ended(self) -> None:
+        """See `Runner.forget_ended`: it keeps nothing."""
+
+    def stop(self, *, timeout_s: float) -> bool:
+        """See `Runner.stop`."""
         with self._lock:
             self._stopping.set()
             for control in self._controls.values():
                 control.cancel.set()
-        self._threads.shutdown(wait=True, cancel_futures=True)
+            ended = self._idle.wait_for(lambda: not self._controls, timeout_s)
+        self._threads.shutdown(wait=ended, cancel_futures=True)
+        return ended
 
     def _carry_out(self, task: Task) -> None:
         try:
-            if not self._stopping.is_set():
-                self._execute(task.project_id, task.id, self._controls[task.id])
+            self._execute(task.project_id, task.id, self._controls[task.id])
         finally:
             with self._lock:
-                del self._controls[task.id]
-                queue = self._queues[task.server_id]
-                queue.popleft()
-                if not queue:
-                    del self._queues[task.server_id]
-                elif not self._stopping.is_set():
-                    self._threads.submit(self._carry_out, queue[0])
+                self._end(task)
+
+    def _end(self, task: Task) -> None:
+        del self._controls[task.id]
+        queue = self._queues[task.server_id]
+        queue.popleft()
+        if self._stopping.is_set():  # those behind it are left for the next life
+            for waiting in queue:
+                del self._controls[waiting.id]
+            queue.clear()
+        if queue:
+            self._threads.submit(self._carry_out, queue[0])
+        else:
+            del self._queues[task.server_id]
+        self._idle.notify_all()

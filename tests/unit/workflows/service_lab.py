@@ -24,17 +24,21 @@ from csbs.repository import (
 )
 from csbs.repository.objectstore import FolderStore
 from csbs.services.backups import BackupService
+from csbs.services.execution import TaskExecutor
 from csbs.services.locks import Locks
 from csbs.services.rebuilding import RebuildService
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.requests import CreateBackup, RestoreRequest
 from csbs.services.restores import RestoreDone, RestoreService
 from csbs.services.servers import ServerService
+from csbs.services.tasks import TaskService
 from csbs.services.verification import VerifyDone, VerifyRequest, VerifyService
 from csbs.testing.fake_driver import FakeDriver, FakeServer
 from csbs.testing.faults import Faults
+from csbs.testing.runners import InlineRunner
 from csbs.testing.values import START
 from csbs.workflows.run import Watcher
+from csbs.workflows.runner import Control, TaskRunner
 
 MIB = 1024**2
 
@@ -98,7 +102,11 @@ class ServiceLab:
             locks=locks,
             stop_timeout_s=1,
         )
+        runner = InlineRunner(lambda _, task_id, control: self.executor.execute(task_id, control))
+        self.runner: TaskRunner = runner
+        self.control = runner.control
         self.backups = BackupService(
+            runner=runner,
             catalog=self.catalog,
             project_id=self.project_id,
             driver=self.driver,
@@ -112,6 +120,7 @@ class ServiceLab:
             require_space=lambda: None,
         )
         self.restores = RestoreService(
+            runner=runner,
             catalog=self.catalog,
             project_id=self.project_id,
             driver=self.driver,
@@ -123,6 +132,19 @@ class ServiceLab:
             writing=RestoreOptions(),
             limit_bytes_per_s=None,
             stop_timeout_s=1,
+        )
+        self.task_service = TaskService(
+            catalog=self.catalog, project_id=self.project_id, clock=self.clock, runner=runner
+        )
+        self.executor = TaskExecutor(
+            catalog=self.catalog,
+            project_id=self.project_id,
+            driver=self.driver,
+            backups=self.backups,
+            restores=self.restores,
+            repositories=self.repositories,
+            locks=self.locks,
+            clock=self.clock,
         )
         self.verification = VerifyService(
             catalog=self.catalog,
@@ -204,6 +226,18 @@ class ServiceLab:
     ) -> RestoreDone:
         request = RestoreRequest(power_on=power_on, compare=compare, allow_holes=allow_holes)
         return self.restores.restore(self.restores.plan(backup.id), self.watcher, request)
+
+    def submit(self, *, full: bool = False) -> Backup:
+        return self.backups.submit(CreateBackup(server="web", full=full))
+
+    def submit_restore(self, backup: Backup, *, power_on: bool = True) -> Task:
+        return self.restores.submit(backup.id, RestoreRequest(power_on=power_on))
+
+    def next_life(self) -> None:
+        """The service starts again, and goes on with what it finds."""
+        for task in self.executor.open_tasks():
+            self.executor.execute(task.id, Control())
+        self.executor.settle_leftovers()
 
     def verify(self, share: Share | None = EVERYTHING) -> VerifyDone:
         return self.verification.verify(VerifyRequest(share=share), self.watcher)

@@ -31,6 +31,9 @@ def upgrade() -> None:
         batch_op.add_column(
             sa.Column("error_code", sa.String(length=64), nullable=False, server_default="")
         )
+        batch_op.add_column(
+            sa.Column("cancellable", sa.Boolean(), nullable=False, server_default=sa.true())
+        )
         batch_op.add_column(sa.Column("request", sa.JSON(), nullable=False, server_default="{}"))
     op.execute("UPDATE tasks SET created_at = started_at")
     with op.batch_alter_table("tasks") as batch_op:

@@ -1,0 +1,94 @@
+"""Keeps the tasks of all projects going, for as long as a service runs.
+
+At its start it gives the runner every task that a former life left open.  From then on it looks,
+once a minute, after what no task will end: guests that are owed a thaw, and backups whose end
+could not be recorded.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from csbs.compute.base import ComputeDriver
+from csbs.domain.errors import CsbsError
+from csbs.domain.ids import ProjectId, TaskId
+from csbs.services.execution import TaskExecutor
+from csbs.workflows.runner import Control, Runner
+
+log = logging.getLogger(__name__)
+
+_INTERVAL_S = 60.0
+#: How long a stop waits for tasks that are broken off; what has not ended then is gone on with by
+#: the next life.
+STOP_WAIT_S = 30.0
+
+
+class TaskEngine:
+    """Starts and stops the runner, and feeds it."""
+
+    def __init__(
+        self,
+        *,
+        make_runner: Callable[[Callable[[ProjectId, TaskId, Control], None]], Runner],
+        executor_of: Callable[[ProjectId], TaskExecutor],
+        projects: Callable[[], Sequence[ProjectId]],
+        driver: ComputeDriver,
+        interval_s: float = _INTERVAL_S,
+    ) -> None:
+        """`executor_of` and `projects` are asked from `start` on, by any thread."""
+        self.runner = make_runner(self._execute)
+        self._executor_of = executor_of
+        self._projects = projects
+        self._driver = driver
+        self._interval_s = interval_s
+        self._stopping = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="task-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begins to work, also on what a former life left; returns soon."""
+        self.runner.launch()
+        for project_id in self._projects():
+            for task in self._executor_of(project_id).open_tasks():
+                self.runner.start(task)
+        self._keeper.start()
+
+    def stop(self) -> None:
+        """Breaks off what can be broken off, and waits a while for it."""
+        self._stopping.set()
+        if not self.runner.stop(timeout_s=STOP_WAIT_S):
+            log.warning("tasks are still under way; the next start goes on with them")
+        if self._keeper.is_alive():
+            self._keeper.join(STOP_WAIT_S)
+
+    def _execute(self, project_id: ProjectId, task_id: TaskId, control: Control) -> None:
+        self._executor_of(project_id).execute(task_id, control)
+
+    def _keep(self) -> None:
+        while True:
+            try:
+                self._look_after()
+            except Exception:  # the top of a thread: the next round tries again
+                log.exception("looking after tasks failed")
+            if self._stopping.wait(self._interval_s):
+                return
+
+    def _look_after(self) -> None:
+        self._pay_thaws()
+        for project_id in self._projects():
+            if self._stopping.is_set():
+                return
+            self._executor_of(project_id).settle_leftovers()
+        self.runner.forget_ended()
+
+    def _pay_thaws(self) -> None:
+        try:
+            for server in self._driver.list_refs():
+                why = self._driver.pay_thaw(server.id)
+                if why is not None:
+                    log.warning(
+                        "a guest may still be frozen", extra={"server": server.name, "why": why}
+                    )
+        except CsbsError as error:
+            log.warning("the host does not answer", extra={"why": str(error)})

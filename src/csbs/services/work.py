@@ -1,0 +1,40 @@
+"""What carrying out a kind of task is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from csbs.domain.task import Task
+from csbs.workflows.run import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt to carry a task out."""
+
+    task: Task
+    run: Run
+    #: A process that died had begun it.
+    resumed: bool
+    #: The cause behind an error: a stop of the service looks like a cancel.
+    cause: Callable[[Exception], Exception]
+
+
+#: Carries the attempt out; the server's and the repository's locks are held.
+CarryOut = Callable[[Attempt], None]
+
+
+class Work(Protocol):
+    """One kind of task."""
+
+    def ready(self, task: Task, cancelled: Callable[[], bool]) -> AbstractContextManager[CarryOut]:
+        """Holds the repository for the task during the body.
+
+        Raises `RepositoryLocked` while it cannot be had, and what opening it raises.
+        """
+
+    def fail(self, task: Task, error: Exception) -> None:
+        """Makes the backup and the server follow the failure; may be repeated."""

@@ -1,0 +1,165 @@
+"""The durable runner: tasks are workflows of DBOS, on SQLite or PostgreSQL.
+
+DBOS keeps which tasks wait and which are under way, and gives those of a process that died to the
+next life of the service.  A task is one workflow without steps of DBOS: begun again it begins at
+its start, where `csbs.services.execution` sees by the catalog that it is not for the first time.
+The steps are those of the task's journal (`csbs.workflows.run`); each of them may happen twice.
+
+What DBOS keeps can be lost: the catalog names every open task, and `start` may be repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
+from dbos import Serializer as DbosSerializer
+
+from csbs.domain.ids import ProjectId, TaskId
+from csbs.domain.task import Task
+from csbs.workflows.runner import Control, Execute
+
+log = logging.getLogger(__name__)
+
+_NAME = "csbs"
+_QUEUE = "tasks"
+#: What one process begins is gone on with by the next, whatever its version and whoever it is.
+_VERSION = "1"
+_EXECUTOR = "csbs-serve"
+#: Workflows of DBOS: how often it looks for one that waits.
+_POLL_INTERVAL_S = 0.2
+_POOL_SIZE = 5
+#: How many records of ended workflows are deleted at once.
+_ENDED_MAX = 500
+_ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+
+
+class _Json(DbosSerializer):
+    """Two ids are all that is kept: nothing of ours is pickled."""
+
+    def serialize(self, data: Any) -> str:
+        """See DBOS."""
+        return json.dumps(data, default=str)
+
+    def deserialize(cls, serialized_data: str) -> Any:  # noqa: N805  as DBOS spells it
+        """See DBOS."""
+        return json.loads(serialized_data)
+
+    def name(self) -> str:
+        """See DBOS."""
+        return "csbs_json"
+
+
+class DbosRunner:
+    """See `TaskRunner`.  One of them per process, since DBOS is one per process."""
+
+    def __init__(self, execute: Execute, *, tasks_max: int, database_url: str) -> None:
+        """`database_url` is one of SQLAlchemy's, of SQLite (see `sqlite_url`) or PostgreSQL."""
+        self._execute = execute
+        self._database_url = database_url
+        self._tasks_max = tasks_max
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._controls: dict[TaskId, Control] = {}
+        self._idle = threading.Condition(self._lock)
+
+    def launch(self) -> None:
+        """See `Runner.launch`; also on what a former life left."""
+        global _current  # noqa: PLW0603  DBOS calls a function of this module
+        assert _current is None, "one runner per process"
+        _current = self
+        config: DBOSConfig = {
+            "name": _NAME,
+            "system_database_url": self._database_url,
+            "sys_db_pool_size": _POOL_SIZE,
+            "application_version": _VERSION,
+            "executor_id": _EXECUTOR,
+            "log_level": "WARNING",
+            "enable_otlp": False,
+            "serializer": _Json(),
+            "max_executor_threads": self._tasks_max + 4,
+        }
+        DBOS(config=config)
+        DBOS.launch()
+        DBOS.register_queue(
+            _QUEUE,
+            worker_concurrency=self._tasks_max,
+            partition_worker_concurrency=1,
+            polling_interval_sec=_POLL_INTERVAL_S,
+            on_conflict="always_update",
+        )
+
+    def start(self, task: Task) -> None:
+        """See `TaskRunner.start`."""
+        status = DBOS.get_workflow_status(task.id)
+        if status is not None and status.status in _ENDED:  # it ended without ending the task
+            DBOS.delete_workflow(task.id)
+        with SetWorkflowID(task.id), SetEnqueueOptions(queue_partition_key=task.server_id):
+            DBOS.enqueue_workflow(_QUEUE, _task, task.project_id, task.id)
+
+    def cancel(self, task: Task) -> None:
+        """See `TaskRunner.cancel`."""
+        with self._lock:
+            control = self._controls.get(task.id)
+        if control is not None:
+            control.cancel.set()
+
+    def forget_ended(self) -> None:
+        """See `Runner.forget_ended`."""
+        ended = DBOS.list_workflows(
+            status=_ENDED, limit=_ENDED_MAX, load_input=False, load_output=False
+        )
+        if ended:
+            DBOS.delete_workflows([each.workflow_id for each in ended])
+
+    def stop(self, *, timeout_s: float) -> bool:
+        """See `Runner.stop`."""
+        global _current  # noqa: PLW0603  see `launch`
+        with self._lock:
+            self._stopping.set()
+            for control in self._controls.values():
+                control.cancel.set()
+            ended = self._idle.wait_for(lambda: not self._controls, timeout_s)
+        DBOS.destroy()
+        _current = None
+        return ended
+
+    def carry_out(self, project_id: ProjectId, task_id: TaskId) -> None:
+        """Does one task."""
+        control = Control(stopping=self._stopping)
+        with self._lock:
+            if self._stopping.is_set():
+                return
+            self._controls[task_id] = control
+        try:
+            self._execute(project_id, task_id, control)
+        finally:
+            with self._lock:
+                del self._controls[task_id]
+                self._idle.notify_all()
+
+
+#: The runner of this process.
+_current: DbosRunner | None = None
+
+
+@DBOS.workflow(name="csbs task")
+def _task(project_id: str, task_id: str) -> None:
+    runner = _current
+    assert runner is not None, "workflows run between launch and stop"
+    runner.carry_out(ProjectId(project_id), TaskId(task_id))
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a database of DBOS in this file, which is made with a write-ahead log."""
+    with closing(sqlite3.connect(path)) as connection:
+        # Without it each step of DBOS's book-keeping waits for the disk several times.
+        connection.execute("PRAGMA journal_mode = WAL")
+    path.chmod(0o600)
+    return f"sqlite:///{path}"

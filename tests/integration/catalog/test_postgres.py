@@ -1,0 +1,100 @@
+"""The catalog on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from csbs.catalog import Catalog, tasks
+from csbs.catalog.database import open_database
+from csbs.catalog.tables import metadata
+from csbs.config import Settings
+from csbs.domain.errors import CatalogFailed, CatalogTooNew
+from csbs.domain.ids import ProjectId
+from csbs.testing.catalog_contract import CatalogContract, waiting
+from csbs.testing.ports import free_ports
+from csbs.testing.postgres import Postgres, postgres_running
+from csbs.testing.values import START
+
+
+@pytest.fixture
+def url(postgres: Postgres) -> str:
+    return postgres.new_database()
+
+
+@pytest.fixture
+def catalog(url: str) -> Iterator[Catalog]:
+    catalog = Catalog.open(url)
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def project(catalog: Catalog) -> ProjectId:
+    return catalog.home(clock=lambda: START, new_id=lambda: str(uuid4())).project_id
+
+
+class TestCatalogOnPostgres(CatalogContract):
+    """See `CatalogContract`."""
+
+
+def test_the_migrations_make_the_tables(url: str) -> None:
+    engine = open_database(url)
+
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_two_that_open_an_empty_database_make_one_catalog(url: str) -> None:
+    first, second = Catalog.open(url), Catalog.open(url)
+    homes = [
+        each.home(clock=lambda: START, new_id=lambda: str(uuid4())) for each in (first, second)
+    ]
+    first.close()
+    second.close()
+
+    assert homes[0] == homes[1]
+
+
+def test_a_newer_catalog_is_refused(url: str) -> None:
+    Catalog.open(url).close()
+    with psycopg.connect(url) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'later'")
+
+    with pytest.raises(CatalogTooNew, match="Nothing was changed"):
+        Catalog.open(url)
+
+
+def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
+    [port] = free_ports(1)
+
+    with pytest.raises(CatalogFailed, match=r"127\.0\.0\.1") as caught:
+        Catalog.open(f"postgresql://csbs:secret@127.0.0.1:{port}/csbs")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_was_killed_has_what_was_committed() -> None:
+    with postgres_running() as server:
+        catalog = Catalog.open(server.new_database())
+        project = catalog.home(clock=lambda: START, new_id=lambda: str(uuid4())).project_id
+        task = waiting(catalog, project)
+        server.kill()
+        with pytest.raises(CatalogFailed), catalog.transaction():
+            pytest.fail("nobody answers")
+        server.start()
+
+        with catalog.transaction() as transaction:
+            assert tasks.of_project(transaction, project) == [task]
+        catalog.close()
+
+
+def test_only_postgresql_is_a_database_by_url(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="postgresql://user"):
+        Settings(data_dir=tmp_path, catalog_url="mysql://nowhere/csbs")
