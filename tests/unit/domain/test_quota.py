@@ -39,7 +39,7 @@ def test_a_backup_that_is_being_deleted_counts_in_nothing() -> None:
         (Quotas(backup_bytes=10), 1, False),
     ],
 )
-def test_room_for_backups(quotas: Quotas, count: int, fits: bool) -> None:  # noqa: FBT001  a column
+def test_room_for_backups(quotas: Quotas, count: int, *, fits: bool) -> None:
     usage = Usage(backups=2, backup_bytes=10, policies=0)
 
     if fits:
