@@ -109,8 +109,8 @@ def list_logs(here: Reads, request: Request, query: ListQuery) -> dict[str, Any]
 def show_log(here: Reads, log_id: str) -> dict[str, Any]:
     """One task."""
     task = here.app.tasks.get(TaskId(log_id))
-    known = {view.backup.id: view.backup for view in here.app.protection.views.list_all()}
-    return {"operation_log": operation_log_body(task, known.get(task.backup_id))}
+    backup = here.app.protection.views.find(task.backup_id)
+    return {"operation_log": operation_log_body(task, backup)}
 
 
 @router.get("/verifications")

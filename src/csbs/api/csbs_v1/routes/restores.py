@@ -52,7 +52,8 @@ def show_restore(here: Reads, restore_id: str) -> dict[str, Any]:
     task = here.app.tasks.get(TaskId(restore_id))
     if task.kind is not TaskKind.RESTORE:
         raise RestoreNotFound(restore_id[:64])
-    return {"restore": restore_body(task, _runs(here).get(task.backup_id, ""))}
+    backup = here.app.protection.views.find(task.backup_id)
+    return {"restore": restore_body(task, backup.checkpoint_id if backup else "")}
 
 
 def _submit(here: InProject, wanted: StartRestore) -> Task:
