@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,15 +64,11 @@ def opened(context: typer.Context) -> Iterator[App]:
     from csbs.config import load_settings  # noqa: PLC0415  see above
 
     action = _CHANGES.get(context.command_path.partition(" ")[2])
-    with open_app(load_settings(data_dir_of(context))) as app:
-        audited: AbstractContextManager[None]
-        if action is None or context.params.get("dry_run"):
-            audited = nullcontext()
-        else:
+    with open_app(load_settings(data_dir_of(context))) as app, ExitStack() as audited:
+        if action is not None and not context.params.get("dry_run"):
             named = context.params.get("backup") or context.params.get("server") or ""
-            audited = app.audit.local(local_user(), action, str(named))
-        with audited:
-            yield app
+            audited.enter_context(app.audit.local(local_user(), action, str(named)))
+        yield app
 
 
 @contextmanager

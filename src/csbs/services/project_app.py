@@ -32,5 +32,5 @@ class App:
     stores: StoreService
     tasks: TaskService
     protection: Protection
-    executor: TaskExecutor
     audit: AuditService
+    executor: TaskExecutor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
@@ -19,7 +19,10 @@ from csbs.domain.tenancy import AccessKey, Membership, Project, Role, User
 #: What nobody needs more of.
 Text = Annotated[str, Field(max_length=255)]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
+#: Of users and projects (`csbs.domain.tenancy`).
+NewName = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}$")]
 Password = Annotated[str, Field(max_length=256)]
+NewPassword = Annotated[str, Field(min_length=8, max_length=256)]
 
 
 class Body(BaseModel):
@@ -61,7 +64,7 @@ class Refusal(Document):
 class NewProject(Body):
     """A project to make; its name begins with that of the region and `_`."""
 
-    name: Name
+    name: NewName
 
 
 class ProjectDocument(Document):
@@ -85,15 +88,15 @@ class ProjectList(Document):
 class NewUser(Body):
     """A user to make."""
 
-    name: Name
-    password: Password
+    name: NewName
+    password: NewPassword
     is_admin: StrictBool = False
 
 
 class UserChange(Body):
     """What is to be otherwise; what is left out stays."""
 
-    password: Password | None = None
+    password: NewPassword | None = None
     enabled: StrictBool | None = None
     is_admin: StrictBool | None = None
 
@@ -102,13 +105,13 @@ class PasswordChange(Body):
     """One's own password."""
 
     old: Password
-    new: Password
+    new: NewPassword
 
 
 class RoleBody(Body):
-    """A role in a project: `member` or `reader`."""
+    """A role in a project; `admin` is of the region: see `is_admin` of a user."""
 
-    role: Annotated[Role, Field(examples=["member"])]
+    role: Literal[Role.MEMBER, Role.READER]
 
 
 class RoleInProject(Document):
@@ -285,7 +288,7 @@ class NewBackup(Body):
     """A backup to make, of all disks of a server."""
 
     server: Annotated[str, Field(min_length=1, max_length=255)]
-    name: Text | None = None
+    name: Annotated[str, Field(max_length=255, pattern=r"^\w[\w-]*$")] | None = None
     description: Text = ""
     #: Read all that is allocated, whatever is known of changes.
     full: StrictBool = False

@@ -142,7 +142,7 @@ def delete_task(task: TaskName, here: Changes) -> None:
     here.app.tasks.delete(_task_id(here.app, task))
 
 
-@router.post("/tasks/delete-failed")
+@router.delete("/failed-tasks")
 def delete_failed_tasks(here: Changes) -> Deleted:
     """Forgets all tasks that failed."""
     return Deleted(deleted=here.app.tasks.delete_failed())
