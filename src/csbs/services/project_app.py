@@ -8,6 +8,7 @@ from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
 from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
+from csbs.services.protection import Protection
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.repository_keys import KeyService
 from csbs.services.restores import RestoreService
@@ -30,5 +31,6 @@ class App:
     keys: KeyService
     stores: StoreService
     tasks: TaskService
-    audit: AuditService
+    protection: Protection
     executor: TaskExecutor
+    audit: AuditService
