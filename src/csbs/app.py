@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from csbs import stores
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
 from csbs.blockio.memory import keep_freed_memory
-from csbs.catalog import Catalog, Home, IdentityFile, backups, leases
+from csbs.catalog import Catalog, Home, IdentityFile, backups, leases, projects
 from csbs.compute.base import ComputeDriver, HostCheck, never
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
@@ -33,8 +33,10 @@ from csbs.repository import (
     read_key_ring,
     repository_lock,
 )
-from csbs.repository.errors import RepositoryNotFound
+from csbs.repository.errors import RepositoryNotEncrypted, RepositoryNotFound
 from csbs.repository.objectstore import ObjectStore, Reserve, default_min_free
+from csbs.repository.secret_box import SecretBox
+from csbs.services.access_keys import reseal
 from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
 from csbs.services.execution import TaskExecutor
@@ -342,7 +344,7 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
 
     encryption = Encryption(
         wanted=encryption_wanted(settings.encryption, settings.store_url),
-        files=key_files(settings),
+        files=key_files(settings, others_use=partial(_region_key_is_used, settings, catalog, home)),
     )
 
     def open_repository(cancelled: Callable[[], bool]) -> Repository:
@@ -382,14 +384,31 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
     )
 
 
-def key_files(settings: Settings) -> KeyFiles:
+def key_files(settings: Settings, others_use: Callable[[str], bool] = lambda _: False) -> KeyFiles:
     """Files of keys on this machine."""
     return KeyFiles(
         settings.region_key_path,
         folder=settings.data_dir,
         random_bytes=random_bytes,
         recovery_file=settings.recovery_key_file,
+        others_use=others_use,
     )
+
+
+def _region_key_is_used(settings: Settings, catalog: Catalog, home: Home, key_id: str) -> bool:
+    """Whether another project's repository needs the key; access keys are sealed anew first."""
+    reseal(catalog, SecretBox(key_files(settings), random_bytes))
+    with catalog.transaction() as transaction:
+        others = [
+            replace(home, project_id=each.id)
+            for each in projects.all_of_region(transaction)
+            if each.id != home.project_id
+        ]
+    for other in others:
+        with suppress(RepositoryNotFound, RepositoryNotEncrypted):
+            if _read_key_ring(settings, other).region.key_id == key_id:
+                return True
+    return False
 
 
 def _read_key_ring(settings: Settings, home: Home) -> KeyRing:
