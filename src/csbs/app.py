@@ -223,55 +223,20 @@ def host_of(settings: Settings, driver: ComputeDriver, runner: TaskRunner | None
 
 def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
     """All use cases of the project that `home` names."""
-    driver, locks, runner = host.driver, host.locks, host.runner
-    repositories = _repositories(settings, catalog, home)
-    servers = ServerService(
-        catalog=catalog,
-        project_id=home.project_id,
-        driver=driver,
-        locks=locks,
-        stop_timeout_s=settings.stop_timeout_s,
-    )
-    limit_bytes_per_s = parse_rate(settings.rate_limit) if settings.rate_limit else None
-    backup_service = BackupService(
-        catalog=catalog,
-        project_id=home.project_id,
-        driver=driver,
-        servers=servers,
-        repositories=repositories,
-        locks=locks,
-        clock=utc_now,
-        new_id=new_id,
-        copying=CopyOptions(threads=settings.readers, low_priority=settings.low_priority),
-        limit_bytes_per_s=limit_bytes_per_s,
-        require_space=partial(_require_space, settings.data_dir),
-        require_quota=QuotaService(catalog=catalog, project_id=home.project_id).require_backup,
-        runner=runner,
-    )
-    restores = RestoreService(
-        catalog=catalog,
-        project_id=home.project_id,
-        driver=driver,
-        backups=backup_service,
-        repositories=repositories,
-        locks=locks,
-        clock=utc_now,
-        new_id=new_id,
-        writing=_restore_options(settings),
-        limit_bytes_per_s=limit_bytes_per_s,
-        stop_timeout_s=settings.stop_timeout_s,
-        runner=runner,
-    )
+    parts = _Parts(settings, catalog, home, host, _repositories(settings, catalog, home))
+    repositories = parts.repositories
+    backup_service = _backup_service(parts)
+    restores = _restore_service(parts, backup_service)
     return App(
-        servers=servers,
+        servers=backup_service.servers,
         backups=backup_service,
         restores=restores,
         exports=ExportService(
-            driver=driver,
+            driver=host.driver,
             backups=backup_service,
             repositories=repositories,
             writing=restores.writing,
-            limit_bytes_per_s=limit_bytes_per_s,
+            limit_bytes_per_s=_limit_bytes_per_s(settings),
         ),
         repositories=repositories,
         verification=VerifyService(
@@ -287,18 +252,9 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
         ),
         stores=_stores(settings, home, repositories),
         tasks=TaskService(
-            catalog=catalog, project_id=home.project_id, clock=utc_now, runner=runner
+            catalog=catalog, project_id=home.project_id, clock=utc_now, runner=host.runner
         ),
-        executor=TaskExecutor(
-            catalog=catalog,
-            project_id=home.project_id,
-            driver=driver,
-            backups=backup_service,
-            restores=restores,
-            repositories=repositories,
-            locks=locks,
-            clock=utc_now,
-        ),
+        executor=_executor(parts, backup_service, restores),
         protection=protection_of(backup_service, restores),
         audit=AuditService(catalog=catalog, clock=utc_now),
     )
@@ -310,6 +266,79 @@ def _restore_options(settings: Settings) -> RestoreOptions:
         fetch_size_max=stores.fetch_size_max(settings.store_place),
         low_priority=settings.low_priority,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the services of a project are made of."""
+
+    settings: Settings
+    catalog: Catalog
+    home: Home
+    host: Host
+    repositories: RepositoryAccess
+
+
+def _backup_service(parts: _Parts) -> BackupService:
+    settings, catalog, project_id = parts.settings, parts.catalog, parts.home.project_id
+    return BackupService(
+        catalog=catalog,
+        project_id=project_id,
+        driver=parts.host.driver,
+        servers=ServerService(
+            catalog=catalog,
+            project_id=project_id,
+            driver=parts.host.driver,
+            locks=parts.host.locks,
+            stop_timeout_s=settings.stop_timeout_s,
+        ),
+        repositories=parts.repositories,
+        locks=parts.host.locks,
+        clock=utc_now,
+        new_id=new_id,
+        copying=CopyOptions(threads=settings.readers, low_priority=settings.low_priority),
+        limit_bytes_per_s=_limit_bytes_per_s(settings),
+        require_space=partial(_require_space, settings.data_dir),
+        require_quota=QuotaService(catalog=catalog, project_id=project_id).require_backup,
+        runner=parts.host.runner,
+    )
+
+
+def _restore_service(parts: _Parts, backup_service: BackupService) -> RestoreService:
+    settings = parts.settings
+    return RestoreService(
+        catalog=parts.catalog,
+        project_id=parts.home.project_id,
+        driver=parts.host.driver,
+        backups=backup_service,
+        repositories=parts.repositories,
+        locks=parts.host.locks,
+        clock=utc_now,
+        new_id=new_id,
+        writing=_restore_options(settings),
+        limit_bytes_per_s=_limit_bytes_per_s(settings),
+        stop_timeout_s=settings.stop_timeout_s,
+        runner=parts.host.runner,
+    )
+
+
+def _executor(
+    parts: _Parts, backup_service: BackupService, restores: RestoreService
+) -> TaskExecutor:
+    return TaskExecutor(
+        catalog=parts.catalog,
+        project_id=parts.home.project_id,
+        driver=parts.host.driver,
+        backups=backup_service,
+        restores=restores,
+        repositories=parts.repositories,
+        locks=parts.host.locks,
+        clock=utc_now,
+    )
+
+
+def _limit_bytes_per_s(settings: Settings) -> int | None:
+    return parse_rate(settings.rate_limit) if settings.rate_limit else None
 
 
 def _repositories(settings: Settings, catalog: Catalog, home: Home) -> RepositoryAccess:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, insert, select
 
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.identity_tables import access_keys, used_signatures
@@ -39,19 +39,6 @@ def by_id(transaction: Transaction, key_id: AccessKeyId) -> tuple[AccessKey, byt
     """The key and its sealed secret."""
     row = transaction.execute(select(access_keys).where(access_keys.c.id == key_id)).one_or_none()
     return None if row is None else (_key(row), row.sealed_secret)
-
-
-def sealed_secrets(transaction: Transaction) -> dict[AccessKeyId, bytes]:
-    """All sealed secrets of the region."""
-    rows = transaction.execute(select(access_keys.c.id, access_keys.c.sealed_secret)).all()
-    return {AccessKeyId(row.id): row.sealed_secret for row in rows}
-
-
-def set_sealed_secret(transaction: Transaction, key_id: AccessKeyId, sealed: bytes) -> None:
-    """The same secret, sealed anew."""
-    transaction.execute(
-        update(access_keys).where(access_keys.c.id == key_id).values(sealed_secret=sealed)
-    )
 
 
 def remove(transaction: Transaction, key_id: AccessKeyId) -> None:

@@ -51,10 +51,6 @@ class SecretBox:
             raise SecretLocked(purpose, str(self.files.region_file))
         return plain.decode()
 
-    def is_newest(self, sealed: bytes) -> bool:
-        """Whether it is sealed under the key that new secrets are sealed under."""
-        return sealed.partition(b"\0")[0] == key_id(self.files.newest_region_key()).encode()
-
 
 def _cipher(key: bytes) -> Aead:
     return Aead(hkdf(key, info=_INFO))
