@@ -20,15 +20,10 @@ from dataclasses import dataclass
 from csbs.catalog import Catalog, backups, tasks
 from csbs.compute.base import ComputeDriver
 from csbs.domain.clock import Clock
-from csbs.domain.errors import (
-    CsbsError,
-    OperationCancelled,
-    TaskNotFound,
-    Unavailable,
-)
+from csbs.domain.errors import CsbsError, OperationCancelled, Unavailable
 from csbs.domain.ids import ProjectId, TaskId
 from csbs.domain.server import ServerRef
-from csbs.domain.task import Task, TaskKind, TaskState
+from csbs.domain.task import Task, TaskKind, TaskNotFound, TaskState
 from csbs.services.backup_work import BackupWork, DeletionWork
 from csbs.services.backups import BackupService
 from csbs.services.locks import Locks

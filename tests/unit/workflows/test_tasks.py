@@ -20,13 +20,17 @@ from csbs.domain.errors import (
     ServerBusy,
     ServerNotFound,
     ServerWithoutDisks,
-    TaskNotCancellable,
-    TaskNotDeletable,
-    TaskNotFound,
 )
 from csbs.domain.ids import CheckpointId, PolicyId, TaskId
 from csbs.domain.server import ServerState
-from csbs.domain.task import Task, TaskKind, TaskState
+from csbs.domain.task import (
+    Task,
+    TaskKind,
+    TaskNotCancellable,
+    TaskNotDeletable,
+    TaskNotFound,
+    TaskState,
+)
 from csbs.services.engine import TaskEngine
 from csbs.services.requests import CreateBackup
 from csbs.workflows.runner import NoRunner, NoService
