@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from csbs import stores
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
 from csbs.blockio.memory import keep_freed_memory
-from csbs.catalog import Catalog, Home, IdentityFile, backups, leases
+from csbs.catalog import Catalog, Home, IdentityFile, backups, leases, projects
 from csbs.compute.base import ComputeDriver, HostCheck, never
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
@@ -33,8 +33,10 @@ from csbs.repository import (
     read_key_ring,
     repository_lock,
 )
-from csbs.repository.errors import RepositoryNotFound
+from csbs.repository.errors import RepositoryNotEncrypted, RepositoryNotFound
 from csbs.repository.objectstore import ObjectStore, Reserve, default_min_free
+from csbs.repository.secret_box import SecretBox
+from csbs.services.access_keys import reseal
 from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
 from csbs.services.execution import TaskExecutor
@@ -220,55 +222,20 @@ def host_of(settings: Settings, driver: ComputeDriver, runner: TaskRunner | None
 
 def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
     """All use cases of the project that `home` names."""
-    driver, locks, runner = host.driver, host.locks, host.runner
-    repositories = _repositories(settings, catalog, home)
-    servers = ServerService(
-        catalog=catalog,
-        project_id=home.project_id,
-        driver=driver,
-        locks=locks,
-        stop_timeout_s=settings.stop_timeout_s,
-    )
-    limit_bytes_per_s = parse_rate(settings.rate_limit) if settings.rate_limit else None
-    backup_service = BackupService(
-        catalog=catalog,
-        project_id=home.project_id,
-        driver=driver,
-        servers=servers,
-        repositories=repositories,
-        locks=locks,
-        clock=utc_now,
-        new_id=new_id,
-        copying=CopyOptions(readers=settings.readers, low_priority=settings.low_priority),
-        limit_bytes_per_s=limit_bytes_per_s,
-        require_space=partial(_require_space, settings.data_dir),
-        require_quota=QuotaService(catalog=catalog, project_id=home.project_id).require_backup,
-        runner=runner,
-    )
-    restores = RestoreService(
-        catalog=catalog,
-        project_id=home.project_id,
-        driver=driver,
-        backups=backup_service,
-        repositories=repositories,
-        locks=locks,
-        clock=utc_now,
-        new_id=new_id,
-        writing=RestoreOptions(writers=settings.readers, low_priority=settings.low_priority),
-        limit_bytes_per_s=limit_bytes_per_s,
-        stop_timeout_s=settings.stop_timeout_s,
-        runner=runner,
-    )
+    parts = _Parts(settings, catalog, home, host, _repositories(settings, catalog, home))
+    repositories = parts.repositories
+    backup_service = _backup_service(parts)
+    restores = _restore_service(parts, backup_service)
     return App(
-        servers=servers,
+        servers=backup_service.servers,
         backups=backup_service,
         restores=restores,
         exports=ExportService(
-            driver=driver,
+            driver=host.driver,
             backups=backup_service,
             repositories=repositories,
             writing=restores.writing,
-            limit_bytes_per_s=limit_bytes_per_s,
+            limit_bytes_per_s=_limit_bytes_per_s(settings),
         ),
         repositories=repositories,
         verification=VerifyService(
@@ -284,21 +251,85 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
         ),
         stores=_stores(settings, home, repositories),
         tasks=TaskService(
-            catalog=catalog, project_id=home.project_id, clock=utc_now, runner=runner
+            catalog=catalog, project_id=home.project_id, clock=utc_now, runner=host.runner
         ),
-        executor=TaskExecutor(
-            catalog=catalog,
-            project_id=home.project_id,
-            driver=driver,
-            backups=backup_service,
-            restores=restores,
-            repositories=repositories,
-            locks=locks,
-            clock=utc_now,
-        ),
+        executor=_executor(parts, backup_service, restores),
         protection=protection_of(backup_service, restores),
         audit=AuditService(catalog=catalog, clock=utc_now),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the services of a project are made of."""
+
+    settings: Settings
+    catalog: Catalog
+    home: Home
+    host: Host
+    repositories: RepositoryAccess
+
+
+def _backup_service(parts: _Parts) -> BackupService:
+    settings, catalog, project_id = parts.settings, parts.catalog, parts.home.project_id
+    return BackupService(
+        catalog=catalog,
+        project_id=project_id,
+        driver=parts.host.driver,
+        servers=ServerService(
+            catalog=catalog,
+            project_id=project_id,
+            driver=parts.host.driver,
+            locks=parts.host.locks,
+            stop_timeout_s=settings.stop_timeout_s,
+        ),
+        repositories=parts.repositories,
+        locks=parts.host.locks,
+        clock=utc_now,
+        new_id=new_id,
+        copying=CopyOptions(readers=settings.readers, low_priority=settings.low_priority),
+        limit_bytes_per_s=_limit_bytes_per_s(settings),
+        require_space=partial(_require_space, settings.data_dir),
+        require_quota=QuotaService(catalog=catalog, project_id=project_id).require_backup,
+        runner=parts.host.runner,
+    )
+
+
+def _restore_service(parts: _Parts, backup_service: BackupService) -> RestoreService:
+    settings = parts.settings
+    return RestoreService(
+        catalog=parts.catalog,
+        project_id=parts.home.project_id,
+        driver=parts.host.driver,
+        backups=backup_service,
+        repositories=parts.repositories,
+        locks=parts.host.locks,
+        clock=utc_now,
+        new_id=new_id,
+        writing=RestoreOptions(writers=settings.readers, low_priority=settings.low_priority),
+        limit_bytes_per_s=_limit_bytes_per_s(settings),
+        stop_timeout_s=settings.stop_timeout_s,
+        runner=parts.host.runner,
+    )
+
+
+def _executor(
+    parts: _Parts, backup_service: BackupService, restores: RestoreService
+) -> TaskExecutor:
+    return TaskExecutor(
+        catalog=parts.catalog,
+        project_id=parts.home.project_id,
+        driver=parts.host.driver,
+        backups=backup_service,
+        restores=restores,
+        repositories=parts.repositories,
+        locks=parts.host.locks,
+        clock=utc_now,
+    )
+
+
+def _limit_bytes_per_s(settings: Settings) -> int | None:
+    return parse_rate(settings.rate_limit) if settings.rate_limit else None
 
 
 def _repositories(settings: Settings, catalog: Catalog, home: Home) -> RepositoryAccess:
@@ -313,7 +344,7 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
 
     encryption = Encryption(
         wanted=encryption_wanted(settings.encryption, settings.store_url),
-        files=key_files(settings),
+        files=key_files(settings, others_use=partial(_region_key_is_used, settings, catalog, home)),
     )
 
     def open_repository(cancelled: Callable[[], bool]) -> Repository:
@@ -354,14 +385,31 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
     )
 
 
-def key_files(settings: Settings) -> KeyFiles:
+def key_files(settings: Settings, others_use: Callable[[str], bool] = lambda _: False) -> KeyFiles:
     """Files of keys on this machine."""
     return KeyFiles(
         settings.region_key_path,
         folder=settings.data_dir,
         random_bytes=random_bytes,
         recovery_file=settings.recovery_key_file,
+        others_use=others_use,
     )
+
+
+def _region_key_is_used(settings: Settings, catalog: Catalog, home: Home, key_id: str) -> bool:
+    """Whether another project's repository needs the key; access keys are sealed anew first."""
+    reseal(catalog, SecretBox(key_files(settings), random_bytes))
+    with catalog.transaction() as transaction:
+        others = [
+            replace(home, project_id=each.id)
+            for each in projects.all_of_region(transaction)
+            if each.id != home.project_id
+        ]
+    for other in others:
+        with suppress(RepositoryNotFound, RepositoryNotEncrypted):
+            if _read_key_ring(settings, other).region.key_id == key_id:
+                return True
+    return False
 
 
 def _read_key_ring(settings: Settings, home: Home) -> KeyRing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -32,6 +32,8 @@ from csbs.services.replays import Replays
 from csbs.services.users import UserService
 from csbs.workflows.runner import Execute, Runner
 
+MakeRunner = Callable[[Execute], Runner]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
@@ -44,17 +46,21 @@ class Service:
 
 @contextmanager
 def open_service(
-    settings: Settings, *, driver: ComputeDriver | None = None, hasher: Hasher | None = None
+    settings: Settings,
+    *,
+    driver: ComputeDriver | None = None,
+    hasher: Hasher | None = None,
+    make_runner: MakeRunner | None = None,
 ) -> Iterator[Service]:
     """The service over the data folder, which no other csbs uses meanwhile.
 
-    Tests give a `driver` of their own, and a `hasher` that is fast.  Raises what
-    `csbs.app.open_app` raises.
+    Tests give a `driver` of their own, a `hasher` that is fast, and a runner of which a process
+    may have several.  Raises what `csbs.app.open_app` raises.
     """
     with open_home(settings, alone=True) as (catalog, home):
         chosen = driver or make_driver(settings)
         engine = TaskEngine(
-            make_runner=partial(_runner, settings),
+            make_runner=make_runner or partial(_runner, settings),
             executor_of=lambda project_id: region.project_app(project_id).executor,
             projects=partial(_project_ids, catalog),
             driver=chosen,
@@ -70,8 +76,7 @@ def open_service(
 
 
 def _runner(settings: Settings, execute: Execute) -> Runner:
-    # Late: only a service needs it, and it takes long to load.
-    from csbs.workflows.dbos_runner import DbosRunner, sqlite_url  # noqa: PLC0415
+    from csbs.workflows.dbos_runner import DbosRunner, sqlite_url  # noqa: PLC0415  loads for long
 
     url = settings.catalog_url or sqlite_url(settings.data_dir / "workflows.sqlite")
     return DbosRunner(execute, tasks_max=settings.tasks_at_once, database_url=url)

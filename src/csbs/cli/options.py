@@ -42,7 +42,7 @@ def data_dir_of(context: typer.Context) -> Path | None:
 
 #: Commands on a project that change something, as the audit trail names them.  What users,
 #: projects and keys are given says so itself: see `changing`.
-_CHANGES = {
+CHANGES = {
     "backup create": "create_backup",
     "backup delete": "delete_backup",
     "restore": "restore_backup",
@@ -63,7 +63,7 @@ def opened(context: typer.Context) -> Iterator[App]:
     from csbs.app import open_app  # noqa: PLC0415  see above
     from csbs.config import load_settings  # noqa: PLC0415  see above
 
-    action = _CHANGES.get(context.command_path.partition(" ")[2])
+    action = CHANGES.get(context.command_path.partition(" ")[2])
     with open_app(load_settings(data_dir_of(context))) as app, ExitStack() as audited:
         if action is not None and not context.params.get("dry_run"):
             named = context.params.get("backup") or context.params.get("server") or ""

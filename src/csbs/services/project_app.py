@@ -32,5 +32,5 @@ class App:
     stores: StoreService
     tasks: TaskService
     protection: Protection
-    audit: AuditService
     executor: TaskExecutor
+    audit: AuditService
