@@ -44,6 +44,8 @@ def olga(api: LiveApi) -> Iterator[httpx.Client]:
 
 
 def body_of(method: str, path: str) -> dict[str, Any] | None:
+    if path.endswith("/quotas") and method == "patch":
+        return {}
     if method != "post":
         return None
     if path.endswith("/backups"):
@@ -73,6 +75,9 @@ def test_things_of_another_project_are_not_there(
 
     answer = olga.request(method, filled(path, own), json=body_of(method, path))
 
+    if path.endswith("/quotas"):
+        assert answer.status_code == (200 if method == "get" else 403)
+        return
     names_something = path.count("{") > 1 or body_of(method, path) is not None
     assert answer.status_code == (404 if names_something else 200)
     if not names_something and method == "get":

@@ -193,19 +193,22 @@ def test_admin_is_no_role_of_a_project(admin: httpx.Client) -> None:
         ("DELETE", "projects/local"),
         ("PUT", "servers/web/project"),
         ("GET", "audit"),
+        ("PATCH", "projects/{own}/quotas"),
     ],
 )
 def test_running_the_region_is_for_administrators(
-    member: httpx.Client, method: str, path: str
+    api: LiveApi, member: httpx.Client, method: str, path: str
 ) -> None:
     bodies = {
         ("POST", "users"): {"name": "x", "password": PASSWORD},
         ("POST", "users/admin/keys"): {},
         ("POST", "projects"): {"name": "local_x"},
         ("PUT", "servers/web/project"): {"project": "local"},
+        ("PATCH", "projects/{own}/quotas"): {"backups": 1},
     }
+    filled = path.format(own=api.project_id)
 
-    answer = member.request(method, f"{NATIVE}/{path}", json=bodies.get((method, path)))
+    answer = member.request(method, f"{NATIVE}/{filled}", json=bodies.get((method, path)))
 
     assert answer.status_code == 403
 
@@ -352,6 +355,27 @@ def test_a_server_is_shown_without_paths_of_the_host(api: LiveApi, member: httpx
 
     assert answer.json()["disks"][0]["size_bytes"] == 4 * MIB
     assert str(api.settings.data_dir.parent) not in answer.text
+
+
+def test_an_administrator_sets_limits_that_a_reader_sees(
+    api: LiveApi, admin: httpx.Client, reader: httpx.Client
+) -> None:
+    path = of_project(api, "quotas")
+
+    changed = admin.patch(path, json={"backups": 7, "policies": -1})
+
+    assert changed.status_code == 200
+    assert reader.get(path).json() == {
+        "backups": {"limit": 7, "used": 0},
+        "backup_bytes": {"limit": None, "used": 0},
+        "policies": {"limit": None, "used": 0},
+    }
+    assert admin.patch(path, json={"backups": -1}).json()["backups"]["limit"] is None
+
+
+@pytest.mark.parametrize("limit", [-2, 2**53, "7", 1.5, True])
+def test_what_is_no_limit_is_refused(api: LiveApi, admin: httpx.Client, limit: Any) -> None:
+    assert admin.patch(of_project(api, "quotas"), json={"backups": limit}).status_code == 400
 
 
 # --- the audit trail --------------------------------------------------------------------------

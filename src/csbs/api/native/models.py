@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from csbs.catalog.tasks import TaskStep
 from csbs.domain.audit import AuditEvent
 from csbs.domain.backup import Backup, BackupState, DiskBackup
 from csbs.domain.consistency import Consistency
+from csbs.domain.quota import LIMIT_MAX, Quotas, Usage
 from csbs.domain.server import DiskDescription, ServerDescription, ServerState
 from csbs.domain.task import Task, TaskKind, TaskState
 from csbs.domain.tenancy import AccessKey, Membership, Project, Role, User
@@ -230,6 +231,41 @@ class Health(Document):
 
     region: str
     version: str
+
+
+Limit = Annotated[StrictInt, Field(ge=-1, le=LIMIT_MAX)]
+
+
+class QuotaChange(Body):
+    """Limits to set; -1 means none, what is left out stays."""
+
+    backups: Limit | None = None
+    backup_bytes: Limit | None = None
+    policies: Limit | None = None
+
+
+class QuotaDocument(Document):
+    """A limit, and what counts against it; without a limit it is null."""
+
+    limit: int | None
+    used: int
+
+
+class QuotasDocument(Document):
+    """What a project may have, and what it has."""
+
+    backups: QuotaDocument
+    backup_bytes: QuotaDocument
+    policies: QuotaDocument
+
+    @classmethod
+    def of(cls, quotas: Quotas, usage: Usage) -> Self:
+        """As they are."""
+        return cls(
+            backups=QuotaDocument(limit=quotas.backups, used=usage.backups),
+            backup_bytes=QuotaDocument(limit=quotas.backup_bytes, used=usage.backup_bytes),
+            policies=QuotaDocument(limit=quotas.policies, used=usage.policies),
+        )
 
 
 # --- servers, backups, tasks ------------------------------------------------------------------
