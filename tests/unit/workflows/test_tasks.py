@@ -21,7 +21,7 @@ from csbs.domain.errors import (
     ServerNotFound,
     ServerWithoutDisks,
 )
-from csbs.domain.ids import CheckpointId, PolicyId, TaskId
+from csbs.domain.ids import BackupId, CheckpointId, PolicyId, TaskId
 from csbs.domain.server import ServerState
 from csbs.domain.task import (
     Task,
@@ -125,7 +125,7 @@ def test_what_can_be_refused_is_refused_at_once_and_leaves_nothing(lab: ServiceL
     with pytest.raises(BackupInUse, match="quota"):
         lab.submit(admit=no_more)
     with pytest.raises(BackupNotFound):
-        lab.backups.submit_deletion(lab.listed()[0].id[::-1])  # type: ignore[arg-type]  # no id
+        lab.backups.submit_deletion(BackupId(lab.listed()[0].id[::-1]))
 
     assert (lab.listed(), lab.tasks()) == before
 
