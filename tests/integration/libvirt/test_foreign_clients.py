@@ -77,7 +77,8 @@ def test_karborclient_backs_up_and_restores_a_running_server(
         "project_domain_name": "Default",
     }
 
-    done = drive("karbor", {"auth": auth, "server": server.id})
+    project_id, _ = log_in(url)
+    done = drive("karbor", {"auth": auth, "server": server.id, "project": project_id})
 
     assert done["disks"] == 3
     assert done["status"] == "available"
