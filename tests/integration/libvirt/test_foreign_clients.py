@@ -122,7 +122,9 @@ class Api:
 
 def test_a_restore_over_the_api_brings_every_byte_back(url: str, server: DomainServer) -> None:
     api = Api(url)
+    server.power_off()
     before = {target: server.content(target) for target in ("vda", "vdb", "vdc")}
+    server.start()
     protect = f"/providers/{PROVIDER_ID}/resources/{server.id}/action"
     checkpoint = api.call("POST", protect, {"protect": {"backup_name": "before"}})["checkpoint"]
     item = api.item(checkpoint["id"])
