@@ -42,9 +42,9 @@ class AdvisoryLock:
     def _held(self, function: str) -> Iterator[None]:
         connection = self.engine.raw_connection()
         try:
-            connection.detach()  # it is ended below, never given to somebody else
             driver = connection.driver_connection
             assert driver is not None, "it is open"
+            connection.detach()  # it is ended below, never given to somebody else
             driver.autocommit = True
             found = driver.execute(f"SELECT {function}(%s)", [_key(self.name)]).fetchone()
             if not found[0]:
