@@ -2,6 +2,7 @@
 
 command-line.md   from the commands of `csbs.cli.main`
 settings.md       from `csbs.config.Settings`
+native-api.json   from the routes of `csbs.api.native`
 errors.md         from the errors of all rooms, and the exit codes of `csbs.cli.exit_codes`
 
 A meta test compares the pages with what this writes, so they cannot fall behind.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -131,6 +133,12 @@ def _default(field: Any) -> str:
     return f"default `{field.default}`"
 
 
+def native_api_page() -> str:
+    """The OpenAPI document of our own API."""
+    document = importlib.import_module("csbs.api.native.room").openapi_document()
+    return json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+
 def errors_page(exit_codes: Mapping[str, int]) -> str:
     """Every kind of error with its exit code, and every error with its sentence."""
     parts = [
@@ -217,6 +225,7 @@ def pages() -> dict[str, Callable[[], str]]:
     return {
         "command-line.md": lambda: command_line_page(importlib.import_module("csbs.cli.main").app),
         "settings.md": lambda: settings_page(importlib.import_module("csbs.config").Settings),
+        "native-api.json": native_api_page,
         "errors.md": lambda: errors_page(importlib.import_module("csbs.cli.exit_codes").EXIT_CODES),
     }
 

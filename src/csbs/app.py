@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from csbs import stores
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
 from csbs.blockio.memory import keep_freed_memory
-from csbs.catalog import Catalog, Home, IdentityFile, backups, leases
+from csbs.catalog import Catalog, Home, IdentityFile, backups, leases, projects
 from csbs.compute.base import ComputeDriver, HostCheck, never
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
@@ -33,13 +33,22 @@ from csbs.repository import (
     read_key_ring,
     repository_lock,
 )
-from csbs.repository.errors import RepositoryLocked, RepositoryNotFound
+from csbs.repository.errors import (
+    RepositoryLocked,
+    RepositoryNotEncrypted,
+    RepositoryNotFound,
+)
 from csbs.repository.objectstore import ObjectStore, Reserve, default_min_free
+from csbs.repository.secret_box import SecretBox
+from csbs.services.access_keys import reseal
+from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
 from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
 from csbs.services.locks import Locks, data_folder_alone, data_folder_in_use
 from csbs.services.project_app import App
+from csbs.services.protection import protection_of
+from csbs.services.quotas import QuotaService
 from csbs.services.rebuilding import RebuildService
 from csbs.services.repositories import Locked, RepositoryAccess, SharedLock
 from csbs.services.repository_keys import KeyService
@@ -96,17 +105,23 @@ def open_rebuilding(settings: Settings, project: str | None) -> Iterator[Rebuild
 
 
 @contextmanager
-def open_alone(settings: Settings) -> Iterator[tuple[Catalog, Home]]:
-    """The catalog and who it is, while no other csbs uses the data folder.
+def open_home(settings: Settings, *, alone: bool) -> Iterator[tuple[Catalog, Home]]:
+    """The catalog and who it is; `alone`: while no other csbs uses the data folder.
 
     Raises what `open_app` raises.
     """
-    with _open_catalog(settings, held=data_folder_alone) as catalog:
-        one_service = catalog.lock(
-            "csbs serve", lambda holder: DataFolderBusy(str(settings.data_dir), holder)
-        )
-        with one_service.exclusive("csbs serve") if one_service else nullcontext():
-            yield catalog, _home(settings, catalog)
+    held = data_folder_alone if alone else data_folder_in_use
+    with (
+        _open_catalog(settings, held=held) as catalog,
+        _one_service(settings, catalog) if alone else nullcontext(),
+    ):
+        yield catalog, _home(settings, catalog)
+
+
+def _one_service(settings: Settings, catalog: Catalog) -> AbstractContextManager[None]:
+    """A service has a catalog for itself, also one that other data folders may use."""
+    lock = catalog.lock("csbs serve", lambda holder: DataFolderBusy(str(settings.data_dir), holder))
+    return nullcontext() if lock is None else lock.exclusive("csbs serve")
 
 
 @contextmanager
@@ -220,54 +235,20 @@ def host_of(settings: Settings, driver: ComputeDriver, runner: TaskRunner | None
 
 def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
     """All use cases of the project that `home` names."""
-    driver, locks, runner = host.driver, host.locks, host.runner
-    repositories = _repositories(settings, catalog, home)
-    servers = ServerService(
-        catalog=catalog,
-        project_id=home.project_id,
-        driver=driver,
-        locks=locks,
-        stop_timeout_s=settings.stop_timeout_s,
-    )
-    limit_bytes_per_s = parse_rate(settings.rate_limit) if settings.rate_limit else None
-    backup_service = BackupService(
-        catalog=catalog,
-        project_id=home.project_id,
-        driver=driver,
-        servers=servers,
-        repositories=repositories,
-        locks=locks,
-        clock=utc_now,
-        new_id=new_id,
-        copying=CopyOptions(readers=settings.readers, low_priority=settings.low_priority),
-        limit_bytes_per_s=limit_bytes_per_s,
-        require_space=partial(_require_space, settings.data_dir),
-        runner=runner,
-    )
-    restores = RestoreService(
-        catalog=catalog,
-        project_id=home.project_id,
-        driver=driver,
-        backups=backup_service,
-        repositories=repositories,
-        locks=locks,
-        clock=utc_now,
-        new_id=new_id,
-        writing=RestoreOptions(writers=settings.readers, low_priority=settings.low_priority),
-        limit_bytes_per_s=limit_bytes_per_s,
-        stop_timeout_s=settings.stop_timeout_s,
-        runner=runner,
-    )
+    parts = _Parts(settings, catalog, home, host, _repositories(settings, catalog, home))
+    repositories = parts.repositories
+    backup_service = _backup_service(parts)
+    restores = _restore_service(parts, backup_service)
     return App(
-        servers=servers,
+        servers=backup_service.servers,
         backups=backup_service,
         restores=restores,
         exports=ExportService(
-            driver=driver,
+            driver=host.driver,
             backups=backup_service,
             repositories=repositories,
             writing=restores.writing,
-            limit_bytes_per_s=limit_bytes_per_s,
+            limit_bytes_per_s=_limit_bytes_per_s(settings),
         ),
         repositories=repositories,
         verification=VerifyService(
@@ -283,19 +264,85 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
         ),
         stores=_stores(settings, home, repositories),
         tasks=TaskService(
-            catalog=catalog, project_id=home.project_id, clock=utc_now, runner=runner
+            catalog=catalog, project_id=home.project_id, clock=utc_now, runner=host.runner
         ),
-        executor=TaskExecutor(
-            catalog=catalog,
-            project_id=home.project_id,
-            driver=driver,
-            backups=backup_service,
-            restores=restores,
-            repositories=repositories,
-            locks=locks,
-            clock=utc_now,
-        ),
+        executor=_executor(parts, backup_service, restores),
+        protection=protection_of(backup_service, restores),
+        audit=AuditService(catalog=catalog, clock=utc_now),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the services of a project are made of."""
+
+    settings: Settings
+    catalog: Catalog
+    home: Home
+    host: Host
+    repositories: RepositoryAccess
+
+
+def _backup_service(parts: _Parts) -> BackupService:
+    settings, catalog, project_id = parts.settings, parts.catalog, parts.home.project_id
+    return BackupService(
+        catalog=catalog,
+        project_id=project_id,
+        driver=parts.host.driver,
+        servers=ServerService(
+            catalog=catalog,
+            project_id=project_id,
+            driver=parts.host.driver,
+            locks=parts.host.locks,
+            stop_timeout_s=settings.stop_timeout_s,
+        ),
+        repositories=parts.repositories,
+        locks=parts.host.locks,
+        clock=utc_now,
+        new_id=new_id,
+        copying=CopyOptions(readers=settings.readers, low_priority=settings.low_priority),
+        limit_bytes_per_s=_limit_bytes_per_s(settings),
+        require_space=partial(_require_space, settings.data_dir),
+        require_quota=QuotaService(catalog=catalog, project_id=project_id).require_backup,
+        runner=parts.host.runner,
+    )
+
+
+def _restore_service(parts: _Parts, backup_service: BackupService) -> RestoreService:
+    settings = parts.settings
+    return RestoreService(
+        catalog=parts.catalog,
+        project_id=parts.home.project_id,
+        driver=parts.host.driver,
+        backups=backup_service,
+        repositories=parts.repositories,
+        locks=parts.host.locks,
+        clock=utc_now,
+        new_id=new_id,
+        writing=RestoreOptions(writers=settings.readers, low_priority=settings.low_priority),
+        limit_bytes_per_s=_limit_bytes_per_s(settings),
+        stop_timeout_s=settings.stop_timeout_s,
+        runner=parts.host.runner,
+    )
+
+
+def _executor(
+    parts: _Parts, backup_service: BackupService, restores: RestoreService
+) -> TaskExecutor:
+    return TaskExecutor(
+        catalog=parts.catalog,
+        project_id=parts.home.project_id,
+        driver=parts.host.driver,
+        backups=backup_service,
+        restores=restores,
+        repositories=parts.repositories,
+        locks=parts.host.locks,
+        clock=utc_now,
+    )
+
+
+def _limit_bytes_per_s(settings: Settings) -> int | None:
+    return parse_rate(settings.rate_limit) if settings.rate_limit else None
 
 
 def _repositories(settings: Settings, catalog: Catalog, home: Home) -> RepositoryAccess:
@@ -310,12 +357,13 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
 
     encryption = Encryption(
         wanted=encryption_wanted(settings.encryption, settings.store_url),
-        files=key_files(settings),
+        files=key_files(settings, others_use=partial(_region_key_is_used, settings, catalog, home)),
     )
 
     def open_repository(cancelled: Callable[[], bool]) -> Repository:
         with catalog.transaction() as transaction:
-            begun = bool(backups.of_project(transaction, project_id))
+            # One that waits for its turn has no key, and says nothing of the store.
+            begun = any(each.manifest_key for each in backups.of_project(transaction, project_id))
         # With backups, a store that is not there is not mounted: never make it anew.
         make = stores.require_made if begun else stores.make_store
         store = make(place, options, cancelled=cancelled)
@@ -360,14 +408,31 @@ def _repository_lock(
     return own if everywhere is None else Locked((own, everywhere))
 
 
-def key_files(settings: Settings) -> KeyFiles:
+def key_files(settings: Settings, others_use: Callable[[str], bool] = lambda _: False) -> KeyFiles:
     """Files of keys on this machine."""
     return KeyFiles(
         settings.region_key_path,
         folder=settings.data_dir,
         random_bytes=random_bytes,
         recovery_file=settings.recovery_key_file,
+        others_use=others_use,
     )
+
+
+def _region_key_is_used(settings: Settings, catalog: Catalog, home: Home, key_id: str) -> bool:
+    """Whether another project's repository needs the key; access keys are sealed anew first."""
+    reseal(catalog, SecretBox(key_files(settings), random_bytes))
+    with catalog.transaction() as transaction:
+        others = [
+            replace(home, project_id=each.id)
+            for each in projects.all_of_region(transaction)
+            if each.id != home.project_id
+        ]
+    for other in others:
+        with suppress(RepositoryNotFound, RepositoryNotEncrypted):
+            if _read_key_ring(settings, other).region.key_id == key_id:
+                return True
+    return False
 
 
 def _read_key_ring(settings: Settings, home: Home) -> KeyRing:

@@ -215,6 +215,19 @@ class Settings(BaseSettings):
         int, Field(ge=60, le=30 * 86400, description="How long a token of the service is good.")
     ] = 86400
 
+    api_requests_max: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=10_000,
+            description="Requests that the service works on at once; more are refused (503).",
+        ),
+    ] = 128
+    api_body_wait_s: Annotated[
+        float,
+        Field(gt=0, le=600, description="How long the body of a request may take to arrive."),
+    ] = 30.0
+
     @field_validator("listen")
     @classmethod
     def _only_addresses(cls, text: str) -> str:

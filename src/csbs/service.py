@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
-from csbs.app import Host, host_of, key_files, make_driver, open_alone, wired
+from csbs.app import Host, host_of, key_files, make_driver, open_home, wired
 from csbs.catalog import Catalog, Home, projects
 from csbs.compute.base import ComputeDriver
 from csbs.config import Settings
@@ -24,12 +24,15 @@ from csbs.services.engine import TaskEngine
 from csbs.services.failures import FailureLimit
 from csbs.services.identity import IdentityService
 from csbs.services.passwords import Hasher, Passwords, argon2
+from csbs.services.policies import refuse_bound
 from csbs.services.project_app import App
 from csbs.services.projects import ProjectService
 from csbs.services.region import Region
 from csbs.services.replays import Replays
 from csbs.services.users import UserService
 from csbs.workflows.runner import Execute, Runner
+
+MakeRunner = Callable[[Execute], Runner]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,17 +46,21 @@ class Service:
 
 @contextmanager
 def open_service(
-    settings: Settings, *, driver: ComputeDriver | None = None, hasher: Hasher | None = None
+    settings: Settings,
+    *,
+    driver: ComputeDriver | None = None,
+    hasher: Hasher | None = None,
+    make_runner: MakeRunner | None = None,
 ) -> Iterator[Service]:
     """The service over the data folder, which no other csbs uses meanwhile.
 
-    Tests give a `driver` of their own, and a `hasher` that is fast.  Raises what
-    `csbs.app.open_app` raises.
+    Tests give a `driver` of their own, a `hasher` that is fast, and a runner of which a process
+    may have several.  Raises what `csbs.app.open_app` raises.
     """
-    with open_alone(settings) as (catalog, home):
+    with open_home(settings, alone=True) as (catalog, home):
         chosen = driver or make_driver(settings)
         engine = TaskEngine(
-            make_runner=partial(_runner, settings),
+            make_runner=make_runner or partial(_runner, settings),
             executor_of=lambda project_id: region.project_app(project_id).executor,
             projects=partial(_project_ids, catalog),
             driver=chosen,
@@ -69,8 +76,7 @@ def open_service(
 
 
 def _runner(settings: Settings, execute: Execute) -> Runner:
-    # Late: only a service needs it, and it takes long to load.
-    from csbs.workflows.dbos_runner import DbosRunner, sqlite_url  # noqa: PLC0415
+    from csbs.workflows.dbos_runner import DbosRunner, sqlite_url  # noqa: PLC0415  loads for long
 
     url = settings.catalog_url or sqlite_url(settings.data_dir / "workflows.sqlite")
     return DbosRunner(execute, tasks_max=settings.tasks_at_once, database_url=url)
@@ -79,6 +85,17 @@ def _runner(settings: Settings, execute: Execute) -> Runner:
 def _project_ids(catalog: Catalog) -> list[ProjectId]:
     with catalog.transaction() as transaction:
         return [each.id for each in projects.all_of_region(transaction)]
+
+
+@contextmanager
+def open_region(settings: Settings) -> Iterator[Region]:
+    """The same use cases for commands on this machine, which share the data folder.
+
+    Raises what `csbs.app.open_app` raises: `DataFolderBusy` while the service runs.
+    """
+    with open_home(settings, alone=False) as (catalog, home):
+        host = host_of(settings, make_driver(settings))
+        yield make_region(settings, catalog, home, Passwords(argon2()), host)
 
 
 def make_region(
@@ -106,7 +123,11 @@ def make_region(
             catalog=catalog, secrets=secrets, clock=utc_now, random_bytes=random_bytes
         ),
         assignments=AssignmentService(
-            catalog=catalog, driver=host.driver, locks=host.locks, home_id=home.project_id
+            catalog=catalog,
+            driver=host.driver,
+            locks=host.locks,
+            home_id=home.project_id,
+            refuse_tied=refuse_bound,
         ),
         audit=AuditService(catalog=catalog, clock=utc_now),
         project_app=ProjectApps(settings, catalog, home, host).of,

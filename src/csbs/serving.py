@@ -17,6 +17,7 @@ import structlog
 import uvicorn
 
 from csbs.api.application import ApiOptions, make_application
+from csbs.api.limits import LimitOptions
 from csbs.config import Settings
 from csbs.domain.errors import Invalid, Unavailable
 from csbs.service import Service, open_service
@@ -112,7 +113,13 @@ class _Server(uvicorn.Server):
 
 
 def _options(settings: Settings) -> ApiOptions:
-    return ApiOptions(public_url=settings.public_url, version=metadata.version("csbs"))
+    return ApiOptions(
+        public_url=settings.public_url,
+        version=metadata.version("csbs"),
+        limits=LimitOptions(
+            requests_max=settings.api_requests_max, body_wait_s=settings.api_body_wait_s
+        ),
+    )
 
 
 def _listening(settings: Settings) -> socket.socket:

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from csbs.api import csbs_v1, identity_v3, native
 from csbs.api.accounting import Accounting
@@ -21,6 +22,8 @@ from csbs.api.rooms import room_of
 from csbs.domain.clock import monotonic
 from csbs.domain.errors import CsbsError
 from csbs.services.region import Region
+
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 #: The last one takes what lies in none.
 ROOMS = (csbs_v1.ROOM, identity_v3.ROOM, native.ROOM)
@@ -77,9 +80,25 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 def _translated(translate: Callable[[Request, Any], CsbsError]) -> Any:
     async def handler(request: Request, error: Exception) -> Response:
-        return await _refused(request, translate(request, error))
+        response = await _refused(request, translate(request, error))
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            response.headers["Allow"] = ", ".join(_methods_of(request))
+        return response
 
     return handler
+
+
+def _methods_of(request: Request) -> list[str]:
+    """All methods of the path; the framework's own answer has those of one route only."""
+    routes = request.app.router.routes
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches(dict(request.scope) | {"method": method})[0] is Match.FULL
+            for route in routes
+        )
+    ]
 
 
 def _first_problem(_request: Request, error: RequestValidationError) -> CsbsError:

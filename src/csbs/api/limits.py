@@ -119,7 +119,7 @@ class Gate:
             Finished(
                 method=scope["method"],
                 path=scope["path"],
-                route=getattr(scope.get("route"), "path", ""),
+                route=_route(scope),
                 action=getattr(scope.get("route"), "name", ""),
                 remote_address=(scope.get("client") or ("",))[0],
                 status=status,
@@ -175,6 +175,18 @@ class _Answer:
                 (b"x-openstack-request-id", request_id),
             ]
         await self._send(message)
+
+
+def _route(scope: Scope) -> str:
+    """The path with names in the place of values; routers within routers keep no whole one."""
+    if "route" not in scope:
+        return ""
+    segments = scope["path"].split("/")
+    for name, value in scope.get("path_params", {}).items():
+        if value in segments:
+            last = len(segments) - 1 - segments[::-1].index(value)
+            segments[last] = f"{{{name}}}"
+    return "/".join(segments)
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -14,7 +14,15 @@ from csbs.catalog.tables import backups, disk_backups
 from csbs.domain.backup import Backup, BackupState, DiskBackup, FailedOperation, Mode
 from csbs.domain.consistency import Consistency, FreezeEvidence
 from csbs.domain.errors import BackupNotFound
-from csbs.domain.ids import BackupId, DiskId, ProjectId, ServerId, TrackingName
+from csbs.domain.ids import (
+    BackupId,
+    CheckpointId,
+    DiskId,
+    PolicyId,
+    ProjectId,
+    ServerId,
+    TrackingName,
+)
 from csbs.domain.server import ServerRef
 
 
@@ -58,6 +66,20 @@ def of_project(transaction: Transaction, project_id: ProjectId) -> list[Backup]:
 def of_server(transaction: Transaction, project_id: ProjectId, server_id: ServerId) -> list[Backup]:
     """All backups of one server, oldest first."""
     return _load(transaction, backups.c.project_id == project_id, backups.c.server_id == server_id)
+
+
+def of_run(
+    transaction: Transaction, project_id: ProjectId, checkpoint_id: CheckpointId
+) -> list[Backup]:
+    """The backups that are left of one run, oldest first."""
+    return _load(
+        transaction, backups.c.project_id == project_id, backups.c.checkpoint_id == checkpoint_id
+    )
+
+
+def of_policy(transaction: Transaction, project_id: ProjectId, policy_id: PolicyId) -> list[Backup]:
+    """The backups that are left of all runs of the policy, oldest first."""
+    return _load(transaction, backups.c.project_id == project_id, backups.c.policy_id == policy_id)
 
 
 def unsettled(transaction: Transaction, project_id: ProjectId) -> list[ServerRef]:

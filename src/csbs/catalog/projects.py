@@ -7,10 +7,14 @@ from typing import Any
 from sqlalchemy import Row, delete, func, insert, or_, select
 
 from csbs.catalog.catalog import Transaction
-from csbs.catalog.identity_tables import memberships, tokens
-from csbs.catalog.tables import backups, projects, servers
+from csbs.catalog.tables import metadata, projects
 from csbs.domain.ids import ProjectId
 from csbs.domain.tenancy import Project
+
+#: What a project must have none of before it goes.
+_OWNED = {"servers", "backups", "policies"}
+#: What stays of it.
+_KEPT = {"audit_events"}
 
 
 def add(transaction: Transaction, project: Project) -> None:
@@ -40,22 +44,24 @@ def find(transaction: Transaction, wanted: str) -> Project | None:
 
 
 def holdings(transaction: Transaction, project_id: ProjectId) -> dict[str, int]:
-    """How much the project owns, by what it is."""
+    """How much the project owns that must be dealt with first, by what it is."""
     return {
-        name: int(
+        table.name: int(
             transaction.scalar(
                 select(func.count()).select_from(table).where(table.c.project_id == project_id)
             )
             or 0
         )
-        for name, table in (("servers", servers), ("backups", backups))
+        for table in metadata.sorted_tables
+        if table.name in _OWNED
     }
 
 
 def remove(transaction: Transaction, project_id: ProjectId) -> None:
-    """The project goes, with its memberships and tokens; it owns nothing any more."""
-    for table in (tokens, memberships):
-        transaction.execute(delete(table).where(table.c.project_id == project_id))
+    """The project goes, with all that is left of it but the audit trail; it owns nothing."""
+    for table in reversed(metadata.sorted_tables):
+        if "project_id" in table.c and table.name not in _KEPT:
+            transaction.execute(delete(table).where(table.c.project_id == project_id))
     transaction.execute(delete(projects).where(projects.c.id == project_id))
 
 

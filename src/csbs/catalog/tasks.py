@@ -11,7 +11,7 @@ from sqlalchemy import Row, delete, func, insert, select, update
 
 from csbs.catalog import leases
 from csbs.catalog.catalog import Transaction
-from csbs.catalog.tables import task_steps, tasks
+from csbs.catalog.tables import backups, task_steps, tasks
 from csbs.domain.errors import TaskNotFound
 from csbs.domain.ids import BackupId, ProjectId, ServerId, TaskId
 from csbs.domain.task import OPEN_STATES, Task, TaskKind, TaskRequest, TaskState
@@ -77,6 +77,13 @@ def newest_of_backup(
     """The task that was last asked for about this backup."""
     found = _load(transaction, tasks.c.project_id == project_id, tasks.c.backup_id == backup_id)
     return found[-1] if found else None
+
+
+def newest_of_backups(transaction: Transaction, project_id: ProjectId) -> dict[BackupId, Task]:
+    """For each backup of the project the task that was last asked for about it."""
+    own = select(backups.c.id).where(backups.c.project_id == project_id)
+    found = _load(transaction, tasks.c.project_id == project_id, tasks.c.backup_id.in_(own))
+    return {task.backup_id: task for task in found}
 
 
 def begin(

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from csbs.cli import backup, repository, server, task
+from csbs.cli import audit, backup, keys, projects, repository, server, task, users
 from csbs.cli.doctor import doctor
 from csbs.cli.exit_codes import DONE, EXIT_CODES, UNEXPECTED, USAGE
 from csbs.cli.output import Output, show_error
@@ -56,6 +56,10 @@ app.add_typer(backup.commands, name="backup")
 app.command("restore")(restore)
 app.add_typer(task.commands, name="task")
 app.add_typer(repository.commands, name="repository")
+app.add_typer(users.commands, name="user")
+app.add_typer(projects.commands, name="project")
+app.add_typer(keys.commands, name="key")
+app.add_typer(audit.commands, name="audit")
 app.command("doctor")(doctor)
 app.command("serve")(serve)
 

@@ -47,6 +47,10 @@ class Output:
         """A list; `document` is what machines get."""
         self.show(document, table(headings, rows))
 
+    def line(self, document: Any) -> None:
+        """One document of many, on a line of its own."""
+        _write(json.dumps(document, ensure_ascii=False, default=_encode) + "\n")
+
     def say(self, sentence: str) -> None:
         """A word on the way, for people only."""
         if not self.as_json:

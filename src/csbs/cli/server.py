@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from csbs.cli.options import Json, ServerName, opened
+from csbs.cli.options import Json, ServerName, changing, opened
 from csbs.cli.output import Output, size, table
 
-commands = typer.Typer(help="Servers of this host: list, show, stop, start, set, untrack.")
+commands = typer.Typer(help="Servers of this host: list, show, stop, start, set, assign, untrack.")
 
 
 @commands.command("list")
@@ -120,6 +120,31 @@ def set_server(
             "freeze_without_watchdog": freeze_without_watchdog,
         },
         f"backups of {found.name} freeze its file systems {_whether(freeze_without_watchdog)}",
+    )
+
+
+@commands.command("assign")
+def assign_server(
+    context: typer.Context,
+    server: ServerName,
+    project: Annotated[
+        str, typer.Argument(metavar="PROJECT", help="Id or name of the project it shall belong to.")
+    ],
+    *,
+    json: Json = False,
+) -> None:
+    """Assign a server to a project; refused while it has backups in another one.
+
+    A server that nobody assigned belongs to the project that is called like the region.
+    """
+    with changing(context, "assign_server", f"{server} {project}") as region:
+        found, target = region.assignments.assign(server, project)
+    Output(json).show(
+        {
+            "server": {"id": found.id, "name": found.name},
+            "project": {"id": target.id, "name": target.name},
+        },
+        f"{found.name} belongs to {target.name}",
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
+
+from csbs.domain.errors import Refused
 
 
 class Consistency(StrEnum):
@@ -13,6 +15,18 @@ class Consistency(StrEnum):
     CRASH = "crash"
     #: The guest had written its file systems out, and held still in that instant.
     FILESYSTEM = "filesystem"
+    #: Databases in the guest had been told too.  Nobody tells them yet, so it is never reached.
+    APPLICATION = "application"
+
+
+class ApplicationMode(IntEnum):
+    """Whether a caller asks for `Consistency.APPLICATION`, by the numbers of the protocols."""
+
+    NO = 0
+    #: The backup fails where it is not reached.
+    REQUIRED = 1
+    #: Falls back to what is reached, and says why.
+    PREFERRED = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +48,21 @@ class ReachedConsistency:
     level: Consistency
     reason: str = ""
     freeze: FreezeEvidence | None = None
+
+
+#: Why `Consistency.APPLICATION` is not reached.
+NO_HOOKS = "this version has no hooks that bring databases in the guest to rest"
+
+
+@dataclass(eq=False)
+class ConsistencyNotReached(Refused):
+    """The caller wanted no backup rather than one of a lower consistency."""
+
+    server: str
+    asked: str
+    why: str
+
+    template = "server {0.server} cannot be backed up with {0.asked} consistency: {0.why}"
 
 
 def crash_only(reason: str) -> ReachedConsistency:

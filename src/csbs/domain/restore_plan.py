@@ -28,6 +28,10 @@ _NO_FILE = "its image is not a local file or device"
 _HALF_WRITTEN = "an interrupted restore may have left it half written: never use it as it is"
 
 
+class TargetShared(DiskNotWritable):
+    """Other servers may write to the disk too."""
+
+
 class Action(StrEnum):
     """What becomes of a disk."""
 
@@ -248,7 +252,7 @@ def _problem(backup: Backup, disk: DiskDescription, saved: DiskBackup) -> CsbsEr
     if disk.source is None:
         return DiskNotWritable(disk.target, server, _NO_FILE)
     if disk.shared:
-        return DiskNotWritable(disk.target, server, "other servers may use it at the same time")
+        return TargetShared(disk.target, server, "other servers may use it at the same time")
     if not disk.missing and disk.size_bytes == 0:
         why = f"{disk.source} cannot be read; move it away, and the restore makes it anew"
         return DiskNotWritable(disk.target, server, why)

@@ -10,7 +10,7 @@ recovery-<key id>.key     a recovery key that nobody has been shown yet; it is t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -38,12 +38,17 @@ class KeyFiles:
         folder: Path,
         random_bytes: RandomBytes,
         recovery_file: Path | None = None,
+        others_use: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`folder` is for recovery keys that wait; `recovery_file` has one to open with."""
+        """`folder` is for recovery keys that wait; `recovery_file` has one to open with.
+
+        `others_use` says whether something else than the repository at hand needs a region key.
+        """
         self.region_file = region_file
         self.recovery_file = recovery_file
         self._folder = folder
         self._random_bytes = random_bytes
+        self._others_use = others_use
 
     # --- region keys -----------------------------------------------------------------------------
 
@@ -80,7 +85,9 @@ class KeyFiles:
         return keys[-1]
 
     def drop_region_key(self, former_id: str) -> None:
-        """Takes a key out of the file."""
+        """Takes a key out of the file, unless something else needs it."""
+        if self._others_use(former_id):
+            return
         keys = self.region_keys()
         left = [key for key in keys if key_id(key) != former_id]
         if left != keys:

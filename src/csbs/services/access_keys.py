@@ -67,3 +67,16 @@ class AccessKeyService:
                 raise AccessKeyNotFound(key_id)
             access_keys.remove(transaction, found[0].id)
         return found[0]
+
+
+def reseal(catalog: Catalog, secrets: SecretBox) -> None:
+    """Seals all secrets of the region under the newest region key.
+
+    Raises `SecretLocked` if one cannot be opened: then its key must not go.
+    """
+    with catalog.transaction() as transaction:
+        for key_id, sealed in access_keys.sealed_secrets(transaction).items():
+            if not secrets.is_newest(sealed):
+                plain = secrets.open(sealed, purpose_of(key_id))
+                anew = secrets.seal(plain, purpose_of(key_id))
+                access_keys.set_sealed_secret(transaction, key_id, anew)

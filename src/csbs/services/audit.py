@@ -11,7 +11,7 @@ from datetime import datetime
 from csbs.catalog import Catalog, audit
 from csbs.domain.audit import DONE, AuditEvent
 from csbs.domain.clock import Clock
-from csbs.domain.errors import CsbsError
+from csbs.domain.errors import CatalogFailed, CsbsError
 from csbs.domain.ids import ProjectId
 from csbs.domain.tenancy import UserId
 
@@ -45,20 +45,22 @@ class AuditService:
             result, reason = error.kind, str(error)
             raise
         finally:
-            self.record(
-                AuditEvent(
-                    at=self.clock(),
-                    project_id=None,
-                    user_id=UserId(""),
-                    user_name=user_name[:_NAME_MAX],
-                    action=action[:_ACTION_MAX],
-                    target=target[:_TARGET_MAX],
-                    remote_address="",
-                    request_id="",
-                    result=result,
-                    reason=reason,
-                )
+            event = AuditEvent(
+                at=self.clock(),
+                project_id=None,
+                user_id=UserId(""),
+                user_name=user_name[:_NAME_MAX],
+                action=action[:_ACTION_MAX],
+                target=target[:_TARGET_MAX],
+                remote_address="",
+                request_id="",
+                result=result,
+                reason=reason,
             )
+            try:
+                self.record(event)
+            except CatalogFailed as error:  # what happened has happened, and is told all the same
+                log.warning("not in the audit trail", extra={"event": event, "why": str(error)})
 
     def page(
         self, project_id: ProjectId | None, *, after: int = 0, limit: int = _PAGE

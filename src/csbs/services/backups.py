@@ -54,6 +54,10 @@ from csbs.workflows.settle import settle
 log = logging.getLogger(__name__)
 
 
+def _no_quota(_transaction: Transaction) -> None:
+    """Where nobody counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerToBackUp:
     """A backup that was entered, and what it is made from."""
@@ -87,6 +91,9 @@ class BackupService:
     require_space: Callable[[], None]
     #: Carries out what is submitted.
     runner: TaskRunner = field(default_factory=NoRunner)
+    #: Called in the transaction that has entered a backup: raises an error if the project has no
+    #: room for it.
+    require_quota: Callable[[Transaction], None] = _no_quota
 
     def list_all(self, server: str | None = None) -> list[Backup]:
         """All backups, oldest first; of one server (id, prefix or name) if it is given."""
@@ -145,8 +152,7 @@ class BackupService:
         backup (`error`) and in its task.
         """
         _require_name(request)
-        server = _ready(self.servers.find(request.server))
-        require_whole(self.catalog, self.project_id, server)
+        server = self.require_ready(request.server)
         self.require_space()
         identified = self._identify(request, server)
         backup = self._new_backup(request, server, identified, self._plan(server, identified))
@@ -163,6 +169,18 @@ class BackupService:
             tasks.add(transaction, task)
         self.runner.start(task)
         return backup
+
+    def require_ready(self, wanted: str) -> ServerDescription:
+        """The server, if it can be backed up now.
+
+        Raises `ServerNotFound`, `ServerAmbiguous`, `ServerBusy`, `ServerStateRefused`,
+        `ServerWithoutDisks`, `DiskShared`, `RestoreUnfinished`.
+        """
+        server = _ready(self.servers.find(wanted))
+        require_whole(self.catalog, self.project_id, server)
+        with self.catalog.transaction() as transaction:
+            refuse_busy(transaction, self.project_id, server)
+        return server
 
     def submit_deletion(self, backup_id: BackupId) -> Task:
         """Enters the backup's deletion, and returns its task; the runner does the work.
@@ -272,6 +290,7 @@ class BackupService:
         servers.remember_server(transaction, self.project_id, server_id, backup.server_name)
         servers.remember_disks(transaction, self.project_id, server_id, identified.disks)
         backups.add(transaction, backup)
+        self.require_quota(transaction)
         if request.admit is not None:
             request.admit(transaction, backup)
 
@@ -306,6 +325,7 @@ class BackupService:
             index=index,
             copying=self._copying(request),
             auditing=AuditOptions(),
+            require_consistency=request.require_consistency,
         )
         do = ServerBackup(what.backup, what.server, what.plans, tools, request.look_on)
         try:

@@ -22,11 +22,11 @@ class FirstAdministrator:
 def bootstrap(
     users: UserService, password: str, random_bytes: RandomBytes
 ) -> FirstAdministrator | None:
-    """Makes the user `admin` where there is no user yet; None where there is one.
+    """Makes the user `admin` where there is no administrator yet; None where there is one.
 
     An empty `password` means a random one, which is in the answer and nowhere else.
     """
-    if users.everyone():
+    if any(user.is_admin for user in users.everyone()):
         return None
     chosen = password or base64.b32encode(random_bytes(15)).decode().lower()
     users.create(ADMIN_NAME, chosen, is_admin=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
 from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
+from csbs.services.protection import Protection
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.repository_keys import KeyService
 from csbs.services.restores import RestoreService
@@ -29,4 +31,6 @@ class App:
     keys: KeyService
     stores: StoreService
     tasks: TaskService
+    protection: Protection
     executor: TaskExecutor
+    audit: AuditService

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from csbs.catalog import Catalog, projects
 from csbs.domain.clock import NewId
-from csbs.domain.errors import Invalid
+from csbs.domain.errors import Refused
 from csbs.domain.ids import ProjectId
 from csbs.domain.tenancy import (
     NameTaken,
@@ -18,7 +18,7 @@ from csbs.domain.tenancy import (
 
 
 @dataclass(eq=False)
-class NotOfRegion(Invalid):
+class NotOfRegion(Refused):
     """The name does not begin with that of the region."""
 
     name: str

@@ -25,6 +25,8 @@ class CreateBackup:
     #: Read all that is allocated, whatever is known of changes.
     full: bool = False
     consistency: Consistency = Consistency.FILESYSTEM
+    #: Fail rather than reach a lower consistency.
+    require_consistency: bool = False
     #: Disks that are left out.
     exclude_disks: frozenset[DiskId] = frozenset()
     #: None: what the settings say.
@@ -58,6 +60,7 @@ def keep_backup_request(request: CreateBackup) -> TaskRequest:
     return {
         "full": request.full,
         "consistency": request.consistency,
+        "require_consistency": request.require_consistency,
         "exclude_disks": sorted(request.exclude_disks),
         "limit_bytes_per_s": request.limit_bytes_per_s,
     }
@@ -71,6 +74,7 @@ def kept_backup_request(kept: TaskRequest, backup: Backup) -> CreateBackup:
         name=backup.name,
         full=fields["full"],
         consistency=Consistency(fields["consistency"]),
+        require_consistency=fields["require_consistency"],
         exclude_disks=frozenset(DiskId(each) for each in fields["exclude_disks"]),
         limit_bytes_per_s=fields["limit_bytes_per_s"],
     )

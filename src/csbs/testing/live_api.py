@@ -23,6 +23,8 @@ from csbs.services.region import Region
 from csbs.serving import make_server
 from csbs.testing.fake_driver import FakeDriver
 from csbs.testing.faults import Faults
+from csbs.workflows.runner import Execute, Runner
+from csbs.workflows.thread_runner import ThreadRunner
 
 ADMIN_PASSWORD = "admin-password"  # noqa: S105  of services that live as long as a test
 _READY_MAX_S = 30.0
@@ -95,15 +97,21 @@ def live_api(folder: Path, **settings: object) -> Iterator[LiveApi]:
     )
     driver = FakeDriver(folder / "host", new_id=lambda: str(uuid4()), faults=Faults())
     with (
-        open_service(chosen, driver=driver, hasher=FastHasher()) as service,
-        _served(service, chosen) as url,
+        open_service(chosen, driver=driver, hasher=FastHasher(), make_runner=_threads) as service,
+        served(service, chosen) as url,
         httpx.Client(base_url=url, timeout=30) as client,
     ):
         yield LiveApi(url=url, client=client, driver=driver, service=service, settings=chosen)
 
 
+def _threads(execute: Execute) -> Runner:
+    """A process may have several of these, and but one on DBOS."""
+    return ThreadRunner(execute, tasks_max=2)
+
+
 @contextmanager
-def _served(service: Service, settings: Settings) -> Iterator[str]:
+def served(service: Service, settings: Settings) -> Iterator[str]:
+    """The address of the service, which runs in a thread until the body ends."""
     ready = threading.Event()
     server = make_server(service, settings, ready.set)
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -29,6 +29,7 @@ from csbs.catalog import backups, servers
 from csbs.compute.base import BackupJob, ComputeDriver, DiskExport, JobDisk, JobRequest
 from csbs.domain.backup import Backup, DiskBackup
 from csbs.domain.backup_plan import DiskPlan, untracked
+from csbs.domain.consistency import NO_HOOKS, Consistency, ConsistencyNotReached
 from csbs.domain.errors import (
     CommandFailed,
     CsbsError,
@@ -117,6 +118,8 @@ class BackupTools:
     index: ContentIndex
     copying: CopyOptions
     auditing: AuditOptions
+    #: Fail rather than reach a lower consistency than what was asked for.
+    require_consistency: bool = False
 
 
 class ServerBackup:
@@ -145,6 +148,9 @@ class ServerBackup:
     def begin(self) -> None:
         """See `BackupSteps.begin`; where tracking is refused, all is read and compared."""
         tools, backup = self._tools, self._backup
+        asked = backup.consistency_asked
+        if tools.require_consistency and asked is Consistency.APPLICATION:
+            raise ConsistencyNotReached(backup.server_name, asked, NO_HOOKS)
         self._writer = tools.records.repository.begin(
             backup.id, started_at=backup.created_at, index=tools.index
         )
@@ -323,13 +329,17 @@ class ServerBackup:
         return JobRequest(
             server_id=self._backup.server_id,
             backup_id=self._backup.id,
-            consistency=self._backup.consistency_asked,
+            consistency=self._consistency_to_try(),
             freeze_without_watchdog=self._freezes_without_watchdog(),
             disks=[
                 JobDisk(target=target, since=copied.get(target, plan.since))
                 for target, plan in self._plans.items()
             ],
         )
+
+    def _consistency_to_try(self) -> Consistency:
+        asked = self._backup.consistency_asked
+        return Consistency.FILESYSTEM if asked is Consistency.APPLICATION else asked
 
     def _freezes_without_watchdog(self) -> bool:
         backup = self._backup
@@ -358,11 +368,12 @@ class ServerBackup:
 
 def _reached(job: BackupJob, backup: Backup) -> Backup:
     """The backup with the consistency of the job's view."""
-    reached = job.consistency
+    reached, asked = job.consistency, backup.consistency_asked
+    reasons = [NO_HOOKS, reached.reason] if asked is Consistency.APPLICATION else [reached.reason]
     return replace(
         backup,
         consistency_reached=reached.level,
-        consistency_reason="" if reached.level is backup.consistency_asked else reached.reason,
+        consistency_reason="" if reached.level is asked else "; ".join(filter(None, reasons)),
         freeze=reached.freeze,
     )
 

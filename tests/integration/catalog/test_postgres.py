@@ -11,7 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from csbs.app import open_alone
+from csbs.app import open_home
 from csbs.catalog import Catalog, tasks
 from csbs.catalog.database import open_database
 from csbs.catalog.tables import metadata
@@ -19,6 +19,7 @@ from csbs.config import Settings
 from csbs.domain.errors import CatalogFailed, CatalogTooNew, CsbsError, DataFolderBusy
 from csbs.domain.ids import ProjectId
 from csbs.testing.catalog_contract import CatalogContract, waiting
+from csbs.testing.policy_catalog_contract import PolicyCatalogContract
 from csbs.testing.ports import free_ports
 from csbs.testing.postgres import Postgres, postgres_running
 from csbs.testing.values import START
@@ -50,6 +51,10 @@ def project(catalog: Catalog) -> ProjectId:
 
 class TestCatalogOnPostgres(CatalogContract):
     """See `CatalogContract`."""
+
+
+class TestPoliciesOnPostgres(PolicyCatalogContract):
+    """See `PolicyCatalogContract`."""
 
 
 def test_the_migrations_make_the_tables(url: str) -> None:
@@ -131,10 +136,10 @@ def test_one_service_has_a_catalog(url: str, tmp_path: Path) -> None:
         return Settings(data_dir=tmp_path / name, catalog_url=url)
 
     with (
-        open_alone(settings("a")),
+        open_home(settings("a"), alone=True),
         pytest.raises(DataFolderBusy, match="another host"),
-        open_alone(settings("b")),
+        open_home(settings("b"), alone=True),
     ):
         pytest.fail("there is a service already")
-    with open_alone(settings("b")):
+    with open_home(settings("b"), alone=True):
         pass

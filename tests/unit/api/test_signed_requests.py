@@ -48,7 +48,7 @@ def ask(
 
 @pytest.mark.parametrize("sdk", SDKS)
 def test_a_signed_request_is_let_in(api: LiveApi, signers: dict[str, Signer], sdk: str) -> None:
-    answer = ask(api, signers[sdk])
+    answer = ask(api, signers[sdk], query=(("name", "local"),))
 
     assert answer.status_code == 200
     assert [each["name"] for each in answer.json()["projects"]] == ["local"]

@@ -1,14 +1,15 @@
-"""The only place that knows the codes of CSBS, their statuses and wordings."""
+"""How CSBS v1 refuses; the table is `csbs.api.csbs_v1.wire.codes`."""
 
 from __future__ import annotations
 
 from starlette.responses import JSONResponse, Response
 
-from csbs.api.errors import STATUS, entry_of
+from csbs.api.csbs_v1.wire.codes import entry, sentence
 from csbs.domain.errors import CsbsError
 
 
 def refuse(error: CsbsError) -> Response:
     """The error as this protocol has it."""
-    body = {"error_code": "CSBS.9999", "error_msg": str(error)}
-    return JSONResponse(body, entry_of(STATUS, error))
+    found = entry(error)
+    body = {"error_code": found.code, "error_msg": sentence(error)}
+    return JSONResponse(body, found.status)

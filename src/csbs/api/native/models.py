@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from csbs.catalog.tasks import TaskStep
 from csbs.domain.audit import AuditEvent
 from csbs.domain.backup import Backup, BackupState, DiskBackup
 from csbs.domain.consistency import Consistency
+from csbs.domain.quota import LIMIT_MAX, Quotas, Usage
 from csbs.domain.server import DiskDescription, ServerDescription, ServerState
 from csbs.domain.task import Task, TaskKind, TaskState
 from csbs.domain.tenancy import AccessKey, Membership, Project, Role, User
@@ -19,7 +20,10 @@ from csbs.domain.tenancy import AccessKey, Membership, Project, Role, User
 #: What nobody needs more of.
 Text = Annotated[str, Field(max_length=255)]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
+#: Of users and projects (`csbs.domain.tenancy`).
+NewName = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}$")]
 Password = Annotated[str, Field(max_length=256)]
+NewPassword = Annotated[str, Field(min_length=8, max_length=256)]
 
 
 class Body(BaseModel):
@@ -61,7 +65,7 @@ class Refusal(Document):
 class NewProject(Body):
     """A project to make; its name begins with that of the region and `_`."""
 
-    name: Name
+    name: NewName
 
 
 class ProjectDocument(Document):
@@ -85,15 +89,15 @@ class ProjectList(Document):
 class NewUser(Body):
     """A user to make."""
 
-    name: Name
-    password: Password
+    name: NewName
+    password: NewPassword
     is_admin: StrictBool = False
 
 
 class UserChange(Body):
     """What is to be otherwise; what is left out stays."""
 
-    password: Password | None = None
+    password: NewPassword | None = None
     enabled: StrictBool | None = None
     is_admin: StrictBool | None = None
 
@@ -102,13 +106,13 @@ class PasswordChange(Body):
     """One's own password."""
 
     old: Password
-    new: Password
+    new: NewPassword
 
 
 class RoleBody(Body):
-    """A role in a project: `member` or `reader`."""
+    """A role in a project; `admin` is of the region: see `is_admin` of a user."""
 
-    role: Annotated[Role, Field(examples=["member"])]
+    role: Literal[Role.MEMBER, Role.READER]
 
 
 class RoleInProject(Document):
@@ -229,6 +233,41 @@ class Health(Document):
     version: str
 
 
+Limit = Annotated[StrictInt, Field(ge=-1, le=LIMIT_MAX)]
+
+
+class QuotaChange(Body):
+    """Limits to set; -1 means none, what is left out stays."""
+
+    backups: Limit | None = None
+    backup_bytes: Limit | None = None
+    policies: Limit | None = None
+
+
+class QuotaDocument(Document):
+    """A limit, and what counts against it; without a limit it is null."""
+
+    limit: int | None
+    used: int
+
+
+class QuotasDocument(Document):
+    """What a project may have, and what it has."""
+
+    backups: QuotaDocument
+    backup_bytes: QuotaDocument
+    policies: QuotaDocument
+
+    @classmethod
+    def of(cls, quotas: Quotas, usage: Usage) -> Self:
+        """As they are."""
+        return cls(
+            backups=QuotaDocument(limit=quotas.backups, used=usage.backups),
+            backup_bytes=QuotaDocument(limit=quotas.backup_bytes, used=usage.backup_bytes),
+            policies=QuotaDocument(limit=quotas.policies, used=usage.policies),
+        )
+
+
 # --- servers, backups, tasks ------------------------------------------------------------------
 
 
@@ -285,7 +324,7 @@ class NewBackup(Body):
     """A backup to make, of all disks of a server."""
 
     server: Annotated[str, Field(min_length=1, max_length=255)]
-    name: Text | None = None
+    name: Annotated[str, Field(max_length=255, pattern=r"^\w[\w-]*$")] | None = None
     description: Text = ""
     #: Read all that is allocated, whatever is known of changes.
     full: StrictBool = False

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from csbs.api.context import Changes, Reads
+from csbs.api.context import AdministersProject, Changes, Reads
 from csbs.api.native.models import (
     AuditDocument,
     AuditPage,
@@ -15,6 +15,8 @@ from csbs.api.native.models import (
     Deleted,
     NewBackup,
     NewRestore,
+    QuotaChange,
+    QuotasDocument,
     ServerDocument,
     ServerList,
     TaskDocument,
@@ -142,10 +144,24 @@ def delete_task(task: TaskName, here: Changes) -> None:
     here.app.tasks.delete(_task_id(here.app, task))
 
 
-@router.post("/tasks/delete-failed")
+@router.delete("/failed-tasks")
 def delete_failed_tasks(here: Changes) -> Deleted:
     """Forgets all tasks that failed."""
     return Deleted(deleted=here.app.tasks.delete_failed())
+
+
+@router.get("/quotas")
+def show_quotas(here: Reads) -> QuotasDocument:
+    """What the project may have, and what it has."""
+    return QuotasDocument.of(*here.app.protection.quotas.show())
+
+
+@router.patch("/quotas")
+def change_quotas(body: QuotaChange, here: AdministersProject) -> QuotasDocument:
+    """Sets limits; one below what there is takes nothing away, and lets nothing be added."""
+    quotas = here.app.protection.quotas
+    quotas.change(body.model_dump(exclude_none=True))
+    return QuotasDocument.of(*quotas.show())
 
 
 @router.get("/audit")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 
+from csbs.api.errors import RequestInvalid
 from csbs.api.native import project, region, users
 from csbs.api.native.errors import refuse
 from csbs.api.native.refusals import REFUSALS
@@ -18,7 +19,18 @@ Everything that csbs can do for a project, and for the region, in its own words.
 (docs/reference/identity-api.md). Every answer from 400 on is a `Refusal`.
 """
 
-_router = APIRouter(prefix="/native/v1", responses=REFUSALS)
+
+def _only_known_parameters(request: Request) -> None:
+    """A parameter that was mistyped would be a filter that does not filter."""
+    known = {each.alias for each in request.scope["route"].dependant.query_params}
+    for name in request.query_params:
+        if name not in known:
+            raise RequestInvalid(f"query.{name}", "is no parameter of this call")
+
+
+_router = APIRouter(
+    prefix="/native/v1", responses=REFUSALS, dependencies=[Depends(_only_known_parameters)]
+)
 for _part in (users, region, project):
     _router.include_router(_part.router)
 

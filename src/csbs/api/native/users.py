@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from csbs.api.context import Administers, InRegion, Known
-from csbs.api.errors import RequestInvalid
 from csbs.api.native.models import (
     KeyDocument,
     KeyList,
@@ -82,8 +81,6 @@ def set_role(
     user: UserId, project: ProjectName, body: RoleBody, here: Administers
 ) -> RoleInProject:
     """Gives a user a role in a project, instead of the one he has there."""
-    if body.role is Role.ADMIN:
-        raise RequestInvalid("role", "admin is of the region: set is_admin of the user")
     membership = here.region.users.set_role(_user(here, user).id, project, body.role)
     assert membership is not None
     return RoleInProject.of(membership)

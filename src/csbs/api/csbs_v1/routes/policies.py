@@ -1,0 +1,52 @@
+"""Policies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+
+from csbs.api.context import Changes, Reads
+from csbs.api.csbs_v1.routes.request import Body, ListQuery, linked
+from csbs.api.csbs_v1.routes.router import csbs_router
+from csbs.api.csbs_v1.wire.policies import policy_body
+from csbs.api.csbs_v1.wire.policy_bodies import parse_new_policy, parse_policy_change
+from csbs.api.csbs_v1.wire.policy_query import parse_policy_filter, sort_values
+from csbs.api.csbs_v1.wire.queries import page_of
+from csbs.domain.ids import PolicyId
+
+router = csbs_router(prefix="/policies")
+
+
+@router.post("")
+def create_policy(here: Changes, body: Body) -> dict[str, Any]:
+    """Makes one."""
+    return {"policy": policy_body(here.app.protection.policies.create(parse_new_policy(body)))}
+
+
+@router.get("")
+def list_policies(here: Reads, request: Request, query: ListQuery) -> dict[str, Any]:
+    """A page of the project's policies."""
+    policies = here.app.protection.policies.list_all()
+    page = page_of(policies, query, values=sort_values, wanted=parse_policy_filter(query))
+    return linked(request, "policies", page, [policy_body(each) for each in page.rows])
+
+
+@router.get("/{policy_id}")
+def show_policy(here: Reads, policy_id: str) -> dict[str, Any]:
+    """One policy."""
+    return {"policy": policy_body(here.app.protection.policies.get(PolicyId(policy_id)))}
+
+
+@router.put("/{policy_id}")
+def change_policy(here: Changes, policy_id: str, body: Body) -> dict[str, Any]:
+    """Changes what is given."""
+    wanted = parse_policy_change(body)
+    return {"policy": policy_body(here.app.protection.policies.change(PolicyId(policy_id), wanted))}
+
+
+@router.delete("/{policy_id}")
+def delete_policy(here: Changes, policy_id: str) -> dict[str, Any]:
+    """Deletes it; its backups stay."""
+    here.app.protection.policies.delete(PolicyId(policy_id))
+    return {}

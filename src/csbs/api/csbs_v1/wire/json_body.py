@@ -1,0 +1,94 @@
+"""The body of a request: bytes in, a JSON object or a checked model out.
+
+Whatever is wrong is one `RequestInvalid` with the place and one short reason; what the client sent
+is never quoted.  Keys that nobody knows are ignored: clients send more than was ever documented.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from csbs.api.errors import RequestInvalid
+
+#: Numbers with more digits are no number of ours, and slow to parse.
+_DIGITS_MAX = 40
+
+#: By the types of pydantic's errors.
+_REASONS = {
+    "missing": "it is required",
+    "model_type": "it must be an object",
+    "dict_type": "it must be an object",
+    "list_type": "it must be a list",
+    "string_type": "it must be a text",
+    "bool_type": "it must be true or false",
+    "int_type": "it must be a whole number",
+}
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Body(BaseModel):
+    """Base of all bodies and their parts: right types, and no guessing."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+def read_json(data: bytes) -> dict[str, Any]:
+    """The JSON object.  Raises `RequestInvalid`."""
+    try:
+        body = json.loads(data, parse_constant=_refuse, parse_int=_integer)
+    except (ValueError, RecursionError):
+        raise RequestInvalid("body", "it must be JSON") from None
+    if not isinstance(body, dict):
+        raise RequestInvalid("body", "it must be a JSON object")
+    for text in _texts(body):
+        # Databases take neither, and no name of anything has them.
+        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise RequestInvalid("body", "a text has a character that cannot be kept")
+    return body
+
+
+def read_body(model: type[M], data: bytes) -> M:
+    """The checked body.  Raises `RequestInvalid`."""
+    try:
+        return model.model_validate(read_json(data))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "body"
+        raise RequestInvalid(place[:128], _reason(first["type"], first["msg"])) from None
+
+
+def _reason(kind: str, message: str) -> str:
+    """Plain words for the usual mistakes; else ours, without what pydantic puts before them."""
+    if kind in _REASONS:
+        return _REASONS[kind]
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def _refuse(_constant: str) -> NoReturn:
+    raise ValueError("NaN and infinities are no JSON")
+
+
+def _integer(text: str) -> int:
+    if len(text) > _DIGITS_MAX:
+        raise ValueError("too many digits")
+    return int(text)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All texts in it, keys too; without recursion, whatever its depth."""
+    rest = [value]
+    while rest:
+        each = rest.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, dict):
+            rest.extend(each.keys())
+            rest.extend(each.values())
+        elif isinstance(each, list):
+            rest.extend(each)

@@ -1,0 +1,127 @@
+"""Tasks as Karbor's restores and operation logs: shapes, filters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from csbs.api.csbs_v1.wire.codes import code_of
+from csbs.api.csbs_v1.wire.queries import Query
+from csbs.api.csbs_v1.wire.restoring import restore_status
+from csbs.api.csbs_v1.wire.times import time_text
+from csbs.api.csbs_v1.wire.words import PROVIDER_ID
+from csbs.domain.backup import Backup
+from csbs.domain.errors import NotFound
+from csbs.domain.task import Task, TaskKind, TaskState
+
+_TYPES = {TaskKind.BACKUP: "protect", TaskKind.RESTORE: "restore", TaskKind.DELETION: "delete"}
+
+#: What is at work, and what it is then, in Karbor's words for each kind.
+_AT_WORK = {
+    TaskKind.BACKUP: "protecting",
+    TaskKind.RESTORE: "in_progress",
+    TaskKind.DELETION: "deleting",
+}
+_DONE = {
+    TaskKind.BACKUP: "available",
+    TaskKind.RESTORE: "success",
+    TaskKind.DELETION: "deleted",
+}
+
+
+@dataclass(eq=False)
+class RestoreNotFound(NotFound):
+    """No restore of the project has this id."""
+
+    restore: str
+
+    template = "there is no restore {0.restore}"
+
+
+@dataclass(eq=False)
+class VerificationNotFound(NotFound):
+    """No verification has this id."""
+
+    verification: str
+
+    template = "there is no verification {0.verification}"
+
+
+def operation_log_body(task: Task, backup: Backup | None) -> dict[str, Any]:
+    """A task as `operation_log`; `backup` is None once it is deleted."""
+    is_restore = task.kind is TaskKind.RESTORE
+    extra = {
+        "checkpoint_item_id": task.backup_id,
+        "resource_id": task.server_id,
+        "resource_name": task.server_name,
+        "progress": task.progress_percent,
+        "done_bytes": task.done_bytes,
+        "total_bytes": task.total_bytes,
+        "bytes_per_s": task.bytes_per_s,
+    }
+    return {
+        "id": task.id,
+        "project_id": task.project_id,
+        "operation_type": _TYPES[task.kind],
+        "status": operation_status(task),
+        "checkpoint_id": backup.checkpoint_id if backup else None,
+        "plan_id": backup.policy_id if backup else None,
+        "provider_id": PROVIDER_ID,
+        "restore_id": task.id if is_restore else None,
+        "scheduled_operation_id": None,
+        "started_at": time_text(task.started_at or task.created_at),
+        "ended_at": time_text(task.ended_at),
+        "error_info": _error_info(task),
+        "extra_info": json.dumps(extra),
+    }
+
+
+def operation_status(task: Task) -> str:
+    """How far a task is, in the words of its kind."""
+    if task.state is TaskState.DONE:
+        return _DONE[task.kind]
+    if task.state is TaskState.RUNNING:
+        return _AT_WORK[task.kind]
+    return task.state.value
+
+
+def parse_operation_filter(query: Query) -> Callable[[Task], bool]:
+    """Filters of `operation_logs`."""
+    query.flag("all_tenants")
+    status, kind = query.text("status"), query.text("operation_type")
+    restore = query.text("restore_id")
+
+    def wanted(task: Task) -> bool:
+        is_restore = task.kind is TaskKind.RESTORE
+        return (
+            (status is None or operation_status(task) == status)
+            and (kind is None or _TYPES[task.kind] == kind)
+            and (restore is None or (is_restore and task.id == restore))
+        )
+
+    return wanted
+
+
+def parse_restore_filter(query: Query) -> Callable[[Task], bool]:
+    """Filters of `restores`."""
+    query.flag("all_tenants")
+    status = query.text("status")
+    return lambda task: status is None or restore_status(task) == status
+
+
+def sort_values(task: Task) -> dict[str, Any]:
+    """What tasks are sorted by."""
+    return {
+        "id": task.id,
+        "created_at": task.created_at,
+        "updated_at": task.ended_at or task.started_at or task.created_at,
+        "status": operation_status(task),
+    }
+
+
+def _error_info(task: Task) -> str | None:
+    if not task.error_message:
+        return None
+    return json.dumps({"code": code_of(task.error_code), "message": task.error_message})

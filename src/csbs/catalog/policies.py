@@ -1,0 +1,192 @@
+"""Queries about policies."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from csbs.catalog import tags
+from csbs.catalog.catalog import Transaction
+from csbs.catalog.policy_tables import policies, policy_servers, schedules
+from csbs.domain.consistency import ApplicationMode
+from csbs.domain.ids import DiskId, PolicyId, ProjectId, ServerId
+from csbs.domain.policy import (
+    BoundServer,
+    Policy,
+    PolicyNameTaken,
+    PolicyNotFound,
+    Retention,
+    Schedule,
+    ServerBound,
+)
+
+
+def add(transaction: Transaction, policy: Policy) -> None:
+    """Enters a new policy.  Raises `PolicyNameTaken`, `ServerBound`."""
+    _require_free_name(transaction, policy)
+    try:
+        transaction.execute(insert(policies).values(_values(policy)))
+    except IntegrityError:  # two at once
+        raise PolicyNameTaken(policy.name) from None
+    _add_parts(transaction, policy)
+
+
+def save(transaction: Transaction, policy: Policy) -> None:
+    """Writes the policy anew, with all its parts.  Raises `PolicyNameTaken`, `ServerBound`."""
+    _require_free_name(transaction, policy)
+    values = _values(policy)
+    del values["id"], values["project_id"], values["created_at"]
+    try:
+        transaction.execute(
+            update(policies)
+            .where(policies.c.project_id == policy.project_id, policies.c.id == policy.id)
+            .values(values)
+        )
+    except IntegrityError:  # two at once
+        raise PolicyNameTaken(policy.name) from None
+    for table in (policy_servers, schedules):
+        transaction.execute(delete(table).where(table.c.policy_id == policy.id))
+    _add_parts(transaction, policy)
+
+
+def remove(transaction: Transaction, project_id: ProjectId, policy_id: PolicyId) -> None:
+    """Forgets the policy; its servers are free.  Raises `PolicyNotFound`."""
+    result = transaction.execute(
+        delete(policies).where(policies.c.project_id == project_id, policies.c.id == policy_id)
+    )
+    if result.rowcount == 0:
+        raise PolicyNotFound(policy_id)
+
+
+def get(transaction: Transaction, project_id: ProjectId, policy_id: PolicyId) -> Policy:
+    """The policy.  Raises `PolicyNotFound`."""
+    found = _load(transaction, policies.c.project_id == project_id, policies.c.id == policy_id)
+    if not found:
+        raise PolicyNotFound(policy_id)
+    return found[0]
+
+
+def of_project(transaction: Transaction, project_id: ProjectId) -> list[Policy]:
+    """All policies of the project, oldest first."""
+    return _load(transaction, policies.c.project_id == project_id)
+
+
+def count(transaction: Transaction, project_id: ProjectId) -> int:
+    """How many policies the project has."""
+    return int(
+        transaction.scalar(
+            select(func.count()).select_from(policies).where(policies.c.project_id == project_id)
+        )
+        or 0
+    )
+
+
+def of_server(
+    transaction: Transaction, project_id: ProjectId, server_id: ServerId
+) -> PolicyId | None:
+    """The policy that the server is bound to."""
+    return transaction.scalar(
+        select(policy_servers.c.policy_id)
+        .join(policies)
+        .where(policies.c.project_id == project_id, policy_servers.c.server_id == server_id)
+    )
+
+
+def _require_free_name(transaction: Transaction, policy: Policy) -> None:
+    taken = transaction.scalar(
+        select(policies.c.id).where(
+            policies.c.project_id == policy.project_id,
+            policies.c.name == policy.name,
+            policies.c.id != policy.id,
+        )
+    )
+    if taken is not None:
+        raise PolicyNameTaken(policy.name)
+
+
+def _values(policy: Policy) -> dict[str, Any]:
+    return {
+        "id": policy.id,
+        "project_id": policy.project_id,
+        "name": policy.name,
+        "description": policy.description,
+        "parameters": dict(policy.parameters),
+        "application": int(policy.application),
+        "created_at": policy.created_at,
+        "updated_at": policy.updated_at,
+    }
+
+
+def _add_parts(transaction: Transaction, policy: Policy) -> None:
+    for position, server in enumerate(policy.servers):
+        holder = transaction.scalar(
+            select(policy_servers.c.policy_id).where(policy_servers.c.server_id == server.id)
+        )
+        if holder is not None:
+            raise ServerBound(server.id, holder)
+        row = {
+            "server_id": server.id,
+            "policy_id": policy.id,
+            "position": position,
+            "kind": server.kind,
+            "name": server.name,
+            "exclude_disks": sorted(server.exclude_disks),
+            "extra": dict(server.extra),
+        }
+        try:
+            transaction.execute(insert(policy_servers).values(row))
+        except IntegrityError:  # two at once
+            raise ServerBound(server.id, "another") from None
+    for position, schedule in enumerate(policy.schedules):
+        values = asdict(schedule) | {"policy_id": policy.id, "position": position}
+        transaction.execute(insert(schedules).values(values))
+    tags.set_of_policy(transaction, policy.project_id, policy.id, policy.tags)
+
+
+def _load(transaction: Transaction, *conditions: Any) -> list[Policy]:
+    rows = transaction.execute(
+        select(policies).where(*conditions).order_by(policies.c.created_at, policies.c.id)
+    ).all()
+    servers: dict[str, list[BoundServer]] = defaultdict(list)
+    for row in transaction.execute(
+        select(policy_servers)
+        .join(policies)
+        .where(*conditions)
+        .order_by(policy_servers.c.policy_id, policy_servers.c.position)
+    ):
+        servers[row.policy_id].append(
+            BoundServer(
+                id=ServerId(row.server_id),
+                kind=row.kind,
+                name=row.name,
+                exclude_disks=frozenset(DiskId(each) for each in row.exclude_disks),
+                extra=row.extra,
+            )
+        )
+    plans: dict[str, list[Schedule]] = defaultdict(list)
+    for row in transaction.execute(
+        select(schedules)
+        .join(policies)
+        .where(*conditions)
+        .order_by(schedules.c.policy_id, schedules.c.position)
+    ):
+        plans[row.policy_id].append(_schedule(row))
+    return [
+        Policy(
+            **dict(row._mapping) | {"application": ApplicationMode(row.application)},  # noqa: SLF001  its public name in SQLAlchemy
+            servers=tuple(servers[row.id]),
+            schedules=tuple(plans[row.id]),
+            tags=tags.of_policy(transaction, row.project_id, row.id),
+        )
+        for row in rows
+    ]
+
+
+def _schedule(row: Row[Any]) -> Schedule:
+    values = dict(row._mapping)  # noqa: SLF001  its public name in SQLAlchemy
+    del values["policy_id"], values["position"]
+    return Schedule(**(values | {"retention": Retention(**row.retention)}))

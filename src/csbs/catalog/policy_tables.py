@@ -1,0 +1,103 @@
+"""Tables of policies, tags and quotas."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from csbs.catalog.tables import UtcDateTime, metadata
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("project_id", String(32), ForeignKey("projects.id"), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("parameters", JSON, nullable=False),
+    #: See `csbs.domain.consistency.ApplicationMode`.
+    Column("application", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("project_id", "name"),
+)
+
+#: Servers of policies; a server belongs to one at most.
+policy_servers = Table(
+    "policy_servers",
+    metadata,
+    Column("server_id", String(36), ForeignKey("servers.id"), primary_key=True),
+    Column(
+        "policy_id",
+        String(36),
+        ForeignKey("policies.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    Column("position", Integer, nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("exclude_disks", JSON, nullable=False),
+    Column("extra", JSON, nullable=False),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column(
+        "policy_id",
+        String(36),
+        ForeignKey("policies.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    Column("position", Integer, nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("trigger_id", String(36), nullable=False),
+    Column("trigger_name", String(255), nullable=False),
+    Column("pattern", Text, nullable=False),
+    Column("starts_at", UtcDateTime, nullable=False),
+    #: See `csbs.domain.policy.Retention`.
+    Column("retention", JSON, nullable=False),
+)
+
+backup_tags = Table(
+    "backup_tags",
+    metadata,
+    Column("backup_id", String(36), ForeignKey("backups.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", String(127), primary_key=True),
+    Column("value", String(255), nullable=False),
+)
+
+policy_tags = Table(
+    "policy_tags",
+    metadata,
+    Column(
+        "policy_id", String(36), ForeignKey("policies.id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("key", String(127), primary_key=True),
+    Column("value", String(255), nullable=False),
+)
+
+#: What an administrator set; what is not here is as `csbs.domain.quota.Quotas` says.
+quotas = Table(
+    "quotas",
+    metadata,
+    Column("project_id", String(32), ForeignKey("projects.id"), primary_key=True),
+    Column("resource", String(32), primary_key=True),
+    #: None: no limit.
+    Column("most", BigInteger),
+)

@@ -1,0 +1,62 @@
+"""`csbs key`: access keys, by which programs sign requests as their user."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from csbs.cli.options import Json, Yes, changing, opened_region
+from csbs.cli.output import Output, moment
+from csbs.cli.users import UserName
+
+commands = typer.Typer(help="Access keys (AK/SK) of users: list, create, delete.")
+
+
+@commands.command("list")
+def list_keys(context: typer.Context, user: UserName, *, json: Json = False) -> None:
+    """List a user's access keys; their secrets are never shown again."""
+    from csbs.cli.identity_documents import key_document  # noqa: PLC0415  see cli.options
+
+    with opened_region(context) as region:
+        found = region.access_keys.of_user(region.users.find(user).id)
+    Output(json).table(
+        {"keys": [key_document(key) for key in found]},
+        ("ACCESS KEY", "CREATED", "DESCRIPTION"),
+        [(key.id, moment(key.created_at), key.description) for key in found],
+    )
+
+
+@commands.command("create")
+def create_key(
+    context: typer.Context,
+    user: UserName,
+    *,
+    description: Annotated[str, typer.Option(help="What it is for.")] = "",
+    json: Json = False,
+) -> None:
+    """Create an access key, and show its secret, once."""
+    from csbs.cli.identity_documents import key_document  # noqa: PLC0415  see cli.options
+
+    with changing(context, "create_key", user) as region:
+        key, secret = region.access_keys.create(region.users.find(user), description)
+    Output(json).show(
+        key_document(key) | {"secret": secret},
+        f"access key  {key.id}\nsecret key  {secret}  (shown only now)",
+    )
+
+
+@commands.command("delete")
+def delete_key(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The access key.")],
+    *,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Delete an access key: it signs nothing any more."""
+    output = Output(json)
+    output.confirm(f"Delete access key {key}?", f"the deletion of access key {key}", yes=yes)
+    with changing(context, "delete_key", key) as region:
+        deleted = region.access_keys.delete(key)
+    output.show({"deleted": deleted.id}, f"deleted access key {deleted.id}")

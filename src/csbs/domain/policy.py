@@ -1,0 +1,298 @@
+"""Policies: which servers are backed up by themselves, when, and how long backups are kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from csbs.domain.consistency import ApplicationMode
+from csbs.domain.errors import Conflict, Invalid, NotFound, Refused
+from csbs.domain.ids import DiskId, PolicyId, ProjectId, ServerId
+from csbs.domain.recurrence import Recurrence, parse_pattern
+from csbs.domain.tags import Tag
+
+NAME_SIZE_MAX = 255
+DESCRIPTION_SIZE_MAX = 255
+RETENTION_MAX = 99_999
+_NAME = re.compile(rf"[\w-]{{1,{NAME_SIZE_MAX}}}")
+_TIMEZONE = re.compile(r"UTC[+-](?:0\d|1[0-4]):[0-5]\d")
+
+
+@dataclass(eq=False)
+class PolicyNotFound(NotFound):
+    """No policy of the project has this id."""
+
+    policy: str
+
+    template = "there is no policy {0.policy!r}"
+
+
+@dataclass(eq=False)
+class PolicyNameTaken(Conflict):
+    """Another policy of the project has this name."""
+
+    name: str
+
+    template = "there is a policy {0.name!r} already"
+
+
+@dataclass(eq=False)
+class InvalidPolicy(Invalid):
+    """A policy cannot be so."""
+
+    part: str
+    why: str
+
+    template = "{0.part}: {0.why}"
+
+
+@dataclass(eq=False)
+class ServerBound(Refused):
+    """A server belongs to one policy at most."""
+
+    server: str
+    policy: str
+
+    template = "server {0.server} is bound to policy {0.policy} already"
+
+
+@dataclass(eq=False)
+class TooManyPolicies(Refused):
+    """The project has as many policies as it may have."""
+
+    project: str
+    policies_max: int
+
+    template = "the project has {0.policies_max} policies already"
+
+
+@dataclass(eq=False)
+class PolicyBusy(Conflict):
+    """A run of the policy has not ended."""
+
+    policy: str
+
+    template = "a run of policy {0.policy} has not ended"
+
+
+@dataclass(eq=False)
+class PolicyWithoutServers(Refused):
+    """Nothing to run: no server of the policy can be backed up now."""
+
+    policy: str
+    why: str
+
+    template = "no server of policy {0.policy} can be backed up: {0.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long backups are kept.  Numbers: None where there is no such limit.
+
+    `permanent` wins over the first two.  The four others keep more: the newest backup of each of
+    so many days, weeks, months and years of `timezone`.
+    """
+
+    permanent: bool = False
+    max_backups: int | None = None
+    max_age_days: int | None = None
+    day_backups: int | None = None
+    week_backups: int | None = None
+    month_backups: int | None = None
+    year_backups: int | None = None
+    timezone: str = ""
+
+    def checked(self) -> Retention:
+        """Itself.  Raises `InvalidPolicy`."""
+        for name in _NUMBERS:
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= RETENTION_MAX:
+                raise InvalidPolicy(name, f"use a number from 0 to {RETENTION_MAX}, or -1")
+        if self.timezone and not _TIMEZONE.fullmatch(self.timezone):
+            raise InvalidPolicy("timezone", "write it like UTC+08:00")
+        periods = (self.day_backups, self.week_backups, self.month_backups, self.year_backups)
+        if any(periods) and not self.timezone:
+            raise InvalidPolicy("timezone", "it is needed to keep backups by day, week or longer")
+        return self
+
+
+_NUMBERS = (
+    "max_backups",
+    "max_age_days",
+    "day_backups",
+    "week_backups",
+    "month_backups",
+    "year_backups",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When a policy runs by itself."""
+
+    id: str
+    name: str
+    description: str
+    #: False: only when somebody asks.
+    enabled: bool
+    retention: Retention
+    trigger_id: str
+    trigger_name: str
+    #: As it was given, to the letter; see `csbs.domain.recurrence`.
+    pattern: str
+    #: What the pattern does not say is as in this moment.
+    starts_at: datetime
+
+    @property
+    def recurrence(self) -> Recurrence:
+        """What the pattern means."""
+        return parse_pattern(self.pattern)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundServer:
+    """A server of a policy, as it was bound."""
+
+    id: ServerId
+    #: What kind of a resource the caller called it.
+    kind: str
+    name: str
+    #: Disks that are left out of its backups.
+    exclude_disks: frozenset[DiskId] = frozenset()
+    #: What was said of it, that too; returned as it came.
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What protects its servers."""
+
+    id: PolicyId
+    project_id: ProjectId
+    name: str
+    description: str
+    created_at: datetime
+    updated_at: datetime
+    #: Returned as they came; what counts of them is `application`.
+    parameters: Mapping[str, object]
+    application: ApplicationMode = ApplicationMode.NO
+    servers: tuple[BoundServer, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
+    tags: tuple[Tag, ...] = ()
+
+    def server(self, server_id: ServerId) -> BoundServer | None:
+        """The server, if it is bound to this policy."""
+        return next((each for each in self.servers if each.id == server_id), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSchedule:
+    """A schedule as a caller gives it; None: not said."""
+
+    name: str | None = None
+    description: str | None = None
+    enabled: bool | None = None
+    #: Names of `Retention` that were given.
+    retention: Mapping[str, object] = field(default_factory=dict)
+    pattern: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPolicy:
+    """A policy as a caller gives it."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    application: ApplicationMode = ApplicationMode.NO
+    servers: Sequence[BoundServer] = ()
+    #: At most one; a policy without any runs only when somebody asks.
+    schedules: Sequence[NewSchedule] = ()
+    tags: Collection[Tag] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyChange:
+    """What a caller wants to have another value; None: unchanged."""
+
+    name: str | None = None
+    description: str | None = None
+    parameters: Mapping[str, object] | None = None
+    #: Given with `parameters`.
+    application: ApplicationMode = ApplicationMode.NO
+    servers: Sequence[BoundServer] | None = None
+    schedules: Sequence[NewSchedule] | None = None
+    tags: Collection[Tag] | None = None
+
+
+def checked_policy_name(name: str) -> str:
+    """The name, if a policy may be called so.  Raises `InvalidPolicy`."""
+    if not _NAME.fullmatch(name):
+        raise InvalidPolicy("name", f"use 1 to {NAME_SIZE_MAX} letters, digits, _ and -")
+    return name
+
+
+def checked_description(description: str) -> str:
+    """The description, if it may be one.  Raises `InvalidPolicy`."""
+    if len(description) > DESCRIPTION_SIZE_MAX or set("<>") & set(description):
+        raise InvalidPolicy(
+            "description", f"use at most {DESCRIPTION_SIZE_MAX} characters without < and >"
+        )
+    return description
+
+
+def new_schedule(wanted: NewSchedule, *, ids: tuple[str, str], at: datetime) -> Schedule:
+    """A schedule that begins at `at`; `ids` are its own and its trigger's.
+
+    Where nothing is said of retention, backups are kept for ever.  Raises `InvalidPolicy`,
+    `InvalidPattern`.
+    """
+    if not wanted.pattern:
+        raise InvalidPolicy("trigger", "a schedule needs a pattern")
+    parse_pattern(wanted.pattern)
+    keeps = {"permanent", "max_backups", "max_age_days"} & wanted.retention.keys()
+    said = dict(wanted.retention) if keeps else {**wanted.retention, "permanent": True}
+    return Schedule(
+        id=ids[0],
+        name=_checked_schedule_name(wanted.name or ""),
+        description=checked_description(wanted.description or ""),
+        enabled=wanted.enabled is not False,
+        retention=Retention(**said).checked(),  # type: ignore[arg-type]  # by the names of its fields
+        trigger_id=ids[1],
+        trigger_name="default",
+        pattern=wanted.pattern,
+        starts_at=at,
+    )
+
+
+def changed_schedule(present: Schedule, wanted: NewSchedule) -> Schedule:
+    """The schedule with what was said; a trigger keeps the moment at which it began.
+
+    Retention that says `permanent: false` and no more says nothing: clients always send that.
+    """
+    said = dict(wanted.retention)
+    if said == {"permanent": False}:
+        said = {}
+    if wanted.pattern:
+        parse_pattern(wanted.pattern)
+    name, description = wanted.name, wanted.description
+    return replace(
+        present,
+        name=present.name if name is None else _checked_schedule_name(name),
+        description=(
+            present.description if description is None else checked_description(description)
+        ),
+        enabled=present.enabled if wanted.enabled is None else wanted.enabled,
+        retention=replace(present.retention, **said).checked(),  # type: ignore[arg-type]  # likewise
+        pattern=wanted.pattern or present.pattern,
+    )
+
+
+def _checked_schedule_name(name: str) -> str:
+    if len(name) > NAME_SIZE_MAX or set("<>") & set(name):
+        raise InvalidPolicy(
+            "scheduled_operations", f"a name has at most {NAME_SIZE_MAX} characters without < and >"
+        )
+    return name

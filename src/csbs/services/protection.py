@@ -1,0 +1,62 @@
+"""What a project's callers have beside backups, restores and tasks themselves, put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from csbs.services.backup_views import BackupViews
+from csbs.services.backups import BackupService
+from csbs.services.checks import CheckService
+from csbs.services.policies import PolicyService
+from csbs.services.quotas import QuotaService
+from csbs.services.restores import RestoreService
+from csbs.services.server_disks import ServerDisks
+from csbs.services.tags import BackupTags, PolicyTags
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protection:
+    """Use cases of one project."""
+
+    policies: PolicyService
+    quotas: QuotaService
+    checks: CheckService
+    views: BackupViews
+    disks: ServerDisks
+    backup_tags: BackupTags
+    policy_tags: PolicyTags
+
+
+def protection_of(backups: BackupService, restores: RestoreService) -> Protection:
+    """The use cases of the project that these are of."""
+    catalog, project_id = backups.catalog, backups.project_id
+    quotas = QuotaService(catalog=catalog, project_id=project_id)
+    policies = PolicyService(
+        catalog=catalog,
+        project_id=project_id,
+        servers=backups.servers,
+        backups=backups,
+        quotas=quotas,
+        clock=backups.clock,
+        new_id=backups.new_id,
+    )
+    return Protection(
+        policies=policies,
+        quotas=quotas,
+        checks=CheckService(
+            catalog=catalog,
+            project_id=project_id,
+            backups=backups,
+            restores=restores,
+            policies=policies,
+        ),
+        disks=ServerDisks(
+            catalog=catalog,
+            project_id=project_id,
+            driver=backups.driver,
+            new_id=backups.new_id,
+        ),
+        views=BackupViews(catalog=catalog, project_id=project_id),
+        backup_tags=BackupTags(catalog=catalog, project_id=project_id),
+        policy_tags=PolicyTags(catalog=catalog, project_id=project_id),
+    )
