@@ -20,13 +20,12 @@ from csbs.domain.errors import (
     ServerBusy,
     ServerNotFound,
     ServerWithoutDisks,
-    TaskNotCancellable,
-    TaskNotDeletable,
     TaskNotFound,
 )
 from csbs.domain.ids import BackupId, CheckpointId, PolicyId, TaskId
 from csbs.domain.server import ServerState
 from csbs.domain.task import Task, TaskKind, TaskState
+from csbs.domain.task_errors import TaskNotCancellable, TaskNotDeletable
 from csbs.services.engine import TaskEngine
 from csbs.services.requests import CreateBackup
 from csbs.workflows.runner import NoRunner, NoService
