@@ -11,13 +11,12 @@ from csbs.domain.backup import BackupState
 from csbs.domain.clock import Clock
 from csbs.domain.errors import (
     OperationCancelled,
-    TaskNotCancellable,
-    TaskNotDeletable,
     TaskNotFound,
 )
 from csbs.domain.ids import BackupId, ProjectId, TaskId
 from csbs.domain.lookup import PREFIX_SIZE_MIN
 from csbs.domain.task import Task, TaskKind, TaskState
+from csbs.domain.task_errors import TaskNotCancellable, TaskNotDeletable
 from csbs.workflows.runner import NoRunner, TaskRunner
 
 
