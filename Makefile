@@ -17,6 +17,10 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.ready
 UV := .tools/bin/uv
 
+# Clients of that cloud, each in an environment of its own: what they need does not fit ours.
+CLIENTS := huaweicloud karbor
+CLIENTS_STAMP := .clients/.ready
+
 .PHONY: help
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,15 +53,30 @@ $(STAMP): requirements/requirements.lock requirements/bootstrap.lock pyproject.t
 	done
 	@touch $@
 
+.PHONY: clients
+clients: $(CLIENTS_STAMP) ## Installs the clients that tests drive against the service.
+
+$(CLIENTS_STAMP): $(patsubst %,requirements/clients-%.lock,$(CLIENTS)) | $(STAMP)
+	@for client in $(CLIENTS); do \
+		test -x .clients/$$client/bin/python || $(UV) venv -q --python /usr/bin/python3 .clients/$$client; \
+		VIRTUAL_ENV=.clients/$$client $(UV) pip sync -q --require-hashes --compile-bytecode \
+			requirements/clients-$$client.lock; \
+	done
+	@touch $@
+
 .PHONY: lock
 lock: $(STAMP) ## Pins the newest dependencies that pyproject.toml allows.
 	$(UV) pip compile -q --upgrade requirements/bootstrap.in --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements/bootstrap.lock
 	$(UV) pip compile -q --upgrade pyproject.toml --group dev --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header -o requirements/requirements.lock
+	for client in $(CLIENTS); do \
+		$(UV) pip compile -q --upgrade requirements/clients-$$client.in --python-version 3.11 --generate-hashes \
+			--no-emit-index-url --no-emit-find-links --no-header -o requirements/clients-$$client.lock; \
+	done
 
 .PHONY: test
-test: lint ## Runs every gate and every test (as root: it needs QEMU, libvirt and a guest).
+test: lint $(CLIENTS_STAMP) ## Runs every gate and every test (as root: it needs QEMU, libvirt and a guest).
 	@$(PYTHON) -m pytest -q --complete
 
 .PHONY: soak

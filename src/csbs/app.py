@@ -349,7 +349,8 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
 
     def open_repository(cancelled: Callable[[], bool]) -> Repository:
         with catalog.transaction() as transaction:
-            begun = bool(backups.of_project(transaction, project_id))
+            # One that waits for its turn has no key, and says nothing of the store.
+            begun = any(each.manifest_key for each in backups.of_project(transaction, project_id))
         # With backups, a store that is not there is not mounted: never make it anew.
         make = stores.require_made if begun else stores.make_store
         store = make(place, options, cancelled=cancelled)

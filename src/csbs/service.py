@@ -24,6 +24,7 @@ from csbs.services.engine import TaskEngine
 from csbs.services.failures import FailureLimit
 from csbs.services.identity import IdentityService
 from csbs.services.passwords import Hasher, Passwords, argon2
+from csbs.services.policies import refuse_bound
 from csbs.services.project_app import App
 from csbs.services.projects import ProjectService
 from csbs.services.region import Region
@@ -122,7 +123,11 @@ def make_region(
             catalog=catalog, secrets=secrets, clock=utc_now, random_bytes=random_bytes
         ),
         assignments=AssignmentService(
-            catalog=catalog, driver=host.driver, locks=host.locks, home_id=home.project_id
+            catalog=catalog,
+            driver=host.driver,
+            locks=host.locks,
+            home_id=home.project_id,
+            refuse_tied=refuse_bound,
         ),
         audit=AuditService(catalog=catalog, clock=utc_now),
         project_app=ProjectApps(settings, catalog, home, host).of,

@@ -12,6 +12,7 @@ PYTHON_FOLDERS = ("src", "tests", "demo", "benchmarks", "tools")
 
 #: Made by tools, not written by us.
 _FOREIGN = {
+    ".clients",
     ".git",
     ".hypothesis",
     ".import_linter_cache",

@@ -192,6 +192,15 @@ def pass_no_return(transaction: Transaction, project_id: ProjectId, task_id: Tas
     return result.rowcount == 1
 
 
+def take_back_no_return(transaction: Transaction, project_id: ProjectId, task_id: TaskId) -> None:
+    """What could not be undone was not done after all."""
+    transaction.execute(
+        update(tasks)
+        .where(tasks.c.project_id == project_id, tasks.c.id == task_id)
+        .values(cancellable=True)
+    )
+
+
 def request_cancel(transaction: Transaction, project_id: ProjectId, task_id: TaskId) -> None:
     """Asks the runner of the task to stop it."""
     transaction.execute(

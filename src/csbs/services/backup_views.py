@@ -49,6 +49,14 @@ class BackupViews:
                 tags=tags.of_backup(transaction, self.project_id, backup_id),
             )
 
+    def find(self, backup_id: BackupId) -> Backup | None:
+        """The backup, if it is (still) there."""
+        with self.catalog.transaction() as transaction:
+            try:
+                return backups.get(transaction, self.project_id, backup_id)
+            except BackupNotFound:
+                return None
+
     def of_run(self, checkpoint_id: CheckpointId) -> list[Backup]:
         """The backups of one run, oldest first.  Raises `BackupNotFound` if there are none."""
         with self.catalog.transaction() as transaction:

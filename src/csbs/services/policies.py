@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from csbs.catalog import Catalog, backups, policies
+from csbs.catalog import Catalog, Transaction, backups, policies
 from csbs.catalog.servers import remember_server
 from csbs.domain.backup import Backup, BackupState, FailedOperation
 from csbs.domain.clock import Clock, NewId
@@ -30,6 +30,7 @@ from csbs.domain.policy import (
     PolicyChange,
     PolicyWithoutServers,
     Schedule,
+    ServerBound,
     changed_schedule,
     checked_description,
     checked_policy_name,
@@ -233,6 +234,13 @@ class PolicyService:
         with self.catalog.transaction() as transaction:
             backups.add(transaction, failed)
         return failed
+
+
+def refuse_bound(transaction: Transaction, project_id: ProjectId, server_id: ServerId) -> None:
+    """Raises `ServerBound` if the server is bound to a policy of the project."""
+    policy_id = policies.of_server(transaction, project_id, server_id)
+    if policy_id is not None:
+        raise ServerBound(server_id, policy_id)
 
 
 def _chosen(policy: Policy, wanted: Sequence[ServerId] | None) -> Sequence[BoundServer]:

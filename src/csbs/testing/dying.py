@@ -23,21 +23,27 @@ def dies(settings: Settings, module: str, wanted: str, number: int) -> bool:
 
     If not, it succeeded.  Settings go through the environment.
     """
-    environment = {
-        "CSBS_DATA_DIR": str(settings.data_dir),
-        "CSBS_LIBVIRT_URI": settings.libvirt_uri,
-        "CSBS_RUN_DIR": str(settings.run_dir),
-        "CSBS_SCRATCH_DIR": str(settings.scratch_dir),
-        "CSBS_STOP_TIMEOUT_S": str(settings.stop_timeout_s),
-    }
     result = subprocess.run(
         [sys.executable, "-m", f"csbs.testing.{module}", wanted, str(number)],
-        env=environment | {"PATH": os.defpath},
+        env=dying_environment(settings),
         timeout=_TIMEOUT_S,
         check=False,
     )
     assert result.returncode in {0, -signal.SIGKILL}, f"exit code {result.returncode}"
     return result.returncode != 0
+
+
+def dying_environment(settings: Settings) -> dict[str, str]:
+    """The environment of a process with these settings."""
+    return {
+        "CSBS_DATA_DIR": str(settings.data_dir),
+        "CSBS_LIBVIRT_URI": settings.libvirt_uri,
+        "CSBS_RUN_DIR": str(settings.run_dir),
+        "CSBS_SCRATCH_DIR": str(settings.scratch_dir),
+        "CSBS_STOP_TIMEOUT_S": str(settings.stop_timeout_s),
+        "CSBS_CATALOG_URL": settings.catalog_url,
+        "PATH": os.defpath,
+    }
 
 
 class DeadlyClock:

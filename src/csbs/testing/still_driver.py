@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from csbs.domain.errors import ServerNotFound
@@ -22,6 +23,8 @@ class StillDriver:
     """What of `ComputeDriver` only looks; tests change `servers` as they need."""
 
     servers: dict[ServerId, ServerDescription] = field(default_factory=dict)
+    #: Called instead of a look for all servers, so that it can fail.
+    fails: Callable[[], list[ServerRef]] | None = None
 
     def add_server(self, server_id: str, name: str, *disks: DiskDescription) -> ServerDescription:
         """A running server; with two disks unless some are given."""
@@ -43,6 +46,8 @@ class StillDriver:
 
     def list_refs(self) -> list[ServerRef]:
         """See `ComputeDriver.list_refs`."""
+        if self.fails is not None:
+            return self.fails()
         return [ServerRef(each.id, each.name) for each in self.list_servers()]
 
     def list_servers(self) -> list[ServerDescription]:

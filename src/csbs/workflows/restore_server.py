@@ -395,8 +395,11 @@ class ServerRestore:
         if self._earlier is not None:
             return
         driver.clean_up(server.id)  # images that were opened are let go
+        project_id, task_id = self.plan.backup.project_id, self._tools.task_id
         with self._tools.catalog.transaction() as transaction:
-            servers.end_restore(transaction, self.plan.backup.project_id, server.id)
+            servers.end_restore(transaction, project_id, server.id)
+            if task_id:
+                tasks.take_back_no_return(transaction, project_id, task_id)
         if server.autostart:
             driver.set_autostart(server.id, on=True)
         if server.state is not ServerState.RUNNING and not self._tools.was_running:

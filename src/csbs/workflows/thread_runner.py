@@ -42,6 +42,16 @@ class ThreadRunner:
         if control is not None:
             control.cancel.set()
 
+    @property
+    def stopping(self) -> threading.Event:
+        """Set by `stop`."""
+        return self._stopping
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Waits until nothing waits or runs; whether that was so in time."""
+        with self._lock:
+            return self._idle.wait_for(lambda: not self._controls, timeout_s)
+
     def launch(self) -> None:
         """See `Runner.launch`: it works already."""
 

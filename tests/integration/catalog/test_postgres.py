@@ -18,6 +18,7 @@ from csbs.config import Settings
 from csbs.domain.errors import CatalogFailed, CatalogTooNew
 from csbs.domain.ids import ProjectId
 from csbs.testing.catalog_contract import CatalogContract, waiting
+from csbs.testing.policy_catalog_contract import PolicyCatalogContract
 from csbs.testing.ports import free_ports
 from csbs.testing.postgres import Postgres, postgres_running
 from csbs.testing.values import START
@@ -42,6 +43,10 @@ def project(catalog: Catalog) -> ProjectId:
 
 class TestCatalogOnPostgres(CatalogContract):
     """See `CatalogContract`."""
+
+
+class TestPoliciesOnPostgres(PolicyCatalogContract):
+    """See `PolicyCatalogContract`."""
 
 
 def test_the_migrations_make_the_tables(url: str) -> None:

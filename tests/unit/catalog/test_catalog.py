@@ -21,6 +21,7 @@ from csbs.domain.errors import (
 from csbs.domain.ids import ProjectId
 from csbs.domain.server import DiskDescription
 from csbs.testing.catalog_contract import CatalogContract
+from csbs.testing.policy_catalog_contract import PolicyCatalogContract
 from csbs.testing.values import START
 
 IDS = iter(f"{number:08x}-0000-4000-8000-000000000000" for number in range(1, 1000))
@@ -84,3 +85,7 @@ def test_a_damaged_catalog_is_named(tmp_path: Path) -> None:
 
 class TestCatalogOnSqlite(CatalogContract):
     """See `CatalogContract`."""
+
+
+class TestPoliciesOnSqlite(PolicyCatalogContract):
+    """See `PolicyCatalogContract`."""

@@ -6,6 +6,7 @@ import threading
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from csbs.agent.backup_disk import CopyOptions
@@ -39,6 +40,7 @@ from csbs.testing.runners import InlineRunner
 from csbs.testing.values import START
 from csbs.workflows.run import Watcher
 from csbs.workflows.runner import Control, TaskRunner
+from csbs.workflows.thread_runner import ThreadRunner
 
 MIB = 1024**2
 
@@ -91,9 +93,20 @@ class ServiceLab:
         self.project_id: ProjectId = home.project_id
         self._make_repositories(folder, beside, store_folder, min_free_bytes)
         self.locks = Locks(run_folder=folder / "run", monotonic=lambda: 0.0, sleep=lambda _: None)
-        self._make_services()
+        self._make_services(
+            InlineRunner(lambda _, task_id, control: self.executor.execute(task_id, control))
+        )
 
-    def _make_services(self) -> None:
+    def use_threads(self, tasks_max: int = 2) -> ThreadRunner:
+        """Carries tasks out in threads from now on."""
+        runner = ThreadRunner(
+            lambda _, task_id, control: self.executor.execute(task_id, control),
+            tasks_max=tasks_max,
+        )
+        self._make_services(runner)
+        return runner
+
+    def _make_services(self, runner: TaskRunner) -> None:
         locks = self.locks
         self.servers = ServerService(
             catalog=self.catalog,
@@ -102,9 +115,6 @@ class ServiceLab:
             locks=locks,
             stop_timeout_s=1,
         )
-        runner = InlineRunner(lambda _, task_id, control: self.executor.execute(task_id, control))
-        self.runner: TaskRunner = runner
-        self.control = runner.control
         self.backups = BackupService(
             runner=runner,
             catalog=self.catalog,
@@ -227,8 +237,8 @@ class ServiceLab:
         request = RestoreRequest(power_on=power_on, compare=compare, allow_holes=allow_holes)
         return self.restores.restore(self.restores.plan(backup.id), self.watcher, request)
 
-    def submit(self, *, full: bool = False) -> Backup:
-        return self.backups.submit(CreateBackup(server="web", full=full))
+    def submit(self, **request: Any) -> Backup:
+        return self.backups.submit(CreateBackup(server="web", **request))
 
     def submit_restore(self, backup: Backup, *, power_on: bool = True) -> Task:
         return self.restores.submit(backup.id, RestoreRequest(power_on=power_on))

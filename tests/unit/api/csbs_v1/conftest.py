@@ -6,20 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.api.csbs_v1.lab import CsbsLab, csbs_lab
+from tests.unit.api.csbs_v1.lab import CsbsLab, csbs_lab, folder_in_memory
 
 
 @pytest.fixture(scope="session")
-def fresh_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fresh_data() -> Iterator[Path]:
     """A data folder as a first start leaves it; made once, since migrations take long."""
-    folder = tmp_path_factory.mktemp("fresh")
-    with csbs_lab(folder):
-        pass
-    return folder / "data"
+    with folder_in_memory() as folder:
+        with csbs_lab(folder):
+            pass
+        yield folder / "data"
 
 
 @pytest.fixture
-def lab(tmp_path: Path, fresh_data: Path) -> Iterator[CsbsLab]:
-    shutil.copytree(fresh_data, tmp_path / "data")
-    with csbs_lab(tmp_path) as made:
-        yield made
+def lab(fresh_data: Path) -> Iterator[CsbsLab]:
+    """One for each test; modules whose tests leave nothing behind have one for all of them."""
+    with folder_in_memory() as folder:
+        shutil.copytree(fresh_data, folder / "data")
+        with csbs_lab(folder) as made:
+            yield made

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import httpx
@@ -18,7 +19,7 @@ from csbs.compute.base import ComputeDriver
 from csbs.config import Settings
 from csbs.domain.backup import Backup, BackupState, FailedOperation
 from csbs.domain.errors import CsbsError, DriverFailed
-from csbs.domain.ids import BackupId, ProjectId
+from csbs.domain.ids import ProjectId
 from csbs.domain.task import Task, TaskKind, TaskState
 from csbs.domain.tenancy import Role
 from csbs.service import open_service
@@ -210,6 +211,13 @@ def _ended(backup: Backup, task: Task, error: CsbsError | None) -> Backup:
 
 
 @contextmanager
+def folder_in_memory() -> Iterator[Path]:
+    """Each call syncs the catalog; no test here can tell whether that reached a disk."""
+    with TemporaryDirectory(prefix="csbs-test-", dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+@contextmanager
 def csbs_lab(folder: Path) -> Iterator[CsbsLab]:
     """The lab over a data folder in `folder`."""
     settings = Settings.model_validate(
@@ -271,7 +279,3 @@ def is_error(answer: httpx.Response, status: int, code: str) -> bool:
     for word in ("Traceback", "csbs.", "sqlite", "pydantic", "`csbs", "File "):
         assert word not in sentence
     return True
-
-
-def backup_id(item: dict[str, Any]) -> BackupId:
-    return BackupId(item["id"])

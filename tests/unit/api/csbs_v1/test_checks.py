@@ -6,13 +6,19 @@ from typing import Any
 
 import pytest
 
-from csbs.domain.server import ServerState
+from csbs.api.csbs_v1.wire.words import PROVIDER_ID
+from csbs.catalog import servers
+from csbs.catalog.servers import UnfinishedRestore
+from csbs.domain.consistency import ConsistencyNotReached
+from csbs.domain.errors import HypervisorUnavailable
+from csbs.domain.ids import BackupId, ServerId
+from csbs.domain.server import ServerRef, ServerState
+from csbs.repository.errors import CorruptObject
 from csbs.testing.still_driver import GIB, still_disk
 from tests.unit.api.csbs_v1.lab import (
     DATABASE,
     PATTERN,
     PROVIDER,
-    PROVIDER_ID,
     UNKNOWN,
     WEB,
     CsbsLab,
@@ -96,9 +102,21 @@ def it_vanished(lab: CsbsLab) -> None:
     lab.driver.servers.clear()
 
 
+def half_restored(lab: CsbsLab) -> None:
+    item, project_id, catalog = lab.back_up(), lab.project_id, lab.catalog
+    with catalog.transaction() as transaction:
+        servers.begin_restore(
+            transaction,
+            project_id,
+            ServerId(WEB),
+            UnfinishedRestore(backup_id=BackupId(item["id"]), autostart=False),
+        )
+
+
 @pytest.mark.parametrize(
     ("happens", "code"),
     [
+        (half_restored, "CSBS.6015"),
         (no_disks, "CSBS.6007"),
         (a_shared_disk, "CSBS.6010"),
         (a_crash, "CSBS.6005"),
@@ -341,3 +359,35 @@ def test_nothing_is_restored_to_bare_metal(lab: CsbsLab) -> None:
     (asked,) = lab.mia.post(ACTION, body).json()["restorable"]
 
     assert (asked["result"], asked["error_code"]) == (False, "CSBS.6013")
+
+
+def test_a_host_that_does_not_answer_is_no_fault_of_the_request(lab: CsbsLab) -> None:
+    def fails() -> list[ServerRef]:
+        raise HypervisorUnavailable("qemu:///secret", "connection refused")
+
+    lab.driver.fails = fails
+
+    answer = lab.mia.protect(WEB)
+
+    assert is_error(answer, 503, "CSBS.9999")
+    assert "secret" not in answer.text
+
+
+def test_a_fault_of_the_service_says_nothing_but_that(lab: CsbsLab) -> None:
+    def fails() -> list[ServerRef]:
+        raise CorruptObject("packs/secret", "a pack", "nothing")
+
+    lab.driver.fails = fails
+
+    assert is_error(lab.mia.protect(WEB), 500, "CSBS.9999")
+
+
+def test_a_consistency_that_was_not_reached_has_a_code_of_its_own(lab: CsbsLab) -> None:
+    lab.mia.protect(WEB, app_consistency=1)
+    lab.finish(ConsistencyNotReached("web", "application", "no hooks"))
+
+    (item,) = lab.mia.get("/checkpoint_items").json()["checkpoint_items"]
+
+    assert item["status"] == "error"
+    assert item["extend_info"]["fail_code"]["Code"] == "CSBS.6006"
+    assert item["extend_info"]["consistency_asked"] == "application"

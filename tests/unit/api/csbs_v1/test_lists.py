@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,15 +14,15 @@ from tests.unit.api.csbs_v1.lab import (
     WEB,
     CsbsLab,
     csbs_lab,
+    folder_in_memory,
     is_error,
 )
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CsbsLab]:
+def lab() -> Iterator[CsbsLab]:
     """Four backups: a, b, c of web and d of the database; c failed."""
-    folder: Path = tmp_path_factory.mktemp("lists")
-    with csbs_lab(folder) as made:
+    with folder_in_memory() as folder, csbs_lab(folder) as made:
         made.back_up(WEB, backup_name="a-first")
         made.back_up(WEB, backup_name="b-second")
         made.mia.protect(WEB, backup_name="c-third")
@@ -212,7 +211,7 @@ def test_a_list_has_one_array_beside_its_links(lab: CsbsLab) -> None:
 
 def test_policies_are_listed_by_name_and_page(lab: CsbsLab) -> None:
     for name in ("p1", "p2", "p3"):
-        plan = {
+        plan: dict[str, Any] = {
             "name": name,
             "provider_id": "fc4d5750-22e7-4798-8a46-f48f62c4c1da",
             "parameters": {},

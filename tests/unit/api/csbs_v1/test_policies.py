@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from csbs.api.csbs_v1.wire.words import PROVIDER_ID
 from csbs.domain.server import ServerState
 from tests.unit.api.csbs_v1.lab import (
     DATABASE,
     PATTERN,
     PROVIDER,
-    PROVIDER_ID,
     UNKNOWN,
     WEB,
     CsbsLab,

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from csbs.api.csbs_v1.wire.words import PROVIDER_ID
 from tests.unit.api.csbs_v1.lab import (
     DATABASE,
     PROVIDER,
-    PROVIDER_ID,
     UNKNOWN,
     WEB,
     CsbsLab,

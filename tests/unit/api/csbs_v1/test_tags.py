@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.api.csbs_v1.lab import PROVIDER_ID, UNKNOWN, WEB, CsbsLab, is_error
+from csbs.api.csbs_v1.wire.words import PROVIDER_ID
+from tests.unit.api.csbs_v1.lab import UNKNOWN, WEB, CsbsLab, is_error
 
 
 @pytest.fixture

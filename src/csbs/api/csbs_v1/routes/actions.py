@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fastapi import APIRouter
-
 from csbs.api.context import Changes, InProject, Reads
 from csbs.api.csbs_v1.routes.request import OWN_PROVIDER, Body
+from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.bodies import CheckBody, ProtectBody, ProtectQuestion, RestoreQuestion
 from csbs.api.csbs_v1.wire.json_body import read_body
 from csbs.api.csbs_v1.wire.protecting import create_backup
@@ -21,7 +20,7 @@ from csbs.domain.ids import BackupId, ServerId
 from csbs.services.checks import Verdict
 from csbs.services.exact import exact_server
 
-router = APIRouter(prefix="/providers/{provider_id}/resources", dependencies=[OWN_PROVIDER])
+router = csbs_router(prefix="/providers/{provider_id}/resources", dependencies=[OWN_PROVIDER])
 
 
 @router.post("/action")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from csbs.api.context import InProject, Reads
 from csbs.api.csbs_v1.routes.request import ListQuery, item_of, linked
+from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.item_query import parse_item_filter, sort_values
 from csbs.api.csbs_v1.wire.items import Item, item_body
 from csbs.api.csbs_v1.wire.queries import Query, page_of
 from csbs.domain.ids import BackupId
 
-router = APIRouter(prefix="/checkpoint_items")
+router = csbs_router(prefix="/checkpoint_items")
 
 
 @router.get("")

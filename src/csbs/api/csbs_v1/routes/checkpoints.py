@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from csbs.api.context import Changes, InProject, Reads
 from csbs.api.csbs_v1.routes.request import OWN_PROVIDER, Body, ListQuery, linked
+from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.bodies import RunBody
 from csbs.api.csbs_v1.wire.codes import NotSupported
 from csbs.api.csbs_v1.wire.json_body import read_body
@@ -20,7 +21,7 @@ from csbs.domain.errors import BackupInUse, BackupNotFound
 from csbs.domain.ids import CheckpointId, PolicyId, ServerId
 from csbs.domain.policy import PolicyNotFound
 
-router = APIRouter(prefix="/providers/{provider_id}/checkpoints", dependencies=[OWN_PROVIDER])
+router = csbs_router(prefix="/providers/{provider_id}/checkpoints", dependencies=[OWN_PROVIDER])
 
 #: Whatever may be deleted from these is being deleted already, or can be.
 _DELETABLE = frozenset({BackupState.AVAILABLE, BackupState.ERROR, BackupState.DELETING})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from csbs.api.context import AdministersProject, Changes, Reads
 from csbs.api.csbs_v1.routes.request import ListQuery, linked
+from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.codes import InstanceNotFound, NotSupported
 from csbs.api.csbs_v1.wire.protectables import (
     TYPES_BODY,
@@ -35,7 +36,7 @@ from csbs.domain.errors import ServerNotFound
 from csbs.domain.ids import TaskId
 from csbs.services.exact import exact_server
 
-router = APIRouter()
+router = csbs_router()
 
 
 @router.get("/providers")
@@ -108,8 +109,8 @@ def list_logs(here: Reads, request: Request, query: ListQuery) -> dict[str, Any]
 def show_log(here: Reads, log_id: str) -> dict[str, Any]:
     """One task."""
     task = here.app.tasks.get(TaskId(log_id))
-    known = {view.backup.id: view.backup for view in here.app.protection.views.list_all()}
-    return {"operation_log": operation_log_body(task, known.get(task.backup_id))}
+    backup = here.app.protection.views.find(task.backup_id)
+    return {"operation_log": operation_log_body(task, backup)}
 
 
 @router.get("/verifications")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
-
 from csbs.api.context import AdministersProject, InProject, Reads
 from csbs.api.csbs_v1.routes.request import Body
+from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.codes import NotSupported
 from csbs.api.csbs_v1.wire.quotas import (
     QuotaNotFound,
@@ -17,7 +16,7 @@ from csbs.api.csbs_v1.wire.quotas import (
 )
 from csbs.domain.quota import Quotas
 
-router = APIRouter()
+router = csbs_router()
 
 
 @router.get("/quotas/{tenant_id}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from csbs.api.context import Changes, InProject, Reads
 from csbs.api.csbs_v1.routes.request import ListQuery, linked
+from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.codes import NotSupported
 from csbs.api.csbs_v1.wire.policies import operation_body, trigger_body
 from csbs.api.csbs_v1.wire.queries import everything, page_of
@@ -20,7 +21,7 @@ from csbs.api.csbs_v1.wire.schedule_query import (
     trigger_sort_values,
 )
 
-router = APIRouter()
+router = csbs_router()
 
 
 @router.get("/triggers")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from csbs.api.context import Changes, Reads
 from csbs.api.csbs_v1.routes.request import Body, ListQuery, linked
+from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.policies import plan_body
 from csbs.api.csbs_v1.wire.policy_bodies import parse_new_plan, parse_plan_change
 from csbs.api.csbs_v1.wire.policy_query import parse_policy_filter, sort_values
 from csbs.api.csbs_v1.wire.queries import page_of
 from csbs.domain.ids import PolicyId
 
-router = APIRouter(prefix="/plans")
+router = csbs_router(prefix="/plans")
 
 
 @router.post("")

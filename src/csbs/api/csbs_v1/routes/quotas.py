@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
-
 from csbs.api.context import Reads
+from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.quotas import quotas_body
 
-router = APIRouter()
+router = csbs_router()
 
 
 @router.get("/quotas")

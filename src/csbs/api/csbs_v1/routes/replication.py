@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
-
 from csbs.api.context import Changes, Reads
 from csbs.api.csbs_v1.routes.request import OWN_PROVIDER
+from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.codes import NotSupported
 from csbs.domain.ids import BackupId
 
-router = APIRouter()
-_own = APIRouter(prefix="/providers/{provider_id}", dependencies=[OWN_PROVIDER])
+router = csbs_router()
+_own = csbs_router(prefix="/providers/{provider_id}", dependencies=[OWN_PROVIDER])
 
 
 @router.get("/replication_capabilities")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from csbs.api.context import Changes, InProject, Reads
 from csbs.api.csbs_v1.routes.request import Body, ListQuery, linked
+from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.codes import NotSupported
 from csbs.api.csbs_v1.wire.queries import page_of
 from csbs.api.csbs_v1.wire.restoring import StartRestore, parse_restore, restore_body
@@ -17,7 +18,7 @@ from csbs.domain.ids import TaskId
 from csbs.domain.task import Task, TaskKind
 from csbs.services.requests import RestoreRequest
 
-router = APIRouter(prefix="/restores")
+router = csbs_router(prefix="/restores")
 
 
 @router.post("")
@@ -51,7 +52,8 @@ def show_restore(here: Reads, restore_id: str) -> dict[str, Any]:
     task = here.app.tasks.get(TaskId(restore_id))
     if task.kind is not TaskKind.RESTORE:
         raise RestoreNotFound(restore_id[:64])
-    return {"restore": restore_body(task, _runs(here).get(task.backup_id, ""))}
+    backup = here.app.protection.views.find(task.backup_id)
+    return {"restore": restore_body(task, backup.checkpoint_id if backup else "")}
 
 
 def _submit(here: InProject, wanted: StartRestore) -> Task:

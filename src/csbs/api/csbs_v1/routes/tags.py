@@ -5,10 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
 from csbs.api.context import Changes, InProject, Reads
 from csbs.api.csbs_v1.routes.request import Body, item_of
+from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.bodies import TagBody, TagsActionBody
 from csbs.api.csbs_v1.wire.items import item_body, tags_body
 from csbs.api.csbs_v1.wire.json_body import read_body
@@ -17,7 +18,7 @@ from csbs.domain.ids import BackupId
 from csbs.domain.tags import checked_tag, checked_tags, tag_to_delete
 from csbs.services.tags import Tagged, TagService
 
-_calls = APIRouter()
+_calls = csbs_router()
 
 _NO_CONTENT = 204
 
@@ -107,6 +108,6 @@ def _resource(here: InProject, kind: Kind, found: Tagged) -> dict[str, Any]:
     }
 
 
-router = APIRouter()
+router = csbs_router()
 for each_kind in Kind:
     router.include_router(_calls, prefix=f"/{each_kind}")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from string import Formatter
+from typing import Any
 
 from csbs.api.csbs_v1.wire.words import TypeNotBackedUp, TypeNotRestored
 from csbs.api.errors import (
@@ -77,8 +79,8 @@ from csbs.domain.tags import InvalidTag, TagNotFound, TooManyTags
 from csbs.domain.tenancy import NotAuthenticated
 from csbs.repository.errors import StoreDenied, WrongKey
 
-#: Longer ones hold what a client sent.
-_SENTENCE_SIZE_MAX = 512
+#: What is longer came from a client.
+_QUOTED_SIZE_MAX = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,33 @@ def entry(error: CsbsError) -> Entry:
 
 def sentence(error: CsbsError) -> str:
     """What a client may read of it."""
-    return entry(error).sentence.format(error)[:_SENTENCE_SIZE_MAX]
+    return _Short().format(entry(error).sentence, error)
+
+
+class _Short(Formatter):
+    """Fills a sentence, and shortens what is put into it."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """See `Formatter`."""
+        text = str(super().format_field(value, format_spec))
+        return text if len(text) <= _QUOTED_SIZE_MAX else f"{text[:_QUOTED_SIZE_MAX]}..."
+
+
+#: Names of faults in Karbor's bodies.
+_FAULTS = {
+    400: "badRequest",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "itemNotFound",
+    405: "badMethod",
+    413: "overLimit",
+    503: "serviceUnavailable",
+}
+
+
+def karbor_fault(status: int) -> str:
+    """What Karbor calls an error of this status."""
+    return _FAULTS.get(status, "karborFault")
 
 
 def code_of(error_class: str) -> str:
