@@ -238,7 +238,7 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Limit = Annotated[StrictInt, BeforeValidator(_whole), Field(ge=-1, le=LIMIT_MAX)]
+Limit = Annotated[StrictInt, Field(ge=-1, le=LIMIT_MAX), BeforeValidator(_whole)]
 
 
 class QuotaChange(Body):
