@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
 from csbs.domain.clock import monotonic, new_id, random_bytes, sleep, utc_now
 from csbs.domain.encryption import encryption_wanted
-from csbs.domain.errors import CsbsError, DataFolderFull, Invalid, folder_error
+from csbs.domain.errors import CsbsError, DataFolderBusy, DataFolderFull, Invalid, folder_error
 from csbs.domain.ids import ProjectId
 from csbs.domain.rate import parse_rate
 from csbs.domain.store_url import FolderPlace, parse_store_url
@@ -33,7 +33,10 @@ from csbs.repository import (
     read_key_ring,
     repository_lock,
 )
-from csbs.repository.errors import RepositoryNotFound
+from csbs.repository.errors import (
+    RepositoryLocked,
+    RepositoryNotFound,
+)
 from csbs.repository.objectstore import ObjectStore, Reserve, default_min_free
 from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
@@ -44,7 +47,7 @@ from csbs.services.project_app import App
 from csbs.services.protection import protection_of
 from csbs.services.quotas import QuotaService
 from csbs.services.rebuilding import RebuildService
-from csbs.services.repositories import RepositoryAccess
+from csbs.services.repositories import Locked, RepositoryAccess, SharedLock
 from csbs.services.repository_keys import KeyService
 from csbs.services.restores import RestoreService
 from csbs.services.servers import ServerService
@@ -108,8 +111,17 @@ def open_home(settings: Settings, *, alone: bool) -> Iterator[tuple[Catalog, Hom
     Raises what `open_app` raises.
     """
     held = data_folder_alone if alone else data_folder_in_use
-    with _open_catalog(settings, held=held) as catalog:
+    with (
+        _open_catalog(settings, held=held) as catalog,
+        _one_service(settings, catalog) if alone else nullcontext(),
+    ):
         yield catalog, _home(settings, catalog)
+
+
+def _one_service(settings: Settings, catalog: Catalog) -> AbstractContextManager[None]:
+    """A service has a catalog for itself, also one that other data folders may use."""
+    lock = catalog.lock("csbs serve", lambda holder: DataFolderBusy(str(settings.data_dir), holder))
+    return nullcontext() if lock is None else lock.exclusive("csbs serve")
 
 
 @contextmanager
@@ -385,13 +397,23 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         return ContentIndex(index_path)
 
     return RepositoryAccess(
-        lock=repository_lock(settings.data_dir / f"repository-{project_id}.lock", place.name),
+        lock=_repository_lock(settings, catalog, project_id, place.name),
         open_repository=open_repository,
         open_store=open_store,
         open_index=open_index,
         restorable_keys=restorable_keys,
         raise_epoch=raise_epoch,
     )
+
+
+def _repository_lock(
+    settings: Settings, catalog: Catalog, project_id: ProjectId, name: str
+) -> SharedLock:
+    own = repository_lock(settings.data_dir / f"repository-{project_id}.lock", name)
+    everywhere = catalog.lock(
+        f"csbs repository {project_id}", lambda holder: RepositoryLocked(name, holder)
+    )
+    return own if everywhere is None else Locked((own, everywhere))
 
 
 def key_files(settings: Settings) -> KeyFiles:

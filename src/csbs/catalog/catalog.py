@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
+from csbs.catalog.advisory import AdvisoryLock
 from csbs.catalog.database import foreign_errors, name_of, open_database
 from csbs.catalog.tables import identity, projects, servers
 from csbs.domain.clock import Clock, NewId
-from csbs.domain.errors import Refused
+from csbs.domain.errors import CsbsError, Refused
 from csbs.domain.ids import ProjectId
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,15 @@ class Catalog:
     def close(self) -> None:
         """Lets go of the database."""
         self._engine.dispose()
+
+    def lock(self, name: str, busy: Callable[[str], CsbsError]) -> AdvisoryLock | None:
+        """A lock that all who use this catalog share; None for a file, which one folder has.
+
+        `busy` makes the error for one that is held.
+        """
+        if self._engine.dialect.name == "sqlite":
+            return None
+        return AdvisoryLock(self._engine, name, busy)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

@@ -217,7 +217,12 @@ leases = Table(
     "leases",
     metadata,
     Column("id", String(36), primary_key=True),
-    _project(),
+    Column(
+        "project_id",
+        String(32),
+        ForeignKey("projects.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
     Column("task_id", String(36), index=True),
     #: `writing` or `reading`.
     Column("kind", String(16), nullable=False),
@@ -234,6 +239,8 @@ leases = Table(
 epochs = Table(
     "epochs",
     metadata,
-    Column("project_id", String(32), ForeignKey("projects.id"), primary_key=True),
+    Column(
+        "project_id", String(32), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True
+    ),
     Column("epoch", BigInteger, nullable=False),
 )

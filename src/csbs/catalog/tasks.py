@@ -12,8 +12,9 @@ from sqlalchemy import Row, delete, func, insert, select, update
 from csbs.catalog import leases
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.tables import backups, task_steps, tasks
+from csbs.domain.errors import TaskNotFound
 from csbs.domain.ids import BackupId, ProjectId, ServerId, TaskId
-from csbs.domain.task import OPEN_STATES, Task, TaskKind, TaskNotFound, TaskRequest, TaskState
+from csbs.domain.task import OPEN_STATES, Task, TaskKind, TaskRequest, TaskState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

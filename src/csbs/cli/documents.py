@@ -156,13 +156,20 @@ def task_document(task: Task, steps: Sequence[TaskStep] | None = None) -> Docume
         "state": task.state,
         "server": {"id": task.server_id, "name": task.server_name},
         "backup_id": task.backup_id,
+        "created_at": rfc3339(task.created_at),
         "started_at": rfc3339(task.started_at),
         "ended_at": rfc3339(task.ended_at),
         "done_bytes": task.done_bytes,
         "total_bytes": task.total_bytes,
         "bytes_per_s": task.bytes_per_s,
         "left_s": task.left_s,
-        "error": {"kind": task.error_kind, "message": task.error_message}
+        "cancellable": task.is_open and task.cancellable,
+        "progress_percent": task.progress_percent,
+        "error": {
+            "kind": task.error_kind,
+            "code": task.error_code,
+            "message": task.error_message,
+        }
         if task.error_kind
         else None,
     }

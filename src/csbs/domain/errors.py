@@ -427,6 +427,15 @@ class PlanChanged(Refused):
 
 
 @dataclass(eq=False)
+class TaskNotFound(NotFound):
+    """No task has this id or prefix of an id."""
+
+    task: str
+
+    template = "there is no task {0.task!r}; `csbs task list` shows them"
+
+
+@dataclass(eq=False)
 class DiskTooSmall(Refused):
     """A restore would cut the backup's disk off."""
 

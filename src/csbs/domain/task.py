@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from csbs.domain.backup import Backup
-from csbs.domain.errors import NotFound, Refused
 from csbs.domain.ids import BackupId, ProjectId, ServerId, TaskId
 
 #: What a task was asked for, so that it can be begun again after a crash: plain JSON.
@@ -127,32 +126,3 @@ class Progress:
     doing: str
     done_bytes: int
     total_bytes: int
-
-
-@dataclass(eq=False)
-class TaskNotFound(NotFound):
-    """No task has this id or prefix of an id."""
-
-    task: str
-
-    template = "there is no task {0.task!r}; `csbs task list` shows them"
-
-
-@dataclass(eq=False)
-class TaskNotCancellable(Refused):
-    """The task cannot be stopped any more, or never could."""
-
-    task: str
-    why: str
-
-    template = "task {0.task} cannot be cancelled: {0.why}"
-
-
-@dataclass(eq=False)
-class TaskNotDeletable(Refused):
-    """Only tasks that failed are deleted: others say what was done."""
-
-    task: str
-    state: str
-
-    template = "task {0.task} is {0.state}: only a task that failed can be deleted"

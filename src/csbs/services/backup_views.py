@@ -1,15 +1,20 @@
-"""Backups as they are looked at: with their tags, and the newest task about each."""
+"""Backups as they are looked at: with their tags, and the newest task about each.
+
+A backup is available in the catalog as soon as it is committed, and its task goes on for a moment:
+until that has ended its server is busy, and the backup cannot be deleted.  Who looks sees it end
+with its task, so that what is shown as available can be used.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from csbs.catalog import Catalog, backups, tags, tasks
-from csbs.domain.backup import Backup
+from csbs.domain.backup import Backup, BackupState
 from csbs.domain.errors import BackupNotFound
 from csbs.domain.ids import BackupId, CheckpointId, ProjectId
 from csbs.domain.tags import Tag
-from csbs.domain.task import Task
+from csbs.domain.task import Task, TaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,16 +41,22 @@ class BackupViews:
             newest = tasks.newest_of_backups(transaction, self.project_id)
             given = tags.of_backups(transaction, self.project_id)
         return [
-            BackupView(backup=each, task=newest.get(each.id), tags=given.get(each.id, ()))
+            BackupView(
+                backup=_as_shown(each, newest.get(each.id)),
+                task=newest.get(each.id),
+                tags=given.get(each.id, ()),
+            )
             for each in found
         ]
 
     def get(self, backup_id: BackupId) -> BackupView:
         """The backup with just this id.  Raises `BackupNotFound`."""
         with self.catalog.transaction() as transaction:
+            task = tasks.newest_of_backup(transaction, self.project_id, backup_id)
+            backup = backups.get(transaction, self.project_id, backup_id)
             return BackupView(
-                backup=backups.get(transaction, self.project_id, backup_id),
-                task=tasks.newest_of_backup(transaction, self.project_id, backup_id),
+                backup=_as_shown(backup, task),
+                task=task,
                 tags=tags.of_backup(transaction, self.project_id, backup_id),
             )
 
@@ -60,7 +71,10 @@ class BackupViews:
     def of_run(self, checkpoint_id: CheckpointId) -> list[Backup]:
         """The backups of one run, oldest first.  Raises `BackupNotFound` if there are none."""
         with self.catalog.transaction() as transaction:
-            found = backups.of_run(transaction, self.project_id, checkpoint_id)
+            found = [
+                _as_shown(each, tasks.newest_of_backup(transaction, self.project_id, each.id))
+                for each in backups.of_run(transaction, self.project_id, checkpoint_id)
+            ]
         if not found:
             raise BackupNotFound(checkpoint_id)
         return found
@@ -68,7 +82,19 @@ class BackupViews:
     def by_run(self) -> list[list[Backup]]:
         """All backups of the project by run, the oldest run first."""
         runs: dict[str, list[Backup]] = {}
-        with self.catalog.transaction() as transaction:
-            for each in backups.of_project(transaction, self.project_id):
-                runs.setdefault(each.checkpoint_id, []).append(each)
+        for view in self.list_all():
+            runs.setdefault(view.backup.checkpoint_id, []).append(view.backup)
         return list(runs.values())
+
+
+#: What is shown while a task of this kind has not ended.
+_UNTIL_THE_END = {
+    TaskKind.BACKUP: BackupState.PROTECTING,
+    TaskKind.RESTORE: BackupState.RESTORING,
+}
+
+
+def _as_shown(backup: Backup, task: Task | None) -> Backup:
+    if backup.state is not BackupState.AVAILABLE or task is None or not task.is_open:
+        return backup
+    return replace(backup, state=_UNTIL_THE_END.get(task.kind, backup.state))

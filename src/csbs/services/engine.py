@@ -1,8 +1,8 @@
 """Keeps the tasks of all projects going, for as long as a service runs.
 
 At its start it gives the runner every task that a former life left open.  From then on it looks,
-once a minute, after what no task will end: guests that are owed a thaw, and backups whose end
-could not be recorded.
+once a minute, after tasks that could not be handed over, and after what no task will end: guests
+that are owed a thaw, and backups whose end could not be recorded.
 """
 
 from __future__ import annotations
@@ -50,8 +50,7 @@ class TaskEngine:
         """Begins to work, also on what a former life left; returns soon."""
         self.runner.launch()
         for project_id in self._projects():
-            for task in self._executor_of(project_id).open_tasks():
-                self.runner.start(task)
+            self._feed(project_id)
         self._keeper.start()
 
     def stop(self) -> None:
@@ -79,8 +78,14 @@ class TaskEngine:
         for project_id in self._projects():
             if self._stopping.is_set():
                 return
+            self._feed(project_id)
             self._executor_of(project_id).settle_leftovers()
         self.runner.forget_ended()
+
+    def _feed(self, project_id: ProjectId) -> None:
+        """Gives the runner what is open; it knows what it has already."""
+        for task in self._executor_of(project_id).open_tasks():
+            self.runner.start(task)
 
     def _pay_thaws(self) -> None:
         try:

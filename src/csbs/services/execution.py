@@ -20,16 +20,17 @@ from dataclasses import dataclass
 from csbs.catalog import Catalog, backups, tasks
 from csbs.compute.base import ComputeDriver
 from csbs.domain.clock import Clock
-from csbs.domain.errors import CsbsError, OperationCancelled, Unavailable
+from csbs.domain.errors import CsbsError, OperationCancelled, TaskNotFound, Unavailable
 from csbs.domain.ids import ProjectId, TaskId
 from csbs.domain.server import ServerRef
-from csbs.domain.task import Task, TaskKind, TaskNotFound, TaskState
+from csbs.domain.task import Task, TaskKind, TaskState
 from csbs.services.backup_work import BackupWork, DeletionWork
 from csbs.services.backups import BackupService
 from csbs.services.locks import Locks
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.restore_work import RestoreWork
 from csbs.services.restores import RestoreService
+from csbs.services.servers import require_whole
 from csbs.services.work import Attempt, CarryOut, Work
 from csbs.workflows.run import LocalRun, Watcher
 from csbs.workflows.runner import Control
@@ -96,14 +97,17 @@ class TaskExecutor:
                     self.locks.server(server, "settling"),
                     self.repositories.shared("settling") as repository,
                 ):
+                    # Cleaning up would let go of the images that a restore left half written.
+                    require_whole(self.catalog, self.project_id, server)
                     self.driver.clean_up(server.id)
                     self.backups.settle_server(repository, server.id)
             except CsbsError as error:
                 log.warning("not settled yet", extra={"server": server.name, "why": str(error)})
 
     def _left_over(self) -> list[ServerRef]:
+        # A task of a local command is nobody's: none runs beside a service.
+        busy = {task.server_id for task in self.open_tasks()}
         with self.catalog.transaction() as transaction:
-            busy = {task.server_id for task in tasks.open_of_project(transaction, self.project_id)}
             found = backups.unsettled(transaction, self.project_id)
         return [each for each in found if each.id not in busy]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from csbs.compute.base import never
 from csbs.domain.errors import Corrupt
@@ -12,7 +13,6 @@ from csbs.repository import (
     CollectProgress,
     CollectReport,
     ContentIndex,
-    FileLock,
     Repository,
 )
 from csbs.repository.objectstore import ObjectStore
@@ -35,11 +35,44 @@ class ManifestsLost(Corrupt):
     )
 
 
+class SharedLock(Protocol):
+    """A lock that never waits: raises an error that says who holds it."""
+
+    def shared(self, doing: str) -> AbstractContextManager[None]:
+        """Nobody holds it alone during the body."""
+
+    def exclusive(self, doing: str) -> AbstractContextManager[None]:
+        """Nobody else holds it during the body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """Several locks as one: taken in this order."""
+
+    locks: tuple[SharedLock, ...]
+
+    @contextmanager
+    def shared(self, doing: str) -> Iterator[None]:
+        """See `SharedLock.shared`."""
+        with ExitStack() as held:
+            for lock in self.locks:
+                held.enter_context(lock.shared(doing))
+            yield
+
+    @contextmanager
+    def exclusive(self, doing: str) -> Iterator[None]:
+        """See `SharedLock.exclusive`."""
+        with ExitStack() as held:
+            for lock in self.locks:
+                held.enter_context(lock.exclusive(doing))
+            yield
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryAccess:
     """Opens the repository (made at the first use) for writers and readers, or for collection."""
 
-    lock: FileLock
+    lock: SharedLock
     #: Calls to its store end soon after the argument says that they are not wanted any more.
     open_repository: Callable[[Callable[[], bool]], Repository]
     #: The same store, for what needs nothing but its objects.

@@ -9,17 +9,14 @@ from csbs.catalog import Catalog, Transaction, backups, tasks
 from csbs.catalog.tasks import TaskOutcome, TaskStep
 from csbs.domain.backup import BackupState
 from csbs.domain.clock import Clock
-from csbs.domain.errors import OperationCancelled
+from csbs.domain.errors import (
+    OperationCancelled,
+    TaskNotFound,
+)
 from csbs.domain.ids import BackupId, ProjectId, TaskId
 from csbs.domain.lookup import PREFIX_SIZE_MIN
-from csbs.domain.task import (
-    Task,
-    TaskKind,
-    TaskNotCancellable,
-    TaskNotDeletable,
-    TaskNotFound,
-    TaskState,
-)
+from csbs.domain.task import Task, TaskKind, TaskState
+from csbs.domain.task_errors import TaskNotCancellable, TaskNotDeletable
 from csbs.workflows.runner import NoRunner, TaskRunner
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 from dbos import Serializer as DbosSerializer
 
+from csbs.domain.errors import CatalogFailed
 from csbs.domain.ids import ProjectId, TaskId
 from csbs.domain.task import Task
 from csbs.workflows.runner import Control, Execute
@@ -85,20 +86,33 @@ class DbosRunner:
             "serializer": _Json(),
             "max_executor_threads": self._tasks_max + 4,
         }
-        DBOS(config=config)
-        DBOS.launch()
-        DBOS.register_queue(
-            _QUEUE,
-            worker_concurrency=self._tasks_max,
-            partition_worker_concurrency=1,
-            polling_interval_sec=_POLL_INTERVAL_S,
-            on_conflict="always_update",
-        )
+        try:
+            DBOS(config=config)
+            DBOS.launch()
+            DBOS.register_queue(
+                _QUEUE,
+                worker_concurrency=self._tasks_max,
+                partition_worker_concurrency=1,
+                polling_interval_sec=_POLL_INTERVAL_S,
+                on_conflict="always_update",
+            )
+        except Exception as error:  # whatever its database raises
+            DBOS.destroy()
+            _current = None
+            raise CatalogFailed(_named(self._database_url), str(error)) from error
 
     def start(self, task: Task) -> None:
         """See `TaskRunner.start`."""
+        try:
+            self._enqueue(task)
+        except Exception as error:  # noqa: BLE001  the task is in the catalog, and is given again
+            log.warning("a task is begun later", extra={"task_id": task.id, "why": str(error)})
+
+    def _enqueue(self, task: Task) -> None:
         status = DBOS.get_workflow_status(task.id)
-        if status is not None and status.status in _ENDED:  # it ended without ending the task
+        if status is not None and status.status not in _ENDED:
+            return
+        if status is not None:  # it ended without ending the task
             DBOS.delete_workflow(task.id)
         with SetWorkflowID(task.id), SetEnqueueOptions(queue_partition_key=task.server_id):
             DBOS.enqueue_workflow(_QUEUE, _task, task.project_id, task.id)
@@ -154,6 +168,12 @@ def _task(project_id: str, task_id: str) -> None:
     runner = _current
     assert runner is not None, "workflows run between launch and stop"
     runner.carry_out(ProjectId(project_id), TaskId(task_id))
+
+
+def _named(url: str) -> str:
+    """How errors name the database: without a password."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def sqlite_url(path: Path) -> str:

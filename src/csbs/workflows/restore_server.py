@@ -47,8 +47,8 @@ log = logging.getLogger(__name__)
 class RestoreSteps(Protocol):
     """The steps of one restore; each may happen twice."""
 
-    def check(self) -> None:
-        """Makes sure that all that will be read is there."""
+    def check(self, run: Run) -> None:
+        """Makes sure that all that will be read is there; ends early if the run is cancelled."""
 
     def stop(self, run: Run) -> None:
         """Shuts the server down; ends early if the run is cancelled."""
@@ -89,7 +89,7 @@ def restore_server(run: Run, do: RestoreSteps, plan: RestorePlan, *, power_on: b
     they cannot be made, nothing was written and the mark goes again.
     """
     written = False
-    run.step("check", do.check)
+    run.step("check", do.check, run)
     try:
         run.step("stop", do.stop, run)
         check_cancelled(run, "the restore")
@@ -159,7 +159,7 @@ class ServerRestore:
         """An interrupted restore left the disks half written: they are compared, then written."""
         return self._earlier is not None
 
-    def check(self) -> None:
+    def check(self, run: Run) -> None:
         """See `RestoreSteps.check`: map nodes, and packs with their footers.
 
         Of a disk whose changes are tracked those that are of another backup than it is now; what
@@ -172,6 +172,7 @@ class ServerRestore:
                 try:
                     base = self._base(disk)
                     for fetch in reader.fetches(reader.differing_runs(base.image)):
+                        check_cancelled(run, "the restore")
                         reader.tell_doubts(fetch)
                 except BackupDamaged:  # what differs is needed, whatever the disk is compared with
                     raise
@@ -180,6 +181,7 @@ class ServerRestore:
                 else:
                     continue
             for fetch in reader.fetches():
+                check_cancelled(run, "the restore")
                 reader.tell_doubts(fetch)
 
     def stop(self, run: Run) -> None:

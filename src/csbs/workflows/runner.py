@@ -35,7 +35,10 @@ class TaskRunner(Protocol):
     """Carries out tasks, several at once, those of one server one after the other."""
 
     def start(self, task: Task) -> None:
-        """Takes a task over that was entered; returns at once.  May be repeated."""
+        """Takes a task over that was entered; returns at once.  May be repeated.
+
+        Raises nothing where a service runs: a task that could not be taken over is given again.
+        """
 
     def cancel(self, task: Task) -> None:
         """Tells a task that somebody asked for its stop, as the catalog says; returns at once."""

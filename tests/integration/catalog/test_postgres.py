@@ -11,17 +11,25 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from csbs.app import open_home
 from csbs.catalog import Catalog, tasks
 from csbs.catalog.database import open_database
 from csbs.catalog.tables import metadata
 from csbs.config import Settings
-from csbs.domain.errors import CatalogFailed, CatalogTooNew
+from csbs.domain.errors import CatalogFailed, CatalogTooNew, CsbsError, DataFolderBusy
 from csbs.domain.ids import ProjectId
 from csbs.testing.catalog_contract import CatalogContract, waiting
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
 from csbs.testing.ports import free_ports
 from csbs.testing.postgres import Postgres, postgres_running
 from csbs.testing.values import START
+
+
+class _Busy(CsbsError):
+    """Somebody holds the lock."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(holder)
 
 
 @pytest.fixture
@@ -103,3 +111,35 @@ def test_a_server_that_was_killed_has_what_was_committed() -> None:
 def test_only_postgresql_is_a_database_by_url(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="postgresql://user"):
         Settings(data_dir=tmp_path, catalog_url="mysql://nowhere/csbs")
+
+
+def test_a_lock_is_shared_or_alone_for_all_who_use_the_catalog(url: str) -> None:
+    first, second = Catalog.open(url), Catalog.open(url)
+    here, there = (each.lock("r", _Busy) for each in (first, second))
+    assert here is not None
+    assert there is not None
+
+    with here.shared("a backup"), there.shared("a restore"):
+        with pytest.raises(_Busy), there.exclusive("a collection"):
+            pytest.fail("it is shared")
+        assert second.lock("another", _Busy) != there
+    with there.exclusive("a collection"), pytest.raises(_Busy), here.shared("a backup"):
+        pytest.fail("it is held alone")
+    with here.exclusive("a collection"):
+        pass
+    first.close()
+    second.close()
+
+
+def test_one_service_has_a_catalog(url: str, tmp_path: Path) -> None:
+    def settings(name: str) -> Settings:
+        return Settings(data_dir=tmp_path / name, catalog_url=url)
+
+    with (
+        open_home(settings("a"), alone=True),
+        pytest.raises(DataFolderBusy, match="another host"),
+        open_home(settings("b"), alone=True),
+    ):
+        pytest.fail("there is a service already")
+    with open_home(settings("b"), alone=True):
+        pass

@@ -24,10 +24,9 @@ class Served:
         return f"{self.api.url}/v3"
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder: Path = tmp_path_factory.mktemp("api")
-    with live_api(folder) as api:
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with live_api(tmp_path) as api:
         server = api.driver.add_server("web", {"vda": 4 * MIB, "vdb": 2 * MIB})
         server.write("vda", offset=0, size=MIB, pattern=7)
         yield Served(api, server)

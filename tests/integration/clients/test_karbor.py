@@ -31,7 +31,9 @@ def token(served: Served) -> dict[str, Any]:
 
 @pytest.mark.parametrize("connect", [password, token])
 def test_a_whole_day(served: Served, connect: Any) -> None:
-    done = drive("karbor", {**connect(served), "server": served.server.id})
+    job = {"server": served.server.id, "project": served.api.project_id}
+
+    done = drive("karbor", {**connect(served), **job})
 
     assert done["providers"] == [PROVIDER_ID]
     assert done["protectables"] == ["OS::Nova::Server"]

@@ -77,7 +77,8 @@ def test_karborclient_backs_up_and_restores_a_running_server(
         "project_domain_name": "Default",
     }
 
-    done = drive("karbor", {"auth": auth, "server": server.id})
+    project_id, _ = log_in(url)
+    done = drive("karbor", {"auth": auth, "server": server.id, "project": project_id})
 
     assert done["disks"] == 3
     assert done["status"] == "available"
@@ -121,7 +122,9 @@ class Api:
 
 def test_a_restore_over_the_api_brings_every_byte_back(url: str, server: DomainServer) -> None:
     api = Api(url)
+    server.power_off()
     before = {target: server.content(target) for target in ("vda", "vdb", "vdc")}
+    server.start()
     protect = f"/providers/{PROVIDER_ID}/resources/{server.id}/action"
     checkpoint = api.call("POST", protect, {"protect": {"backup_name": "before"}})["checkpoint"]
     item = api.item(checkpoint["id"])

@@ -45,13 +45,14 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 
 @contextmanager
 def serving(folder: Path, **settings: str) -> Iterator[Served]:
-    process = subprocess.Popen(
-        command(folder, "serve", "--listen", "127.0.0.1:0"),
-        env=environment(folder, **settings),
-        stdout=subprocess.PIPE,
-        stderr=(folder / "log").open("w"),
-        text=True,
-    )
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            command(folder, "serve", "--listen", "127.0.0.1:0"),
+            env=environment(folder, **settings),
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
     assert process.stdout is not None
     said: list[str] = []
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from csbs.catalog import Transaction, backups, leases
+from csbs.catalog import Transaction, backups, leases, servers
 from csbs.domain.backup import Backup, BackupState, FailedOperation
 from csbs.domain.errors import (
     BackupInUse,
@@ -20,22 +20,17 @@ from csbs.domain.errors import (
     ServerBusy,
     ServerNotFound,
     ServerWithoutDisks,
+    TaskNotFound,
 )
 from csbs.domain.ids import BackupId, CheckpointId, PolicyId, TaskId
 from csbs.domain.server import ServerState
-from csbs.domain.task import (
-    Task,
-    TaskKind,
-    TaskNotCancellable,
-    TaskNotDeletable,
-    TaskNotFound,
-    TaskState,
-)
+from csbs.domain.task import Task, TaskKind, TaskState
+from csbs.domain.task_errors import TaskNotCancellable, TaskNotDeletable
 from csbs.services.engine import TaskEngine
 from csbs.services.requests import CreateBackup
 from csbs.workflows.runner import NoRunner, NoService
 from csbs.workflows.thread_runner import ThreadRunner
-from tests.unit.workflows.service_lab import ServiceLab
+from tests.unit.workflows.service_lab import Crash, ServiceLab
 
 _TIMEOUT_S = 30
 
@@ -125,7 +120,7 @@ def test_what_can_be_refused_is_refused_at_once_and_leaves_nothing(lab: ServiceL
     with pytest.raises(BackupInUse, match="quota"):
         lab.submit(admit=no_more)
     with pytest.raises(BackupNotFound):
-        lab.backups.submit_deletion(BackupId(lab.listed()[0].id[::-1]))
+        lab.backups.submit_deletion(BackupId("nobody"))
 
     assert (lab.listed(), lab.tasks()) == before
 
@@ -219,18 +214,16 @@ def test_a_backup_that_cannot_begin_fails_by_itself(lab: ServiceLab) -> None:
 def test_a_failed_deletion_can_be_repeated(lab: ServiceLab) -> None:
     lab.submit()
     [backup] = lab.listed()
-    put = lab.store.put
-
-    def broken(*_: object, **__: object) -> None:
-        raise DriverFailed("web", "", "putting the tombstone", "the store broke")
-
-    lab.store.put = broken  # type: ignore[method-assign]  # a store that breaks here
+    manifests = lab.store_folder / "manifests"
+    manifests.rename(manifests.with_name("away"))
+    manifests.write_bytes(b"no folder")
     lab.backups.submit_deletion(backup.id)
     [failed] = lab.listed()
     assert (failed.state, failed.fail_op) == (BackupState.ERROR, FailedOperation.DELETE)
-    assert "the store broke" in failed.fail_reason
+    assert failed.fail_reason == lab.tasks()[-1].error_message != ""
 
-    lab.store.put = put  # type: ignore[method-assign]  # and works again
+    manifests.unlink()
+    manifests.with_name("away").rename(manifests)
     lab.backups.submit_deletion(backup.id)
     assert lab.listed() == []
 
@@ -442,6 +435,31 @@ def test_a_start_pays_thaws_and_settles_what_no_task_ends(
 
     assert "pay_thaw" in lab.driver.calls
     assert lab.listed() == []
+
+
+def test_what_a_local_command_left_is_settled_by_a_service(lab: ServiceLab) -> None:
+    for crash_at in (6, 9):
+        lab.clock.crash_at = crash_at
+        with pytest.raises(Crash):
+            lab.back_up()
+    lab.next_life()
+
+    assert [task for task in lab.tasks() if task.is_open] == []
+    assert {backup.state for backup in lab.listed()} <= {BackupState.AVAILABLE, BackupState.ERROR}
+
+
+def test_what_an_interrupted_restore_holds_is_not_let_go(lab: ServiceLab) -> None:
+    lab.submit()
+    [backup] = lab.listed()
+    restore = servers.UnfinishedRestore(backup_id=backup.id, autostart=False)
+    with lab.catalog.transaction() as transaction:
+        backups.set_state(transaction, lab.project_id, backup.id, BackupState.DELETING)
+        servers.begin_restore(transaction, lab.project_id, lab.server.id, restore)
+    lab.driver.calls.clear()
+    lab.executor.settle_leftovers()
+
+    assert "clean_up" not in lab.driver.calls
+    assert lab.listed()[0].state is BackupState.DELETING
 
 
 def test_an_engine_survives_a_host_that_does_not_answer(

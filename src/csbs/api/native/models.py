@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt
 
 from csbs.catalog.tasks import TaskStep
 from csbs.domain.audit import AuditEvent
@@ -233,7 +233,12 @@ class Health(Document):
     version: str
 
 
-Limit = Annotated[StrictInt, Field(ge=-1, le=LIMIT_MAX)]
+def _whole(value: object) -> object:
+    """In JSON 7.0 is a whole number too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Limit = Annotated[StrictInt, Field(ge=-1, le=LIMIT_MAX), BeforeValidator(_whole)]
 
 
 class QuotaChange(Body):

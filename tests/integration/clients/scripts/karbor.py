@@ -22,7 +22,7 @@ def main():
     karbor = connected(job)
     done = {}
     for step in (look, plans, back_up, restore, delete):
-        step(karbor, job["server"], done)
+        step(karbor, job, done)
     json.dump(done, sys.stdout)
 
 
@@ -38,18 +38,18 @@ def connected(job):
     )
 
 
-def look(karbor, server, done):
+def look(karbor, job, done):
     done["providers"] = [each.id for each in karbor.providers.list()]
     done["protectables"] = [each.protectable_type for each in karbor.protectables.list()]
     instances = karbor.protectables.list_instances(SERVER)
     done["instances"] = [each.id for each in instances]
-    instance = karbor.protectables.get_instance(SERVER, server)
+    instance = karbor.protectables.get_instance(SERVER, job["server"])
     done["disks"] = len(instance.dependent_resources)
-    done["quota"] = karbor.quotas.get(karbor.quotas.project_id, False).plans
+    done["quota"] = karbor.quotas.get(job["project"], False).plans
 
 
-def plans(karbor, server, done):
-    resources = [{"id": server, "type": SERVER, "name": "web"}]
+def plans(karbor, job, done):
+    resources = [{"id": job["server"], "type": SERVER, "name": "web"}]
     plan = karbor.plans.create("by-karbor", PROVIDER, resources, {}, description="d")
     karbor.plans.update(plan.id, {"name": "renamed"})
     done["plan"] = plan.id
@@ -58,7 +58,7 @@ def plans(karbor, server, done):
     done["operations"] = len(karbor.scheduled_operations.list())
 
 
-def back_up(karbor, _server, done):
+def back_up(karbor, _job, done):
     made = karbor.checkpoints.create(PROVIDER, done["plan"])
     done["checkpoint"] = made.id
     for _ in range(WAITS_MAX):
@@ -70,7 +70,7 @@ def back_up(karbor, _server, done):
     done["checkpoints"] = [each.id for each in karbor.checkpoints.list(PROVIDER)]
 
 
-def restore(karbor, _server, done):
+def restore(karbor, _job, done):
     made = karbor.restores.create(PROVIDER, done["checkpoint"], None, {}, None)
     for _ in range(WAITS_MAX):
         found = karbor.restores.get(made.id)
@@ -81,7 +81,7 @@ def restore(karbor, _server, done):
     done["restores"] = [each.id == made.id for each in karbor.restores.list()]
 
 
-def delete(karbor, _server, done):
+def delete(karbor, _job, done):
     karbor.checkpoints.delete(PROVIDER, done["checkpoint"])
     for _ in range(WAITS_MAX):
         try:

@@ -13,18 +13,21 @@ from typing import Any, cast
 import httpx
 
 from csbs.api.csbs_v1.wire.words import PROVIDER_ID
+from csbs.app import host_of, open_home
 from csbs.catalog import Catalog, backups, tasks
 from csbs.catalog.tasks import TaskOutcome
 from csbs.compute.base import ComputeDriver
 from csbs.config import Settings
 from csbs.domain.backup import Backup, BackupState, FailedOperation
+from csbs.domain.clock import random_bytes
 from csbs.domain.errors import CsbsError, DriverFailed
 from csbs.domain.ids import ProjectId
 from csbs.domain.task import Task, TaskKind, TaskState
 from csbs.domain.tenancy import Role
-from csbs.service import open_service
+from csbs.service import Service, make_region
+from csbs.services.bootstrap import bootstrap
+from csbs.services.passwords import Passwords
 from csbs.services.project_app import App
-from csbs.services.protection import protection_of
 from csbs.services.region import Region
 from csbs.testing.live_api import ADMIN_PASSWORD, FastHasher, served
 from csbs.testing.still_driver import StillDriver
@@ -87,11 +90,12 @@ class Caller:
 class CsbsLab:
     """Project `local` has two servers, and a member `mia`; `local_other` has `otto`."""
 
-    def __init__(self, region: Region, client: httpx.Client, driver: StillDriver) -> None:
+    def __init__(
+        self, region: Region, client: httpx.Client, driver: StillDriver, runner: HeldRunner
+    ) -> None:
         self.region = region
         self.driver = driver
-        self.runner = HeldRunner()
-        self._apps: dict[ProjectId, App] = {}
+        self.runner = runner
         self._client = client
         self._make_users(region)
         driver.add_server(WEB, "web")
@@ -228,43 +232,18 @@ def csbs_lab(folder: Path) -> Iterator[CsbsLab]:
             "bootstrap_password": ADMIN_PASSWORD,
         }
     )
-    driver = StillDriver()
-    with open_service(
-        settings, driver=cast("ComputeDriver", driver), hasher=FastHasher()
-    ) as service:
-        holding = _Holding(service.region)
-        region = replace(service.region, project_app=holding.project_app)
-        holding_service = replace(service, region=region)
+    driver, runner = StillDriver(), HeldRunner()
+    # As `csbs.service.open_service` does, without what carries tasks out.
+    with open_home(settings, alone=True) as (catalog, home):
+        host = host_of(settings, cast("ComputeDriver", driver), runner)
+        region = make_region(settings, catalog, home, Passwords(FastHasher()), host)
+        bootstrap(region.users, ADMIN_PASSWORD, random_bytes)
+        service = Service(region=region, first_administrator=None)
         with (
-            served(holding_service, settings) as url,
+            served(service, settings) as url,
             httpx.Client(base_url=url, timeout=30) as client,
         ):
-            lab = CsbsLab(region, client, driver)
-            holding.runner = lab.runner
-            yield lab
-
-
-class _Holding:
-    """Apps whose tasks are held."""
-
-    def __init__(self, region: Region) -> None:
-        self._region = region
-        self._apps: dict[ProjectId, App] = {}
-        self.runner = HeldRunner()
-
-    def project_app(self, project_id: ProjectId) -> App:
-        if project_id not in self._apps:
-            app = self._region.project_app(project_id)
-            held_backups = replace(app.backups, runner=self.runner)
-            held_restores = replace(app.restores, backups=held_backups, runner=self.runner)
-            self._apps[project_id] = replace(
-                app,
-                backups=held_backups,
-                restores=held_restores,
-                tasks=replace(app.tasks, runner=self.runner),
-                protection=protection_of(held_backups, held_restores),
-            )
-        return self._apps[project_id]
+            yield CsbsLab(region, client, driver, runner)
 
 
 def is_error(answer: httpx.Response, status: int, code: str) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fastapi.routing import APIRoute
 
 from csbs.api.csbs_v1 import ROOM
 from csbs.api.csbs_v1.wire.words import PROVIDER_ID
@@ -46,6 +45,7 @@ def ids(lab: CsbsLab) -> dict[str, str]:
         "parameters": {},
         "resources": [{"id": WEB, "type": SERVER, "name": "web"}],
         "scheduled_operations": [operation],
+        "tags": [{"key": "env", "value": "test"}],
     }
     made = lab.mia.post("/policies", {"policy": policy}).json()["policy"]
     schedule = made["scheduled_operations"][0]
@@ -87,11 +87,12 @@ def ids(lab: CsbsLab) -> dict[str, str]:
 
 def routes() -> list[tuple[str, str]]:
     """Method and path of every call of the room."""
+    included: list[Any] = list(ROOM.router.routes)
     found = [
-        (method, route.path.removeprefix("/v1/{project_id}"))
-        for route in ROOM.router.routes
-        if isinstance(route, APIRoute)
-        for method in sorted(route.methods)
+        (method, context.path.removeprefix("/v1/{project_id}"))
+        for each in included
+        for context in each.effective_route_contexts()
+        for method in sorted(context.original_route.methods)
     ]
     assert len(found) > 60
     return found

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from csbs.catalog import backups, tasks
+from csbs.domain.backup import BackupState
 from tests.unit.api.csbs_v1.lab import DATABASE, PROVIDER, UNKNOWN, WEB, CsbsLab, is_error
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}")
@@ -207,3 +209,20 @@ def test_disks_can_be_left_out(lab: CsbsLab) -> None:
     item = lab.back_up(DATABASE, extra_info={"exclude_volumes": [left_out]})
 
     assert [each["source_volume_name"] for each in item["extend_info"]["volume_backups"]] == ["vda"]
+
+
+def test_a_backup_is_available_when_its_task_has_ended_and_not_before(lab: CsbsLab) -> None:
+    made = lab.mia.protect(WEB).json()["checkpoint"]
+    (task,) = lab.runner.held
+    catalog = lab.catalog
+    with catalog.transaction() as transaction:  # committed, and the task goes on for a moment
+        tasks.begin(transaction, task.project_id, task.id, at=task.created_at)
+        backups.set_state(transaction, task.project_id, task.backup_id, BackupState.AVAILABLE)
+
+    item = lab.mia.get(f"/checkpoint_items/{made['id']}").json()["checkpoint_item"]
+    listed = lab.mia.get("/checkpoint_items?status=protecting").json()["checkpoint_items"]
+    record = lab.mia.get(f"{PROVIDER}/checkpoints/{made['id']}").json()["checkpoint"]
+
+    assert (item["status"], record["status"]) == ("protecting", "protecting")
+    assert [each["id"] for each in listed] == [item["id"]]
+    assert is_error(lab.mia.delete(f"{PROVIDER}/checkpoints/{made['id']}"), 400, "CSBS.2003")

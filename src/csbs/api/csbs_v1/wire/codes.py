@@ -52,6 +52,7 @@ from csbs.domain.errors import (
     ServerNotFound,
     ServerStateRefused,
     ServerWithoutDisks,
+    TaskNotFound,
     Unavailable,
 )
 from csbs.domain.policy import (
@@ -75,7 +76,6 @@ from csbs.domain.restore_targets import (
     RestorePartial,
 )
 from csbs.domain.tags import InvalidTag, TagNotFound, TooManyTags
-from csbs.domain.task import TaskNotFound
 from csbs.domain.tenancy import NotAuthenticated
 from csbs.repository.errors import StoreDenied, WrongKey
 

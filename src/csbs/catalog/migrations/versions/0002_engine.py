@@ -51,7 +51,10 @@ def upgrade() -> None:
         sa.Column("uses", sa.JSON(), nullable=False),
         sa.Column("given_at", sa.DateTime(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["project_id"], ["projects.id"], name=op.f("fk_leases_project_id_projects")
+            ["project_id"],
+            ["projects.id"],
+            name=op.f("fk_leases_project_id_projects"),
+            ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_leases")),
     )
@@ -61,7 +64,10 @@ def upgrade() -> None:
         sa.Column("project_id", sa.String(length=32), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["project_id"], ["projects.id"], name=op.f("fk_epochs_project_id_projects")
+            ["project_id"],
+            ["projects.id"],
+            name=op.f("fk_epochs_project_id_projects"),
+            ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("project_id", name=op.f("pk_epochs")),
     )
