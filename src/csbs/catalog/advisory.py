@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
@@ -40,6 +40,8 @@ class AdvisoryLock:
 
     @contextmanager
     def _held(self, function: str) -> Iterator[None]:
+        from psycopg import Error  # noqa: PLC0415  it takes long to load, and SQLite needs none
+
         connection = self.engine.raw_connection()
         try:
             driver = connection.driver_connection
@@ -49,7 +51,12 @@ class AdvisoryLock:
             found = driver.execute(f"SELECT {function}(%s)", [_key(self.name)]).fetchone()
             if not found[0]:
                 raise self.busy("a csbs with another data folder, or on another host")
-            yield
+            try:
+                yield
+            finally:
+                with suppress(Error):  # else it goes with the connection
+                    # The server lets go of an ended connection's locks only when it notices.
+                    driver.execute("SELECT pg_advisory_unlock_all()")
         finally:
             connection.close()
 
