@@ -31,6 +31,9 @@ from csbs.domain.extents import BLOCK_SIZE
 from csbs.domain.task import Progress
 from csbs.repository import FETCH_SIZE_MAX, Fetch, ImageReader
 
+#: To one export, beside the one that plans: qemu-nbd is told how many it takes, and those beyond
+#: would wait for ever.  More were not faster.
+CONNECTIONS_MAX = 16
 #: qemu-nbd takes 32 MiB; larger ones than this were not faster.
 _REQUEST_SIZE_MAX = 4 * 1024**2
 
@@ -44,7 +47,7 @@ class RestoreOptions(PoolOptions):
     """
 
     #: They fetch, decompress and write, and wait for the disk half of their time; each disk has so
-    #: many connections where its server allows that.
+    #: many connections, up to `CONNECTIONS_MAX`, where its server allows that.
     threads: int = 4
     #: How much of a pack is read at once.
     fetch_size_max: int = FETCH_SIZE_MAX
@@ -99,7 +102,10 @@ def restore_disk(
         writing = NbdExport(uri=target.uri, disk=target.disk)
         connections = opened.enter_context(
             open_connections(
-                writing, options.threads if planner.can_multi_conn else 1, watch, options.limits
+                writing,
+                min(options.threads, CONNECTIONS_MAX) if planner.can_multi_conn else 1,
+                watch,
+                options.limits,
             )
         )
         ahead = _planned(target, planner, reader, options, meter)

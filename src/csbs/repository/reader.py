@@ -41,8 +41,8 @@ from csbs.repository.node import (
 from csbs.repository.pack import Kind, pack_key
 from csbs.repository.pack_reader import PackReader
 
-#: Where a read costs little.  4 MiB made restores half as fast: a buffer that is touched for the
-#: first time costs more than a request does.
+#: Where a read costs little.  4 MiB made restores a quarter slower: a buffer that is touched for
+#: the first time costs more than a request does.
 FETCH_SIZE_MAX = 1024 * 1024
 
 #: Bounds the plain bytes of a fetch, by its largest size in the pack, which says nothing of them:

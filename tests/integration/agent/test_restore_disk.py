@@ -285,6 +285,19 @@ def test_a_restore_may_be_repeated(tmp_path: Path, engine: Engine) -> None:
     assert content(disk, "raw") == expected
 
 
+def test_more_threads_than_a_server_takes_connections(tmp_path: Path, engine: Engine) -> None:
+    """As many as the setting `readers` allows."""
+    image, expected = stored(engine, tmp_path, 4 * MIB, "write -P 1 0 4M")
+    disk = tmp_path / "disk"
+    make_image(disk, "raw", 4 * MIB)
+    engine.writing = replace(engine.writing, threads=64)
+
+    with serve(disk, "raw", read_only=False) as server:
+        engine.restore(image, server.uri)
+
+    assert content(disk, "raw") == expected
+
+
 @pytest.mark.parametrize("image_format", ["raw", "qcow2"])
 @pytest.mark.parametrize("more", [0, 512, MIB + 512], ids=["as large", "larger", "much larger"])
 def test_what_the_disk_has_already_is_compared_and_not_written(

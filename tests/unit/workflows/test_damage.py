@@ -222,7 +222,9 @@ def test_the_map_of_a_healed_parent_is_not_walked_again(lab: ServiceLab, backup:
     def reads() -> int:
         recorded.calls.clear()
         lab.back_up()
-        return sum(call[0] == "get" and call[1].startswith("packs/") for call in recorded.calls)
+        # Each once: two threads that miss a footer in the same moment both ask for it.
+        gets = {call for call in recorded.calls if call[0] == "get"}
+        return sum(call[1].startswith("packs/") for call in gets)
 
     lab.server.write("vda", offset=3 * BLOCK, size=BLOCK, pattern=9)
     changed = lab.back_up()  # in a pack of its own, as what is stored anew will be
