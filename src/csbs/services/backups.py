@@ -69,7 +69,7 @@ class ServerToBackUp:
 
 
 #: Letters of any script (Chinese names are usual), digits, `_` and `-`.
-_NAME = re.compile(r"\w[\w-]{0,254}")
+_NAME = re.compile(r"[\w-]{1,255}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -435,9 +435,7 @@ def reserved(repository: Repository, backup: Backup) -> Backup:
 
 def _require_name(request: CreateBackup) -> None:
     if request.name is not None and not _NAME.fullmatch(request.name):
-        raise InvalidName(
-            request.name, "use 1 to 255 letters, digits, _ or -, and no - at the beginning"
-        )
+        raise InvalidName(request.name, "use 1 to 255 letters, digits, _ and -")
 
 
 def _ready(server: ServerDescription) -> ServerDescription:

@@ -8,10 +8,10 @@ import pytest
 
 from csbs.api.csbs_v1.wire.bodies import ProtectBody
 from csbs.api.csbs_v1.wire.codes import ENTRIES, code_of, karbor_fault, sentence
-from csbs.api.csbs_v1.wire.json_body import read_body, read_json
 from csbs.api.csbs_v1.wire.queries import Query
 from csbs.api.csbs_v1.wire.times import parse_time, time_text, trigger_time_text
 from csbs.api.errors import RequestInvalid
+from csbs.api.json_body import read_body, read_json
 from csbs.domain.errors import BackupNotFound, CsbsError, DriverFailed
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from csbs.api.csbs_v1.wire.causes import cause
 from csbs.api.csbs_v1.wire.codes import code_of
 from csbs.api.csbs_v1.wire.times import time_text
 from csbs.api.csbs_v1.wire.words import GIB, MIB, SERVER_TYPE, rounded_up
@@ -88,7 +89,7 @@ def _extend_info(item: Item) -> dict[str, Any]:
         "copy_status": "na",
         "fail_code": _fail_code(backup),
         "fail_op": backup.fail_op.value if backup.fail_op else "",
-        "fail_reason": backup.fail_reason,
+        "fail_reason": _fail_reason(backup),
         "finished_at": time_text(backup.finished_at),
         "hypervisor_type": "QEMU",
         "image_type": "backup",
@@ -170,4 +171,8 @@ def _saved_percent(backup: Backup) -> int:
 def _fail_code(backup: Backup) -> dict[str, str]:
     if not backup.fail_op:
         return {}
-    return {"Code": code_of(backup.fail_code), "Description": backup.fail_reason}
+    return {"Code": code_of(backup.fail_code), "Description": _fail_reason(backup)}
+
+
+def _fail_reason(backup: Backup) -> str:
+    return cause(backup.fail_code, backup.fail_reason)

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 from csbs.api.csbs_v1.wire.times import parse_time
 from csbs.api.errors import RequestInvalid
+from csbs.api.json_body import is_keepable
 
 PAGE_SIZE_MAX = 1000
 SORT_SIZE_MAX = 255
@@ -30,7 +31,7 @@ class Query:
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         self._values: dict[str, list[str]] = {}
         for name, value in pairs:
-            if "\0" in value or any("\ud800" <= each <= "\udfff" for each in value):
+            if not is_keepable(value):
                 raise RequestInvalid(name[:64], "it has a character that cannot be used")
             self._values.setdefault(name, []).append(value)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from csbs.api.csbs_v1.wire.causes import cause
 from csbs.api.csbs_v1.wire.codes import code_of
 from csbs.api.csbs_v1.wire.queries import Query
 from csbs.api.csbs_v1.wire.restoring import restore_status
@@ -124,4 +125,6 @@ def sort_values(task: Task) -> dict[str, Any]:
 def _error_info(task: Task) -> str | None:
     if not task.error_message:
         return None
-    return json.dumps({"code": code_of(task.error_code), "message": task.error_message})
+    return json.dumps(
+        {"code": code_of(task.error_code), "message": cause(task.error_code, task.error_message)}
+    )
