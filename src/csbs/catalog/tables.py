@@ -138,6 +138,9 @@ backups = Table(
     Column("checkpoint_id", String(36), nullable=False, index=True),
     Column("policy_id", String(36), index=True),
     Column("auto_trigger", Boolean, nullable=False, default=False),
+    #: What the server had.
+    Column("vcpus", Integer, nullable=False, default=0),
+    Column("memory_bytes", BigInteger, nullable=False, default=0),
     Index("ix_backups_project_id_server_id_created_at", "project_id", "server_id", "created_at"),
 )
 

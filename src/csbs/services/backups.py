@@ -301,7 +301,13 @@ class BackupService:
         server = _ready(self.driver.describe(backup.server_id))
         identified = self._identify(request, server)
         plans = self._plan_reading(request, server, identified, repository)
-        backup = reserved(repository, replace(backup, disks=_new_disks(identified, plans)))
+        backup = replace(
+            backup,
+            disks=_new_disks(identified, plans),
+            vcpus=server.vcpus,
+            memory_bytes=server.memory_bytes,
+        )
+        backup = reserved(repository, backup)
         with self.catalog.transaction() as transaction:
             servers.remember_server(transaction, self.project_id, server.id, server.name)
             servers.remember_disks(transaction, self.project_id, server.id, identified.disks)
@@ -412,6 +418,8 @@ class BackupService:
             policy_id=request.policy_id,
             auto_trigger=request.auto_trigger,
             disks=_new_disks(identified, plans),
+            vcpus=server.vcpus,
+            memory_bytes=server.memory_bytes,
         )
 
     def _refuse_in_use(self, transaction: Transaction, backup: Backup) -> None:

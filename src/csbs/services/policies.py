@@ -229,6 +229,8 @@ class PolicyService:
             state=BackupState.ERROR,
             tracking=tracking_name(backup_id),
             disks=(),
+            vcpus=0,
+            memory_bytes=0,
             finished_at=like.created_at,
         ).failed(FailedOperation.BACKUP, error)
         with self.catalog.transaction() as transaction:

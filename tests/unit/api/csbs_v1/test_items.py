@@ -83,6 +83,7 @@ def test_types_are_those_that_strict_clients_want(lab: CsbsLab) -> None:
 
     data, info = item["backup_data"], item["extend_info"]
     assert all(type(data[name]) is int for name in ("ram", "vcpus", "disk"))
+    assert (data["ram"], data["vcpus"]) == (4096, 2)
     assert all(type(info[name]) is bool for name in ("auto_trigger", "incremental", "support_lld"))
     for part in info["volume_backups"]:
         assert all(type(part[name]) is bool for name in ("bootable", "incremental"))

@@ -47,7 +47,7 @@ def item_body(item: Item) -> dict[str, Any]:
         "protected_at": time_text(backup.created_at),
         "expired_at": None,
         "tags": tags_body(item.tags),
-        "backup_data": _backup_data(),
+        "backup_data": _backup_data(backup),
         "extend_info": _extend_info(item),
     }
 
@@ -66,7 +66,7 @@ def updated_at(item: Item) -> Any:
     return max(moment for moment in moments if moment is not None)
 
 
-def _backup_data() -> dict[str, Any]:
+def _backup_data(backup: Backup) -> dict[str, Any]:
     """What clients call the server's metadata; strict ones want numbers to be numbers."""
     return {
         "__openstack_region_name": "",
@@ -75,8 +75,8 @@ def _backup_data() -> dict[str, Any]:
         "eip": "",
         "imagetype": "",
         "private_ip": "",
-        "ram": 0,
-        "vcpus": 0,
+        "ram": rounded_up(backup.memory_bytes, MIB),
+        "vcpus": backup.vcpus,
     }
 
 
