@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from csbs.catalog.catalog import Transaction
-from csbs.catalog.listing import Condition, Source, has_part, latest, page_of_ids
+from csbs.catalog.listing import Condition, Source, has_part, latest, own, page_of_ids
 from csbs.catalog.tables import backups, tasks
 from csbs.domain.backup import BackupState
 from csbs.domain.ids import BackupId, CheckpointId, PolicyId, ProjectId, ServerId
@@ -53,14 +53,14 @@ class BackupFilter:
 
 
 def page(
-    transaction: Transaction, project_id: ProjectId, wanted: BackupFilter, listing: Listing
+    transaction: Transaction, project_id: ProjectId | None, wanted: BackupFilter, listing: Listing
 ) -> Slice[BackupId]:
-    """Ids on the page.  Raises `MarkerUnknown`."""
+    """Ids on the page, of the project or of all.  Raises `MarkerUnknown`."""
     shown = {"status", "updated_at"} & {key for key, _ in listing.order}
     source = Source(
         table=_with_newest_task(project_id) if shown else backups,
         id=backups.c.id,
-        scope=[backups.c.project_id == project_id],
+        scope=[own(backups.c.project_id, project_id)],
         keys={
             "created_at": backups.c.created_at,
             "protected_at": backups.c.created_at,
@@ -73,9 +73,9 @@ def page(
     return found.map(lambda ids: [BackupId(each) for each in ids])
 
 
-def count(transaction: Transaction, project_id: ProjectId, wanted: BackupFilter) -> int:
+def count(transaction: Transaction, project_id: ProjectId | None, wanted: BackupFilter) -> int:
     """How many are meant."""
-    query = select(func.count()).select_from(backups).where(backups.c.project_id == project_id)
+    query = select(func.count()).select_from(backups).where(own(backups.c.project_id, project_id))
     return int(transaction.scalar(query.where(*_conditions(project_id, wanted))) or 0)
 
 
@@ -103,14 +103,14 @@ _UPDATED_AT: ColumnElement[datetime] = latest(
 )
 
 
-def _with_newest_task(project_id: ProjectId) -> FromClause:
+def _with_newest_task(project_id: ProjectId | None) -> FromClause:
     return backups.outerjoin(_newest, _newest.c.id == _newest_task_id(project_id))
 
 
-def _newest_task_id(project_id: ProjectId) -> ScalarSelect[str]:
+def _newest_task_id(project_id: ProjectId | None) -> ScalarSelect[str]:
     return (
         select(tasks.c.id)
-        .where(tasks.c.project_id == project_id, tasks.c.backup_id == backups.c.id)
+        .where(own(tasks.c.project_id, project_id), tasks.c.backup_id == backups.c.id)
         .order_by(tasks.c.created_at.desc(), tasks.c.id.desc())
         .limit(1)
         .correlate(backups)
@@ -118,7 +118,7 @@ def _newest_task_id(project_id: ProjectId) -> ScalarSelect[str]:
     )
 
 
-def _conditions(project_id: ProjectId, wanted: BackupFilter) -> Sequence[Condition]:
+def _conditions(project_id: ProjectId | None, wanted: BackupFilter) -> Sequence[Condition]:
     if wanted.nothing:
         return [false()]
     column = backups.c
@@ -142,7 +142,7 @@ def _conditions(project_id: ProjectId, wanted: BackupFilter) -> Sequence[Conditi
     return found
 
 
-def is_shown_as(project_id: ProjectId, state: str) -> Condition:
+def is_shown_as(project_id: ProjectId | None, state: str) -> Condition:
     """Backups that are shown in this state.
 
     By few open tasks instead of the newest task of each backup, so that an index serves.
@@ -157,12 +157,14 @@ def is_shown_as(project_id: ProjectId, state: str) -> Condition:
     return backups.c.state == state
 
 
-def _is_newest_open(project_id: ProjectId, kind: TaskKind) -> Condition:
+def _is_newest_open(project_id: ProjectId | None, kind: TaskKind) -> Condition:
     later = tasks.alias("later")
-    own = (tasks.c.project_id == project_id, tasks.c.state.in_(sorted(OPEN_STATES)))
+    of_kind = (own(tasks.c.project_id, project_id), tasks.c.state.in_(sorted(OPEN_STATES)))
     has_later = exists().where(
-        later.c.project_id == project_id,
+        own(later.c.project_id, project_id),
         later.c.backup_id == tasks.c.backup_id,
         tuple_(later.c.created_at, later.c.id) > tuple_(tasks.c.created_at, tasks.c.id),
     )
-    return backups.c.id.in_(select(tasks.c.backup_id).where(*own, tasks.c.kind == kind, ~has_later))
+    return backups.c.id.in_(
+        select(tasks.c.backup_id).where(*of_kind, tasks.c.kind == kind, ~has_later)
+    )

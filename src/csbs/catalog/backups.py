@@ -120,6 +120,14 @@ def of_policy(transaction: Transaction, project_id: ProjectId, policy_id: Policy
     return _load(transaction, backups.c.project_id == project_id, backups.c.policy_id == policy_id)
 
 
+def projects_of(transaction: Transaction, ids: Sequence[BackupId]) -> dict[BackupId, ProjectId]:
+    """Whose these backups are; for lists over all projects."""
+    rows = transaction.execute(
+        select(backups.c.id, backups.c.project_id).where(backups.c.id.in_(ids))
+    ).all()
+    return {BackupId(row.id): ProjectId(row.project_id) for row in rows}
+
+
 def unsettled(transaction: Transaction, project_id: ProjectId) -> list[ServerRef]:
     """Servers with backups that are being made, restored or deleted."""
     states = (BackupState.PROTECTING, BackupState.RESTORING, BackupState.DELETING)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from csbs.catalog import tags
 from csbs.catalog.catalog import Transaction
-from csbs.catalog.listing import Source, page_of_ids
+from csbs.catalog.listing import Source, own, page_of_ids
 from csbs.catalog.policy_tables import policies, policy_servers, schedules
 from csbs.domain.consistency import ApplicationMode
 from csbs.domain.ids import DiskId, PolicyId, ProjectId, ServerId
@@ -79,7 +79,7 @@ def of_project(transaction: Transaction, project_id: ProjectId) -> list[Policy]:
 
 
 def by_ids(
-    transaction: Transaction, project_id: ProjectId, ids: Sequence[PolicyId]
+    transaction: Transaction, project_id: ProjectId | None, ids: Sequence[PolicyId]
 ) -> list[Policy]:
     """Those of these policies that are there, in this order."""
     known = {each.id: each for each in _load(transaction, project_id, policies.c.id.in_(ids))}
@@ -87,13 +87,16 @@ def by_ids(
 
 
 def page(
-    transaction: Transaction, project_id: ProjectId, name: str | None, listing: Listing
+    transaction: Transaction, project_id: ProjectId | None, name: str | None, listing: Listing
 ) -> Slice[Policy]:
-    """A page of the policies, or of the one with this name.  Raises `MarkerUnknown`."""
+    """A page of the policies, or of those with this name; without a project: of all projects.
+
+    Raises `MarkerUnknown`.
+    """
     source = Source(
         table=policies,
         id=policies.c.id,
-        scope=[policies.c.project_id == project_id],
+        scope=[own(policies.c.project_id, project_id)],
         keys={key: policies.c[key] for key in ("created_at", "updated_at", "name")},
     )
     wanted = [] if name is None else [policies.c.name == name]
@@ -173,8 +176,8 @@ def _add_parts(transaction: Transaction, policy: Policy) -> None:
     tags.set_of_policy(transaction, policy.project_id, policy.id, policy.tags)
 
 
-def _load(transaction: Transaction, project_id: ProjectId, *wanted: Any) -> list[Policy]:
-    conditions = [policies.c.project_id == project_id, *wanted]
+def _load(transaction: Transaction, project_id: ProjectId | None, *wanted: Any) -> list[Policy]:
+    conditions = [own(policies.c.project_id, project_id), *wanted]
     rows = transaction.execute(
         select(policies).where(*conditions).order_by(policies.c.created_at, policies.c.id)
     ).all()

@@ -101,7 +101,13 @@ def test_keys_that_nobody_knows_are_ignored() -> None:
 
 def test_a_next_page_keeps_the_filter_and_has_each_parameter_once() -> None:
     query = Query(
-        [("a", "1"), ("a", "2"), ("limit", "9"), ("offset", "3"), ("b", ""), ("c", "x y")]
+        [
+            *[("resource_type", "A::B"), ("resource_type", "C"), ("name", "1"), ("name", "2")],
+            *[("limit", "9"), ("offset", "3"), ("b", ""), ("c", "x y")],
+        ]
     )
 
-    assert query.with_marker("m", 5) == "a=1%2C2&c=x%20y&limit=5&marker=m"
+    assert query.text("name") == "1"
+    assert query.with_marker("m", 5) == (
+        "resource_type=A%3A%3AB%2CC&name=1&c=x%20y&limit=5&marker=m"
+    )

@@ -17,6 +17,9 @@ from csbs.domain.listing import PAGE_SIZE_MAX, Listing, MarkerUnknown, Order, Sl
 SORT_SIZE_MAX = 255
 _NUMBER_MAX = 2**31
 
+#: Parameters of lists that may come more than once.
+_SETS = frozenset({"resource_type"})
+
 T = TypeVar("T")
 
 #: Sort keys of the protocol; what an object lacks sorts as equal.
@@ -76,10 +79,11 @@ class Query:
     def with_marker(self, marker: str, limit: int) -> str:
         """The same query for what comes behind `marker`.
 
-        No parameter comes twice: some signers sign the first value of each only.
+        No parameter comes twice: some signers sign the first value of each only, and here too only
+        that counts where one is wanted.
         """
         kept = {
-            name: ",".join(values)
+            name: ",".join(values) if name in _SETS else values[0]
             for name, values in self._values.items()
             if name not in {"marker", "limit", "offset"} and any(values)
         }
