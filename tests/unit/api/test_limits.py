@@ -83,6 +83,36 @@ def test_a_body_that_is_no_object_is_400(admin: httpx.Client, path: str, content
     assert "Traceback" not in answer.text
 
 
+@pytest.mark.parametrize("text", ["\\u0000", "a\\u0000b", "\\ud800", "\\uDFFF\\ud83d"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v3/auth/tokens", '{"auth": {"identity": {"methods": ["TEXT"]}}}'),
+        ("/native/v1/users/me/keys", '{"description": "TEXT"}'),
+        ("/native/v1/users/me/keys", '{"TEXT": 1}'),
+    ],
+)
+def test_a_text_that_no_database_takes_is_400(
+    admin: httpx.Client, path: str, body: str, text: str
+) -> None:
+    answer = post(admin, path, body.replace("TEXT", text).encode())
+
+    assert answer.status_code == 400
+    assert "cannot be kept" in answer.json()["error"]["message"]
+
+
+def test_a_pair_of_surrogates_is_one_character(admin: httpx.Client) -> None:
+    body = rb'{"description": "\ud83d\ude00 \\u0000"}'
+
+    assert post(admin, "/native/v1/users/me/keys", body).status_code == 201
+
+
+@pytest.mark.parametrize("path", ["/v3/projects/%00", "/v3/users/a%00b", "/native/v1/users/%00"])
+def test_nothing_is_named_with_a_nul(admin: httpx.Client, path: str) -> None:
+    assert admin.get(path).status_code == 404
+    assert admin.get("/v3/projects?name=%00").status_code == 400
+
+
 def test_every_room_refuses_in_its_own_way(api: LiveApi) -> None:
     paths = ("/v1/x/nothing", "/v3/nothing", "/native/v1/nothing", "/nothing")
     found = [api.client.get(path) for path in paths]

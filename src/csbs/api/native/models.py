@@ -80,7 +80,14 @@ class ProjectDocument(Document):
         return cls(id=project.id, name=project.name)
 
 
-class ProjectList(Document):
+class Page(Document):
+    """A part of a list."""
+
+    #: What to ask for as `after` to get the next page; null on the last one.
+    next: str | None = None
+
+
+class ProjectList(Page):
     """Projects, by name."""
 
     projects: list[ProjectDocument]
@@ -151,7 +158,7 @@ class UserDocument(Document):
         )
 
 
-class UserList(Document):
+class UserList(Page):
     """Users, by name."""
 
     users: list[UserDocument]
@@ -312,7 +319,7 @@ class ServerDocument(Document):
         )
 
 
-class ServerList(Document):
+class ServerList(Page):
     """Servers, by name."""
 
     servers: list[ServerDocument]
@@ -411,7 +418,7 @@ class BackupDocument(Document):
         )
 
 
-class BackupList(Document):
+class BackupList(Page):
     """Backups, oldest first."""
 
     backups: list[BackupDocument]
@@ -479,7 +486,7 @@ class TaskDocument(Document):
         )
 
 
-class TaskList(Document):
+class TaskList(Page):
     """Tasks, oldest first."""
 
     tasks: list[TaskDocument]

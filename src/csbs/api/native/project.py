@@ -22,7 +22,18 @@ from csbs.api.native.models import (
     TaskDocument,
     TaskList,
 )
-from csbs.api.native.region import After, Limit, ServerName
+from csbs.api.native.paging import (
+    LIMIT_DEFAULT,
+    After,
+    AfterPlace,
+    Limit,
+    by_age,
+    next_by_age,
+    next_by_name,
+    page_by_name,
+)
+from csbs.api.native.region import AfterEvent, ServerName
+from csbs.catalog.task_lists import TaskFilter
 from csbs.domain.ids import TaskId
 from csbs.domain.server import ServerDescription
 from csbs.services.project_app import App
@@ -44,9 +55,11 @@ OfServer = Annotated[str | None, Query(max_length=255, description="Only of this
 
 
 @router.get("/servers")
-def list_servers(here: Reads) -> ServerList:
-    """The project's servers, with their disks."""
-    return ServerList(servers=[_server(here.app, server) for server in here.app.servers.list_all()])
+def list_servers(here: Reads, after: After = "", limit: Limit = LIMIT_DEFAULT) -> ServerList:
+    """The project's servers, by name, with their disks."""
+    page = page_by_name(here.app.servers.list_all(), after, limit)
+    servers = [_server(here.app, server) for server in page.rows]
+    return ServerList(servers=servers, next=next_by_name(page))
 
 
 @router.get("/servers/{server}")
@@ -72,10 +85,13 @@ def stop_server(server: ServerName, here: Changes) -> ServerDocument:
 
 
 @router.get("/backups")
-def list_backups(here: Reads, server: OfServer = None) -> BackupList:
+def list_backups(
+    here: Reads, server: OfServer = None, after: AfterPlace = "", limit: Limit = LIMIT_DEFAULT
+) -> BackupList:
     """The project's backups, oldest first."""
+    page = here.app.backups.page(server, by_age(after, limit))
     return BackupList(
-        backups=[BackupDocument.of(each) for each in here.app.backups.list_all(server)]
+        backups=[BackupDocument.of(each) for each in page.rows], next=next_by_age(page)
     )
 
 
@@ -120,9 +136,10 @@ def restore_backup(backup: BackupName, body: NewRestore, here: Changes) -> TaskD
 
 
 @router.get("/tasks")
-def list_tasks(here: Reads) -> TaskList:
+def list_tasks(here: Reads, after: AfterPlace = "", limit: Limit = LIMIT_DEFAULT) -> TaskList:
     """The project's tasks, oldest first."""
-    return TaskList(tasks=[TaskDocument.of(each) for each in here.app.tasks.list_all()])
+    page = here.app.tasks.page(TaskFilter(), by_age(after, limit))
+    return TaskList(tasks=[TaskDocument.of(each) for each in page.rows], next=next_by_age(page))
 
 
 @router.get("/tasks/{task}")
@@ -165,7 +182,7 @@ def change_quotas(body: QuotaChange, here: AdministersProject) -> QuotasDocument
 
 
 @router.get("/audit")
-def list_changes(here: Reads, after: After = 0, limit: Limit = 100) -> AuditPage:
+def list_changes(here: Reads, after: AfterEvent = 0, limit: Limit = LIMIT_DEFAULT) -> AuditPage:
     """Changes in the project, oldest first."""
     events = here.region.audit.page(here.project_id, after=after, limit=limit)
     return AuditPage(events=[AuditDocument.of(each) for each in events])

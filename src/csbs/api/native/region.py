@@ -18,6 +18,7 @@ from csbs.api.native.models import (
     Reference,
     ServerAssignment,
 )
+from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name, page_by_name
 
 router = APIRouter(tags=["region"])
 
@@ -26,8 +27,7 @@ ServerName = Annotated[
     str,
     Path(max_length=255, description="Id, unique prefix of 8 or more, or unique name of a server."),
 ]
-After = Annotated[int, Query(ge=0, le=2**62, description="Number of the last event seen.")]
-Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
+AfterEvent = Annotated[int, Query(ge=0, le=2**62, description="Number of the last event seen.")]
 
 
 @router.get("/health")
@@ -37,10 +37,11 @@ def show_health(here: Known, request: Request) -> Health:
 
 
 @router.get("/projects")
-def list_projects(here: Known) -> ProjectList:
-    """Projects where the caller has a role; all for an administrator."""
-    found = here.region.identity.projects_of(here.user)
-    return ProjectList(projects=[ProjectDocument.of(each) for each in found])
+def list_projects(here: Known, after: After = "", limit: Limit = LIMIT_DEFAULT) -> ProjectList:
+    """Projects where the caller has a role, by name; all for an administrator."""
+    page = page_by_name(here.region.identity.projects_of(here.user), after, limit)
+    projects = [ProjectDocument.of(each) for each in page.rows]
+    return ProjectList(projects=projects, next=next_by_name(page))
 
 
 @router.post("/projects", status_code=201)
@@ -66,7 +67,9 @@ def assign_server(server: ServerName, body: Assignment, here: Administers) -> Se
 
 
 @router.get("/audit")
-def list_all_changes(here: Administers, after: After = 0, limit: Limit = 100) -> AuditPage:
+def list_all_changes(
+    here: Administers, after: AfterEvent = 0, limit: Limit = LIMIT_DEFAULT
+) -> AuditPage:
     """Changes in the whole region, oldest first."""
     events = here.region.audit.page(None, after=after, limit=limit)
     return AuditPage(events=[AuditDocument.of(each) for each in events])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from csbs.api.csbs_v1.wire.json_body import Body, read_body
 from csbs.api.csbs_v1.wire.words import GIB, rounded_up
+from csbs.api.json_body import Body, read_body
 from csbs.domain.errors import NotFound
 from csbs.domain.quota import LIMIT_MAX, Quotas, Usage
 
