@@ -72,6 +72,7 @@ def open_service(
         try:
             yield Service(region=region, first_administrator=first)
         finally:
+            host.jobs.stop()
             engine.stop()
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
+from pydantic import AfterValidator
 
 from csbs.api.context import Administers, Known
-from csbs.api.native.models import (
+from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name, page_by_name
+from csbs.documents.base import Reference
+from csbs.documents.identity import (
     Assignment,
     AuditDocument,
     AuditPage,
@@ -15,10 +19,8 @@ from csbs.api.native.models import (
     NewProject,
     ProjectDocument,
     ProjectList,
-    Reference,
     ServerAssignment,
 )
-from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name, page_by_name
 
 router = APIRouter(tags=["region"])
 
@@ -28,6 +30,17 @@ ServerName = Annotated[
     Path(max_length=255, description="Id, unique prefix of 8 or more, or unique name of a server."),
 ]
 AfterEvent = Annotated[int, Query(ge=0, le=2**62, description="Number of the last event seen.")]
+
+
+def _in_utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+Since = Annotated[
+    datetime | None,
+    AfterValidator(lambda at: at and _in_utc(at)),
+    Query(description="Only since then; without a zone it is UTC."),
+]
 
 
 @router.get("/health")
@@ -68,8 +81,8 @@ def assign_server(server: ServerName, body: Assignment, here: Administers) -> Se
 
 @router.get("/audit")
 def list_all_changes(
-    here: Administers, after: AfterEvent = 0, limit: Limit = LIMIT_DEFAULT
+    here: Administers, after: AfterEvent = 0, limit: Limit = LIMIT_DEFAULT, since: Since = None
 ) -> AuditPage:
     """Changes in the whole region, oldest first."""
-    events = here.region.audit.page(None, after=after, limit=limit)
+    events = here.region.audit.page(None, after=after, limit=limit, since=since)
     return AuditPage(events=[AuditDocument.of(each) for each in events])
