@@ -125,7 +125,7 @@ def test_where_commands_work_is_chosen(ways: Ways, monkeypatch: pytest.MonkeyPat
 
     def where(*options: str) -> str:
         servers = ways.there.json(*options, "server", "list")["servers"]
-        return {each["name"]: each["id"] for each in servers}["web"]
+        return str({each["name"]: each["id"] for each in servers}["web"])
 
     ways.there.driver, hidden = ways.here.driver, ways.there.driver
     try:
