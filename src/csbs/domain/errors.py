@@ -552,14 +552,6 @@ class DataFolderBusy(Conflict):
     template = "the data folder {0.folder} is in use: {0.doing}"
 
 
-class DataFolderServed(DataFolderBusy):
-    """A service holds the data folder."""
-
-    template = (
-        "the data folder {0.folder} is in use: {0.doing}; after `csbs login` commands work on it"
-    )
-
-
 @dataclass(eq=False)
 class DataFolderFull(Unavailable):
     """The file system of the data folder has too little space left for a new backup's facts."""

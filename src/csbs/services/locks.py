@@ -13,7 +13,6 @@ from csbs.domain.clock import Monotonic, Sleep
 from csbs.domain.errors import (
     Conflict,
     DataFolderBusy,
-    DataFolderServed,
     OperationCancelled,
     ServerBusy,
 )
@@ -82,6 +81,14 @@ class Locks:
             if cancelled():
                 raise OperationCancelled("waiting for what others hold")
             self.sleep(_RETRY_INTERVAL_S)
+
+
+class DataFolderServed(DataFolderBusy):
+    """A service holds the data folder."""
+
+    template = (
+        "the data folder {0.folder} is in use: {0.doing}; after `csbs login` commands work on it"
+    )
 
 
 def data_folder_in_use(folder: Path) -> AbstractContextManager[None]:
