@@ -26,6 +26,7 @@ from csbs.domain.policy import (
     Schedule,
     ServerBound,
 )
+from csbs.domain.tags import Tag
 
 
 def add(transaction: Transaction, policy: Policy) -> None:
@@ -205,7 +206,9 @@ def _load(transaction: Transaction, project_id: ProjectId | None, *wanted: Any) 
         .order_by(schedules.c.policy_id, schedules.c.position)
     ):
         plans[row.policy_id].append(_schedule(row))
-    given = tags.of_policies(transaction, project_id, [row.id for row in rows])
+    given: dict[str, tuple[Tag, ...]] = {}
+    for owner in {ProjectId(row.project_id) for row in rows}:
+        given |= tags.of_policies(transaction, owner, [row.id for row in rows])
     return [
         Policy(
             **dict(row._mapping) | {"application": ApplicationMode(row.application)},  # noqa: SLF001  its public name in SQLAlchemy
