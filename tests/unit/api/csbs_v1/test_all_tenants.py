@@ -36,7 +36,9 @@ def lab() -> Iterator[CsbsLab]:
                 "parameters": {},
                 "resources": [{"id": server}],
             }
-            assert caller.post("/plans", {"plan": plan}).status_code == 200
+            made_plan = caller.post("/plans", {"plan": plan}).json()["plan"]
+            body = {"tag": {"key": "of", "value": server[0]}}
+            caller.post(f"/csbs_backup_policy/{made_plan['id']}/tags", body)
         yield made
 
 
@@ -123,4 +125,6 @@ def test_an_administrator_sees_the_policies_of_all_projects(lab: CsbsLab) -> Non
         bound = [[each["id"] for each in policy["resources"]] for policy in found]
         assert bound == [[FOREIGN], [WEB]]
         assert len({policy["project_id"] for policy in found}) == 2
+        if path == "/policies":
+            assert [policy["tags"][0]["value"] for policy in found] == ["3", "1"]
         assert len(admin.get(path).json()[key]) == 1
