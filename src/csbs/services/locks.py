@@ -78,7 +78,7 @@ class Locks:
             self.sleep(_RETRY_INTERVAL_S)
 
 
-def data_folder_in_use(folder: Path) -> AbstractContextManager[None]:
+def data_folder_in_use(folder: Path) -> AbstractContextManager[object]:
     """Local commands share the data folder; a service holds it alone.
 
     Raises `DataFolderBusy` while a service holds it, `FolderDenied` without rights.
@@ -86,7 +86,7 @@ def data_folder_in_use(folder: Path) -> AbstractContextManager[None]:
     return _data_folder_lock(folder).shared("a local command")
 
 
-def data_folder_alone(folder: Path) -> AbstractContextManager[None]:
+def data_folder_alone(folder: Path) -> AbstractContextManager[object]:
     """A service holds the data folder alone, while it runs.
 
     Raises `DataFolderBusy` while a local command or another service uses it, `FolderDenied`
