@@ -10,17 +10,19 @@ that the catalog names; the servers run; nothing is left of jobs.  The next back
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import signal
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 
 from csbs.app import host_of, wired
 from csbs.catalog import Catalog, Transaction, backups, leases, servers, tasks
@@ -28,20 +30,26 @@ from csbs.domain.backup import Backup, BackupState
 from csbs.domain.clock import monotonic, new_id, sleep, utc_now
 from csbs.domain.ids import ProjectId
 from csbs.services.project_app import App
-from csbs.testing.postgres import postgres_running
+from csbs.testing.postgres import Postgres, postgres_running
 from tests.integration.kills.hosts import KillHost, Victim, fake_host, libvirt_host
-from tests.integration.kills.service import Client, ServiceProcess
+from tests.integration.kills.service import Client, ServiceProcess, wait_for
 
 Content = dict[str, bytes]
 _KEPT_MAX = 4
+_DISTURBED = 0.6
+_KILLED_TOO = 0.3
 _SEEDS = 1_000_000
 
 
 class Chaos:
     """A service, its servers, and what is known of both."""
 
-    def __init__(self, host: KillHost, folder: Path, seed: int) -> None:
+    def __init__(
+        self, host: KillHost, folder: Path, seed: int, postgres: Postgres | None = None
+    ) -> None:
+        """`postgres` has the catalog, and is killed, cut off and paused too."""
         self.host = host
+        self._postgres = postgres
         self.service = ServiceProcess(host.command, host.settings, folder / "log")
         self.random = random.Random(seed)
         self.seen: Counter[str] = Counter()
@@ -86,8 +94,11 @@ class Chaos:
                     self._act(client)
                     sleep(self.random.random() * 0.3)
             sleep(self.random.random() ** 2 * 3)
-            self._end()
-            self._start()
+            if self._postgres is not None and self.random.random() < _DISTURBED:
+                self._disturb(self._postgres)
+            else:
+                self._end()
+                self._start()
             with self._client() as client:
                 client.wait_until_ended()
             self.check()
@@ -185,6 +196,15 @@ class Chaos:
         if not there:
             return None
         return client.call("POST", f"/tasks/{self.random.choice(there)['id']}/cancel")
+
+    def _disturb(self, postgres: Postgres) -> None:
+        """Something happens to the database; the service goes on, or is killed too."""
+        action = self.random.choice([_restart, _cut, _pause])
+        self._note(f"postgres {action.__name__.strip('_')}")
+        action(postgres, self.host.settings.catalog_url, self.random.random() * 4)
+        if self.random.random() < _KILLED_TOO:
+            self._end()
+            self._start()
 
     def _end(self) -> None:
         chance = self.random.random()
@@ -287,7 +307,9 @@ class Chaos:
             tokens = servers.tokens(transaction, project_id, victim.id)
         assert set(victim.tracking()) == {token.name for token in tokens.values()}
         assert victim.leftovers() == []
-        assert _processes(str(self.host.settings.run_dir), str(victim.id)) == []
+        # A guard looks a few times a second whether its job has ended.
+        named = (str(self.host.settings.run_dir), str(victim.id))
+        wait_for(lambda: not _processes(*named), f"no process is left: {_processes(*named)}", 15)
 
     @contextmanager
     def _looked(self) -> Iterator[tuple[App, ProjectId, Catalog]]:
@@ -308,6 +330,30 @@ class Chaos:
             yield client
         finally:
             client.close()
+
+
+def _restart(postgres: Postgres, _url: str, down_s: float) -> None:
+    postgres.kill()
+    sleep(down_s)
+    postgres.start()
+
+
+def _cut(_postgres: Postgres, url: str, _down_s: float) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+def _pause(postgres: Postgres, _url: str, down_s: float) -> None:
+    pids = postgres.processes()
+    for signum in (signal.SIGSTOP, signal.SIGCONT):
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signum)
+        if signum is signal.SIGSTOP:
+            sleep(down_s)
 
 
 def _saved(app: App, backup: Backup) -> Content:
@@ -349,6 +395,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="k-")))
         more: dict[str, Any] = {"rate_limit": chosen.rate} if chosen.rate else {}
+        server = None
         if chosen.postgres:
             server = stack.enter_context(postgres_running())
             more["catalog_url"] = server.new_database()
@@ -356,7 +403,7 @@ def main() -> None:
             host = stack.enter_context(libvirt_host(folder, **more))
         else:
             host = fake_host(folder, **more)
-        this = Chaos(host, folder, seed)
+        this = Chaos(host, folder, seed, server)
         end, number = monotonic() + 60 * chosen.minutes, 0
         try:
             this.begin()

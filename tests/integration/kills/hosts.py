@@ -179,9 +179,9 @@ def libvirt_host(folder: Path, **settings: object) -> Iterator[KillHost]:
     with libvirt_running() as uri, ExitStack() as stack:
         for each in (run, scratch):
             stack.callback(shutil.rmtree, each, ignore_errors=True)
-        chosen = _settings(
-            folder, run=run, scratch=scratch, libvirt_uri=uri, stop_timeout_s=1, **settings
-        )
+        # There is no guest system that could shut down.
+        more = {"libvirt_uri": uri, "stop_timeout_s": 1} | settings
+        chosen = _settings(folder, run=run, scratch=scratch, **more)
         folders = HostFolders(run=run, scratch=scratch)
         victims: list[Victim] = []
         for _ in _NAMES:
