@@ -88,6 +88,10 @@ test: lint $(CLIENTS_STAMP) ## Runs every gate and every test (as root: it needs
 soak: $(STAMP) ## Backs up servers through random events for SOAK_MINUTES (10); SEED repeats a chain.
 	@$(PYTHON) -m tests.integration.libvirt.soak --minutes $(or $(SOAK_MINUTES),10) $(if $(SEED),--seed $(SEED))
 
+.PHONY: soak-kills
+soak-kills: $(STAMP) ## Kills a service at random moments for SOAK_MINUTES (10): KILLS="--libvirt --postgres --seed 7".
+	@$(PYTHON) -m tests.integration.kills.chaos --minutes $(or $(SOAK_MINUTES),10) --rate 1MiB/s $(KILLS)
+
 .PHONY: test-s3
 test-s3: $(STAMP) ## Tries an S3 service: S3_URL=s3://bucket/prefix?endpoint=https://host, with CSBS_S3_... keys.
 	@test -n '$(S3_URL)' || { echo 'say where: make test-s3 S3_URL=s3://bucket/prefix?endpoint=https://host' >&2; exit 2; }

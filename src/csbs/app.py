@@ -50,7 +50,7 @@ from csbs.services.project_app import App
 from csbs.services.protection import protection_of
 from csbs.services.quotas import QuotaService
 from csbs.services.rebuilding import RebuildService
-from csbs.services.repositories import Locked, RepositoryAccess, SharedLock
+from csbs.services.repositories import Locked, RepositoryAccess, SharedLock, StillHeld
 from csbs.services.repository_keys import KeyService
 from csbs.services.restores import RestoreService
 from csbs.services.servers import ServerService
@@ -86,7 +86,7 @@ def open_app(settings: Settings, driver: ComputeDriver | None = None) -> Iterato
 
     Raises `FolderDenied`, `FolderUnusable`, `DataFolderBusy`, `CatalogFailed`, `CatalogTooNew`.
     """
-    with _open_catalog(settings) as catalog:
+    with _open_catalog(settings, alone=False) as (catalog, _):
         host = host_of(settings, driver or make_driver(settings))
         yield wired(settings, catalog, _home(settings, catalog), host)
 
@@ -98,7 +98,7 @@ def open_rebuilding(settings: Settings, project: str | None) -> Iterator[Rebuild
     `project` chooses among several in the store.  Raises what `open_app` raises,
     `RepositoryNotFound`, `SeveralRepositories` and `ProjectInUse`.
     """
-    with _open_catalog(settings) as catalog:
+    with _open_catalog(settings, alone=False) as (catalog, _):
         own = _home(settings, catalog).project_id
         catalog.adopt_project(_project_in_store(settings, project, own))
         home = _home(settings, catalog)
@@ -112,39 +112,43 @@ def open_rebuilding(settings: Settings, project: str | None) -> Iterator[Rebuild
 
 @contextmanager
 def open_home(settings: Settings, *, alone: bool) -> Iterator[tuple[Catalog, Home]]:
-    """The catalog and who it is; `alone`: while no other csbs uses the data folder.
+    """The catalog and who it is; `alone`: while no other csbs uses the data folder or the catalog.
 
     Raises what `open_app` raises.
     """
-    held = data_folder_alone if alone else data_folder_in_use
-    with (
-        _open_catalog(settings, held=held) as catalog,
-        _one_service(settings, catalog) if alone else nullcontext(),
-    ):
+    with _open_catalog(settings, alone=alone) as (catalog, _):
         yield catalog, _home(settings, catalog)
 
 
-def _one_service(settings: Settings, catalog: Catalog) -> AbstractContextManager[None]:
-    """A service has a catalog for itself, also one that other data folders may use."""
-    lock = catalog.lock("csbs serve", lambda holder: DataFolderBusy(str(settings.data_dir), holder))
-    return nullcontext() if lock is None else lock.exclusive("csbs serve")
+@contextmanager
+def open_home_alone(settings: Settings) -> Iterator[tuple[Catalog, Home, StillHeld]]:
+    """Like `open_home`; the last one raises `LockLost` if another may be there by now."""
+    with _open_catalog(settings, alone=True) as (catalog, still_alone):
+        yield catalog, _home(settings, catalog), still_alone
 
 
 @contextmanager
-def _open_catalog(
-    settings: Settings,
-    *,
-    held: Callable[[Path], AbstractContextManager[None]] = data_folder_in_use,
-) -> Iterator[Catalog]:
+def _open_catalog(settings: Settings, *, alone: bool) -> Iterator[tuple[Catalog, StillHeld]]:
     keep_freed_memory()
     _make_data_folder(settings.data_dir)
-    with held(settings.data_dir):
+    with (data_folder_alone if alone else data_folder_in_use)(settings.data_dir):
         _keep_reserve(settings.data_dir)
         catalog = Catalog.open(settings.catalog_url or settings.data_dir / "catalog.sqlite")
         try:
-            yield catalog
+            with _catalog_in_use(settings, catalog, alone=alone) as still_held:
+                yield catalog, still_held
         finally:
             catalog.close()
+
+
+def _catalog_in_use(
+    settings: Settings, catalog: Catalog, *, alone: bool
+) -> AbstractContextManager[StillHeld]:
+    """As the data folder, for a catalog that other data folders may use too."""
+    lock = catalog.lock("csbs serve", lambda holder: DataFolderBusy(str(settings.data_dir), holder))
+    if lock is None:
+        return nullcontext(lambda: None)
+    return lock.exclusive("csbs serve") if alone else lock.shared("a local command")
 
 
 def _home(settings: Settings, catalog: Catalog) -> Home:
@@ -428,8 +432,15 @@ def _repository_lock(
     settings: Settings, catalog: Catalog, project_id: ProjectId, name: str
 ) -> SharedLock:
     own = repository_lock(settings.data_dir / f"repository-{project_id}.lock", name)
+
+    def epoch() -> int:
+        with catalog.transaction() as transaction:
+            return leases.epoch(transaction, project_id)
+
     everywhere = catalog.lock(
-        f"csbs repository {project_id}", lambda holder: RepositoryLocked(name, holder)
+        f"csbs repository {project_id}",
+        lambda holder: RepositoryLocked(name, holder),
+        state=epoch,
     )
     return own if everywhere is None else Locked((own, everywhere))
 

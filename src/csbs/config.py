@@ -137,6 +137,15 @@ class Settings(BaseSettings):
         float,
         Field(gt=0, le=3600, description="How long a server may take to shut down, then force."),
     ] = 120.0
+    shutdown_timeout_s: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=3600,
+            description="How long a stop of the service waits for tasks that it breaks off, and "
+            "for a restore that writes; the next start goes on with what has not ended.",
+        ),
+    ] = 30.0
     store_timeout_s: Annotated[
         float,
         Field(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
-from csbs.app import Host, host_of, key_files, make_driver, open_home, wired
+from csbs.app import Host, host_of, key_files, make_driver, open_home, open_home_alone, wired
 from csbs.catalog import Catalog, Home, projects
 from csbs.compute.base import ComputeDriver
 from csbs.config import Settings
@@ -29,6 +29,7 @@ from csbs.services.project_app import App
 from csbs.services.projects import ProjectService
 from csbs.services.region import Region
 from csbs.services.replays import Replays
+from csbs.services.repositories import StillHeld
 from csbs.services.users import UserService
 from csbs.workflows.runner import Execute, Runner
 
@@ -42,6 +43,8 @@ class Service:
     region: Region
     #: Made at this start; None where there were users.
     first_administrator: FirstAdministrator | None
+    #: Raises `LockLost` if another service may have the catalog by now.
+    still_alone: StillHeld = lambda: None
 
 
 @contextmanager
@@ -51,29 +54,33 @@ def open_service(
     driver: ComputeDriver | None = None,
     hasher: Hasher | None = None,
     make_runner: MakeRunner | None = None,
+    when_late: Callable[[], None] = lambda: None,
 ) -> Iterator[Service]:
     """The service over the data folder, which no other csbs uses meanwhile.
 
-    Tests give a `driver` of their own, a `hasher` that is fast, and a runner of which a process
-    may have several.  Raises what `csbs.app.open_app` raises.
+    `when_late` is called at the end, with all locks held, if tasks are under way that could not be
+    broken off in time.  Tests give a `driver` of their own, a `hasher` that is fast, and a runner
+    of which a process may have several.  Raises what `csbs.app.open_app` raises.
     """
-    with open_home(settings, alone=True) as (catalog, home):
+    with open_home_alone(settings) as (catalog, home, still_alone):
         chosen = driver or make_driver(settings)
         engine = TaskEngine(
             make_runner=make_runner or partial(_runner, settings),
             executor_of=lambda project_id: region.project_app(project_id).executor,
             projects=partial(_project_ids, catalog),
             driver=chosen,
+            stop_wait_s=settings.shutdown_timeout_s,
         )
         host = host_of(settings, chosen, engine.runner)
         region = make_region(settings, catalog, home, Passwords(hasher or argon2()), host)
         first = bootstrap(region.users, settings.bootstrap_password, random_bytes)
         engine.start()
         try:
-            yield Service(region=region, first_administrator=first)
+            yield Service(region=region, first_administrator=first, still_alone=still_alone)
         finally:
             host.jobs.stop()
-            engine.stop()
+            if not engine.stop():
+                when_late()
 
 
 def _runner(settings: Settings, execute: Execute) -> Runner:

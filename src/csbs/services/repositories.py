@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -35,13 +35,17 @@ class ManifestsLost(Corrupt):
     )
 
 
+#: Raises `LockLost` if a lock that is thought to be held was lost meanwhile.
+StillHeld = Callable[[], None]
+
+
 class SharedLock(Protocol):
     """A lock that never waits: raises an error that says who holds it."""
 
-    def shared(self, doing: str) -> AbstractContextManager[None]:
+    def shared(self, doing: str) -> AbstractContextManager[StillHeld]:
         """Nobody holds it alone during the body."""
 
-    def exclusive(self, doing: str) -> AbstractContextManager[None]:
+    def exclusive(self, doing: str) -> AbstractContextManager[StillHeld]:
         """Nobody else holds it during the body."""
 
 
@@ -52,20 +56,24 @@ class Locked:
     locks: tuple[SharedLock, ...]
 
     @contextmanager
-    def shared(self, doing: str) -> Iterator[None]:
+    def shared(self, doing: str) -> Iterator[StillHeld]:
         """See `SharedLock.shared`."""
         with ExitStack() as held:
-            for lock in self.locks:
-                held.enter_context(lock.shared(doing))
-            yield
+            yield _all([held.enter_context(lock.shared(doing)) for lock in self.locks])
 
     @contextmanager
-    def exclusive(self, doing: str) -> Iterator[None]:
+    def exclusive(self, doing: str) -> Iterator[StillHeld]:
         """See `SharedLock.exclusive`."""
         with ExitStack() as held:
-            for lock in self.locks:
-                held.enter_context(lock.exclusive(doing))
-            yield
+            yield _all([held.enter_context(lock.exclusive(doing)) for lock in self.locks])
+
+
+def _all(each_held: Sequence[StillHeld]) -> StillHeld:
+    def require() -> None:
+        for still_held in each_held:
+            still_held()
+
+    return require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +94,10 @@ class RepositoryAccess:
     @contextmanager
     def shared(self, doing: str, *, cancelled: Callable[[], bool] = never) -> Iterator[Repository]:
         """For a writer or reader.  Raises `RepositoryLocked` while a collection runs."""
-        with self.lock.shared(doing):
-            yield self.open_repository(cancelled)
+        with self.lock.shared(doing) as still_held:
+            repository = self.open_repository(cancelled)
+            repository.rely_on(still_held)
+            yield repository
 
     @contextmanager
     def shared_store(
@@ -128,8 +138,9 @@ class RepositoryAccess:
     @contextmanager
     def alone(self, doing: str) -> Iterator[tuple[Repository, ContentIndex]]:
         """For what nobody may write or read beside.  Raises `RepositoryLocked` while one does."""
-        with self.lock.exclusive(doing):
+        with self.lock.exclusive(doing) as still_held:
             repository = self.open_repository(never)
+            repository.rely_on(still_held)
             index = self.open_index(repository)
             try:
                 yield repository, index
