@@ -29,6 +29,7 @@ from csbs.services.project_app import App
 from csbs.services.projects import ProjectService
 from csbs.services.region import Region
 from csbs.services.replays import Replays
+from csbs.services.upkeep import KeepDays, Upkeep
 from csbs.services.users import UserService
 from csbs.workflows.runner import Execute, Runner
 
@@ -64,6 +65,7 @@ def open_service(
             executor_of=lambda project_id: region.project_app(project_id).executor,
             projects=partial(_project_ids, catalog),
             driver=chosen,
+            upkeep=Upkeep(catalog=catalog, clock=utc_now, keep=_keep_days(settings)).prune,
         )
         host = host_of(settings, chosen, engine.runner)
         region = make_region(settings, catalog, home, Passwords(hasher or argon2()), host)
@@ -80,6 +82,14 @@ def _runner(settings: Settings, execute: Execute) -> Runner:
 
     url = settings.catalog_url or sqlite_url(settings.data_dir / "workflows.sqlite")
     return DbosRunner(execute, tasks_max=settings.tasks_at_once, database_url=url)
+
+
+def _keep_days(settings: Settings) -> KeepDays:
+    return KeepDays(
+        tasks=settings.task_keep_days or None,
+        failed_tasks=settings.failed_task_keep_days or None,
+        audit=settings.audit_keep_days or None,
+    )
 
 
 def _project_ids(catalog: Catalog) -> list[ProjectId]:

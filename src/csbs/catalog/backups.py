@@ -7,12 +7,19 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, or_, select, update
+from sqlalchemy import Row, delete, func, insert, or_, select, union, update
 
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.lookup import begins, is_named
 from csbs.catalog.tables import backups, disk_backups
-from csbs.domain.backup import Backup, BackupState, DiskBackup, FailedOperation, Mode
+from csbs.domain.backup import (
+    UNSETTLED_STATES,
+    Backup,
+    BackupState,
+    DiskBackup,
+    FailedOperation,
+    Mode,
+)
 from csbs.domain.consistency import Consistency, FreezeEvidence
 from csbs.domain.errors import BackupNotFound
 from csbs.domain.ids import (
@@ -106,11 +113,13 @@ def names_beginning(transaction: Transaction, project_id: ProjectId, prefix: str
 
 def servers_named(transaction: Transaction, project_id: ProjectId, wanted: str) -> list[ServerRef]:
     """Servers that `wanted` may mean, as they were called when they were backed up."""
-    means = or_(is_named(backups.c.server_id, wanted), backups.c.server_name == wanted)
+    query = select(backups.c.server_id, backups.c.server_name)
+    query = query.where(backups.c.project_id == project_id)
     rows = transaction.execute(
-        select(backups.c.server_id, backups.c.server_name)
-        .where(backups.c.project_id == project_id, means)
-        .distinct()
+        union(
+            query.where(is_named(backups.c.server_id, wanted)),
+            query.where(backups.c.server_name == wanted),
+        )
     )
     return [ServerRef(ServerId(row.server_id), row.server_name) for row in rows]
 
@@ -122,10 +131,9 @@ def of_policy(transaction: Transaction, project_id: ProjectId, policy_id: Policy
 
 def unsettled(transaction: Transaction, project_id: ProjectId) -> list[ServerRef]:
     """Servers with backups that are being made, restored or deleted."""
-    states = (BackupState.PROTECTING, BackupState.RESTORING, BackupState.DELETING)
     rows = transaction.execute(
         select(backups.c.server_id, func.min(backups.c.server_name).label("name"))
-        .where(backups.c.project_id == project_id, backups.c.state.in_(states))
+        .where(backups.c.project_id == project_id, backups.c.state.in_(UNSETTLED_STATES))
         .group_by(backups.c.server_id)
     ).all()
     return [ServerRef(ServerId(row.server_id), row.name) for row in rows]

@@ -2,7 +2,8 @@
 
 On both, transactions run one after the other, as if each were alone: SQLite is told to take its
 write lock at the beginning, PostgreSQL to wait for an advisory lock.  So a query may look, and a
-later one of the same transaction act on what was seen.
+later one of the same transaction act on what was seen.  Those that only read wait for nobody: they
+see the catalog as of one moment.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_u
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from csbs.catalog.postgres import postgres_engine
+from csbs.catalog.postgres import ONLY_READS, postgres_engine
+from csbs.catalog.statistics import tell_sqlite
 from csbs.domain.errors import CatalogFailed, CatalogTooNew, CsbsError
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def _sqlite(path: Path) -> Engine:
         f"sqlite:///{path}", connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False}
     )
     event.listen(engine, "connect", _set_up)
-    event.listen(engine, "begin", _begin_immediate)
+    event.listen(engine, "begin", _begin)
     return engine
 
 
@@ -99,6 +101,8 @@ def _migrate(engine: Engine, name: str) -> None:
     if present is not None and present not in known:
         raise CatalogTooNew(name, present)
     command.upgrade(config, "head")
+    if engine.dialect.name == "sqlite":
+        tell_sqlite(engine)
 
 
 def _revision(engine: Engine) -> str | None:
@@ -109,7 +113,7 @@ def _revision(engine: Engine) -> str | None:
 
 
 def _set_up(connection: SqliteConnection, _record: Any) -> None:
-    # Transactions are begun by us (`_begin_immediate`), not by the driver in its own way.
+    # Transactions are begun by us (`_begin`), not by the driver in its own way.
     connection.isolation_level = None
     for pragma in (
         "journal_mode = WAL",
@@ -120,6 +124,7 @@ def _set_up(connection: SqliteConnection, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_immediate(connection: Connection) -> None:
+def _begin(connection: Connection) -> None:
     # A transaction that reads first and writes later could fail at the write otherwise.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    only_reads = connection.get_execution_options().get(ONLY_READS, False)
+    connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")

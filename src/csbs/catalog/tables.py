@@ -152,6 +152,7 @@ backups = Table(
     Index("ix_backups_project_id_name", "project_id", "name"),
     Index("ix_backups_project_id_state_created_at", "project_id", "state", "created_at"),
     Index("ix_backups_project_id_server_id_created_at", "project_id", "server_id", "created_at"),
+    Index("ix_backups_project_id_server_name", "project_id", "server_name"),
     Index("ix_backups_project_id_policy_id_created_at", "project_id", "policy_id", "created_at"),
     Index("ix_backups_project_id_checkpoint_id", "project_id", "checkpoint_id"),
 )

@@ -22,6 +22,7 @@ from csbs.testing.catalog_contract import CatalogContract, waiting
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
 from csbs.testing.ports import free_ports
 from csbs.testing.postgres import Postgres, postgres_running
+from csbs.testing.upkeep_contract import UpkeepContract
 from csbs.testing.values import START
 
 
@@ -55,6 +56,10 @@ class TestCatalogOnPostgres(CatalogContract):
 
 class TestPoliciesOnPostgres(PolicyCatalogContract):
     """See `PolicyCatalogContract`."""
+
+
+class TestUpkeepOnPostgres(UpkeepContract):
+    """See `UpkeepContract`."""
 
 
 def test_the_migrations_make_the_tables(url: str) -> None:

@@ -14,6 +14,7 @@ _CREATED = (
     ("backups", "project_id", "created_at"),
     ("backups", "project_id", "name"),
     ("backups", "project_id", "state", "created_at"),
+    ("backups", "project_id", "server_name"),
     ("backups", "project_id", "policy_id", "created_at"),
     ("backups", "project_id", "checkpoint_id"),
     ("tasks", "project_id", "kind", "created_at"),
