@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
-from csbs.app import Host, host_of, key_files, make_driver, open_home, wired
+from csbs.app import Host, host_of, key_files, make_driver, open_home, removal_of, wired
 from csbs.catalog import Catalog, Home, projects
 from csbs.compute.base import ComputeDriver
 from csbs.config import Settings
@@ -60,12 +60,18 @@ def open_service(
     """
     with open_home(settings, alone=True) as (catalog, home):
         chosen = driver or make_driver(settings)
+        upkeep = Upkeep(catalog=catalog, clock=utc_now, keep=_keep_days(settings))
+
+        def keep_up(project_ids: Sequence[ProjectId]) -> None:
+            upkeep.prune(project_ids)
+            region.projects.finish_deletions()
+
         engine = TaskEngine(
             make_runner=make_runner or partial(_runner, settings),
             executor_of=lambda project_id: region.project_app(project_id).executor,
             projects=partial(_project_ids, catalog),
             driver=chosen,
-            upkeep=Upkeep(catalog=catalog, clock=utc_now, keep=_keep_days(settings)).prune,
+            upkeep=keep_up,
         )
         host = host_of(settings, chosen, engine.runner)
         region = make_region(settings, catalog, home, Passwords(hasher or argon2()), host)
@@ -127,7 +133,12 @@ def make_region(
         ),
         users=UserService(catalog=catalog, passwords=passwords, clock=utc_now, new_id=new_id),
         projects=ProjectService(
-            catalog=catalog, new_id=new_id, home_id=home.project_id, region=home.region
+            catalog=catalog,
+            clock=utc_now,
+            new_id=new_id,
+            home_id=home.project_id,
+            region=home.region,
+            removal_of=partial(removal_of, settings, catalog, home),
         ),
         access_keys=AccessKeyService(
             catalog=catalog, secrets=secrets, clock=utc_now, random_bytes=random_bytes

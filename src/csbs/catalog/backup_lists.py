@@ -15,9 +15,9 @@ from sqlalchemy import (
     exists,
     false,
     func,
-    or_,
     select,
     tuple_,
+    union_all,
 )
 
 from csbs.catalog.catalog import Transaction
@@ -85,13 +85,21 @@ def _is_shown_as(project_id: ProjectId, state: str) -> Condition:
 
     By few open tasks instead of the newest task of each backup, so that an index serves.
     """
-    busy = {shown: _is_newest_open(project_id, kind) for kind, shown in SHOWN_UNTIL_THE_END.items()}
     if state == BackupState.AVAILABLE:
-        return and_(backups.c.state == state, *(~each for each in busy.values()))
-    for shown, condition in busy.items():
+        busy = (_is_newest_open(project_id, kind) for kind in SHOWN_UNTIL_THE_END)
+        return and_(backups.c.state == state, *(~each for each in busy))
+    for kind, shown in SHOWN_UNTIL_THE_END.items():
         if state == shown:
-            available = backups.c.state == BackupState.AVAILABLE
-            return or_(backups.c.state == state, and_(available, condition))
+            # Two queries by an index each: an `or` would be looked up in all backups.
+            same = backups.alias("same")
+            own = select(same.c.id).where(same.c.project_id == project_id)
+            busy_too = _is_newest_open(project_id, kind, same)
+            return backups.c.id.in_(
+                union_all(
+                    own.where(same.c.state == state),
+                    own.where(same.c.state == BackupState.AVAILABLE, busy_too),
+                )
+            )
     return backups.c.state == state
 
 

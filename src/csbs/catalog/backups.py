@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, or_, select, union, update
+from sqlalchemy import ColumnElement, Row, delete, func, insert, or_, select, union, update
 
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.lookup import begins, is_named
@@ -85,6 +85,28 @@ def of_runs(
 def of_project(transaction: Transaction, project_id: ProjectId) -> list[Backup]:
     """All backups of the project, oldest first."""
     return _load(transaction, backups.c.project_id == project_id)
+
+
+def is_one_begun(transaction: Transaction, project_id: ProjectId) -> bool:
+    """Whether the project has a backup that may have written to its repository."""
+    begun = (backups.c.project_id == project_id, backups.c.manifest_key != "")
+    return transaction.scalar(select(backups.c.id).where(*begun).limit(1)) is not None
+
+
+def count(transaction: Transaction, project_id: ProjectId) -> int:
+    """How many backups count: one that is being deleted is as good as gone."""
+    query = select(func.count()).select_from(backups).where(*_counted(project_id))
+    return int(transaction.scalar(query) or 0)
+
+
+def storage_bytes(transaction: Transaction, project_id: ProjectId) -> int:
+    """What the backups that count take of the billed storage."""
+    query = select(func.sum(disk_backups.c.storage_bytes)).join(backups)
+    return int(transaction.scalar(query.where(*_counted(project_id))) or 0)
+
+
+def _counted(project_id: ProjectId) -> tuple[ColumnElement[bool], ...]:
+    return backups.c.project_id == project_id, backups.c.state != BackupState.DELETING
 
 
 def of_server(transaction: Transaction, project_id: ProjectId, server_id: ServerId) -> list[Backup]:

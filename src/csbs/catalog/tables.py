@@ -84,6 +84,15 @@ projects = Table(
     Column("name", text(64), nullable=False, unique=True),
 )
 
+#: Projects that are gone, and whose repositories still have to go.
+deleted_projects = Table(
+    "deleted_projects",
+    metadata,
+    Column("id", text(32), primary_key=True),
+    Column("name", text(64), nullable=False),
+    Column("deleted_at", UtcDateTime, nullable=False),
+)
+
 servers = Table(
     "servers",
     metadata,
