@@ -15,12 +15,13 @@ from sqlite3 import Connection as SqliteConnection
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from csbs.catalog.postgres import ONLY_READS, postgres_engine
 from csbs.catalog.statistics import tell_sqlite
 from csbs.domain.errors import CatalogFailed, CatalogTooNew, CsbsError
+from csbs.domain.texts import TextUnusable
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -68,11 +69,15 @@ def _sqlite(path: Path) -> Engine:
 
 @contextmanager
 def foreign_errors(name: str) -> Iterator[None]:
-    """Turns the database's errors of the body into `CatalogFailed`."""
+    """Turns the database's errors of the body into `CatalogFailed`, or `TextUnusable`."""
     try:
         yield
     except DBAPIError as error:
         raise CatalogFailed(name, str(error.orig).strip()) from error
+    except StatementError as error:
+        if isinstance(error.orig, TextUnusable):
+            raise error.orig from None
+        raise
     except PoolTimeout as error:
         raise CatalogFailed(name, "all its connections are in use") from error
     except OSError as error:

@@ -22,6 +22,9 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
+from sqlalchemy.types import TypeEngine
+
+from csbs.domain.texts import usable
 
 #: Names for all constraints, so that migrations can name what they change.
 metadata = MetaData(
@@ -54,13 +57,41 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
-def text(size: int | None = None) -> String:
+class _Text(TypeDecorator[str]):
+    """See `text`."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, size: int | None = None) -> None:
+        super().__init__(size)
+        self.size = size
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        """What keeps it there."""
+        collation = "C" if dialect.name == "postgresql" else None
+        if self.size is None:
+            return Text(collation=collation)
+        return String(self.size, collation=collation)
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """As it is.  Raises `TextUnusable`."""
+        del dialect
+        return None if value is None else usable(value)
+
+
+class _LongText(_Text):
+    impl = Text
+    cache_ok = True
+
+
+def text(size: int | None = None) -> TypeDecorator[str]:
     """Text that is compared and sorted by code points, as Python does, on both databases.
 
-    A database of PostgreSQL has an order of its own, such as that of a language.
+    A database of PostgreSQL has an order of its own, such as that of a language.  What one of the
+    two would not take raises `TextUnusable`.
     """
-    kind = Text if size is None else String
-    return kind(size).with_variant(kind(size, collation="C"), "postgresql")
+    return _LongText() if size is None else _Text(size)
 
 
 def _project() -> Column[str]:

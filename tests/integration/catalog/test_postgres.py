@@ -19,6 +19,7 @@ from csbs.config import Settings
 from csbs.domain.errors import CatalogFailed, CatalogTooNew, CsbsError, DataFolderBusy
 from csbs.domain.ids import ProjectId
 from csbs.testing.catalog_contract import CatalogContract, waiting
+from csbs.testing.identity_catalog_contract import IdentityCatalogContract
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
 from csbs.testing.ports import free_ports
 from csbs.testing.postgres import Postgres, postgres_running
@@ -56,6 +57,10 @@ class TestCatalogOnPostgres(CatalogContract):
 
 class TestPoliciesOnPostgres(PolicyCatalogContract):
     """See `PolicyCatalogContract`."""
+
+
+class TestIdentityOnPostgres(IdentityCatalogContract):
+    """See `IdentityCatalogContract`."""
 
 
 class TestUpkeepOnPostgres(UpkeepContract):

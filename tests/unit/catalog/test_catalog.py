@@ -21,6 +21,7 @@ from csbs.domain.errors import (
 from csbs.domain.ids import ProjectId
 from csbs.domain.server import DiskDescription
 from csbs.testing.catalog_contract import CatalogContract
+from csbs.testing.identity_catalog_contract import IdentityCatalogContract
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
 from csbs.testing.upkeep_contract import UpkeepContract
 from csbs.testing.values import START
@@ -90,6 +91,10 @@ class TestCatalogOnSqlite(CatalogContract):
 
 class TestPoliciesOnSqlite(PolicyCatalogContract):
     """See `PolicyCatalogContract`."""
+
+
+class TestIdentityOnSqlite(IdentityCatalogContract):
+    """See `IdentityCatalogContract`."""
 
 
 class TestUpkeepOnSqlite(UpkeepContract):
