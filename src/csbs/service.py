@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
-from csbs.app import Host, host_of, key_files, make_driver, open_home, open_home_alone, wired
+from csbs.app import (
+    Host,
+    host_of,
+    key_files,
+    make_driver,
+    open_home,
+    open_home_alone,
+    removal_of,
+    wired,
+)
 from csbs.catalog import Catalog, Home, projects
 from csbs.compute.base import ComputeDriver
 from csbs.config import Settings
@@ -30,6 +39,7 @@ from csbs.services.projects import ProjectService
 from csbs.services.region import Region
 from csbs.services.replays import Replays
 from csbs.services.repositories import StillHeld
+from csbs.services.upkeep import KeepDays, Upkeep
 from csbs.services.users import UserService
 from csbs.workflows.runner import Execute, Runner
 
@@ -64,12 +74,19 @@ def open_service(
     """
     with open_home_alone(settings) as (catalog, home, still_alone):
         chosen = driver or make_driver(settings)
+        upkeep = Upkeep(catalog=catalog, clock=utc_now, keep=_keep_days(settings))
+
+        def keep_up(project_ids: Sequence[ProjectId]) -> None:
+            upkeep.prune(project_ids)
+            region.projects.finish_deletions()
+
         engine = TaskEngine(
             make_runner=make_runner or partial(_runner, settings),
             executor_of=lambda project_id: region.project_app(project_id).executor,
             projects=partial(_project_ids, catalog),
             driver=chosen,
             stop_wait_s=settings.shutdown_timeout_s,
+            upkeep=keep_up,
         )
         host = host_of(settings, chosen, engine.runner)
         region = make_region(settings, catalog, home, Passwords(hasher or argon2()), host)
@@ -88,6 +105,14 @@ def _runner(settings: Settings, execute: Execute) -> Runner:
 
     url = settings.catalog_url or sqlite_url(settings.data_dir / "workflows.sqlite")
     return DbosRunner(execute, tasks_max=settings.tasks_at_once, database_url=url)
+
+
+def _keep_days(settings: Settings) -> KeepDays:
+    return KeepDays(
+        tasks=settings.task_keep_days or None,
+        failed_tasks=settings.failed_task_keep_days or None,
+        audit=settings.audit_keep_days or None,
+    )
 
 
 def _project_ids(catalog: Catalog) -> list[ProjectId]:
@@ -125,7 +150,12 @@ def make_region(
         ),
         users=UserService(catalog=catalog, passwords=passwords, clock=utc_now, new_id=new_id),
         projects=ProjectService(
-            catalog=catalog, new_id=new_id, home_id=home.project_id, region=home.region
+            catalog=catalog,
+            clock=utc_now,
+            new_id=new_id,
+            home_id=home.project_id,
+            region=home.region,
+            removal_of=partial(removal_of, settings, catalog, home),
         ),
         access_keys=AccessKeyService(
             catalog=catalog, secrets=secrets, clock=utc_now, random_bytes=random_bytes

@@ -22,6 +22,9 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
+from sqlalchemy.types import TypeEngine
+
+from csbs.domain.texts import usable
 
 #: Names for all constraints, so that migrations can name what they change.
 metadata = MetaData(
@@ -54,13 +57,41 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
-def text(size: int | None = None) -> String:
+class _Text(TypeDecorator[str]):
+    """See `text`."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, size: int | None = None) -> None:
+        super().__init__(size)
+        self.size = size
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        """What keeps it there."""
+        collation = "C" if dialect.name == "postgresql" else None
+        if self.size is None:
+            return Text(collation=collation)
+        return String(self.size, collation=collation)
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """As it is.  Raises `TextUnusable`."""
+        del dialect
+        return None if value is None else usable(value)
+
+
+class _LongText(_Text):
+    impl = Text
+    cache_ok = True
+
+
+def text(size: int | None = None) -> TypeDecorator[str]:
     """Text that is compared and sorted by code points, as Python does, on both databases.
 
-    A database of PostgreSQL has an order of its own, such as that of a language.
+    A database of PostgreSQL has an order of its own, such as that of a language.  What one of the
+    two would not take raises `TextUnusable`.
     """
-    kind = Text if size is None else String
-    return kind(size).with_variant(kind(size, collation="C"), "postgresql")
+    return _LongText() if size is None else _Text(size)
 
 
 def _project() -> Column[str]:
@@ -82,6 +113,15 @@ projects = Table(
     metadata,
     Column("id", text(32), primary_key=True),
     Column("name", text(64), nullable=False, unique=True),
+)
+
+#: Projects that are gone, and whose repositories still have to go.
+deleted_projects = Table(
+    "deleted_projects",
+    metadata,
+    Column("id", text(32), primary_key=True),
+    Column("name", text(64), nullable=False),
+    Column("deleted_at", UtcDateTime, nullable=False),
 )
 
 servers = Table(
@@ -155,6 +195,7 @@ backups = Table(
     Index("ix_backups_project_id_name", "project_id", "name"),
     Index("ix_backups_project_id_state_created_at", "project_id", "state", "created_at"),
     Index("ix_backups_project_id_server_id_created_at", "project_id", "server_id", "created_at"),
+    Index("ix_backups_project_id_server_name", "project_id", "server_name"),
     Index("ix_backups_project_id_policy_id_created_at", "project_id", "policy_id", "created_at"),
     Index("ix_backups_project_id_checkpoint_id", "project_id", "checkpoint_id"),
 )

@@ -101,7 +101,7 @@ class BackupService:
     def list_all(self, server: str | None = None) -> list[Backup]:
         """All backups, oldest first; of one server (id, prefix or name) if it is given."""
         ids = None if server is None else self._named_servers(server)
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             if ids is None:
                 return backups.of_project(transaction, self.project_id)
             return backups.of_servers(transaction, self.project_id, ids)
@@ -112,12 +112,12 @@ class BackupService:
         Raises `ServerNotFound` for one that neither backups nor the host know.
         """
         wanted = BackupFilter(server_ids=None if server is None else self._named_servers(server))
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             found = backup_lists.page(transaction, self.project_id, wanted, listing)
             return found.map(partial(backups.by_ids, transaction, self.project_id))
 
     def _named_servers(self, server: str) -> set[ServerId]:
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             named = backups.servers_named(transaction, self.project_id, server)
         return {each.id for each in matching(named, server)} or {self.servers.find(server).id}
 
@@ -126,7 +126,7 @@ class BackupService:
 
         Raises `BackupNotFound`, `BackupAmbiguous`.
         """
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             named = backups.named(transaction, self.project_id, wanted)
         found = matching(named, wanted)
         if not found:
@@ -446,7 +446,7 @@ class BackupService:
         )
 
     def _default_name(self, backup_id: BackupId) -> str:
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             shortest = default_name(backup_id, ())
             taken = backups.names_beginning(transaction, self.project_id, shortest)
         return default_name(backup_id, taken)

@@ -67,12 +67,12 @@ class PolicyService:
 
     def page(self, name: str | None, listing: Listing) -> Slice[Policy]:
         """A page of all policies, or of the one with this name.  Raises `MarkerUnknown`."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             return policies.page(transaction, self.project_id, name, listing)
 
     def by_ids(self, ids: Iterable[PolicyId]) -> dict[PolicyId, Policy]:
         """Those of these policies that are there."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             found = policies.by_ids(transaction, self.project_id, sorted(set(ids)))
         return {each.id: each for each in found}
 

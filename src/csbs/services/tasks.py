@@ -36,13 +36,13 @@ class TaskService:
         self, wanted: TaskFilter, listing: Listing, listed: TaskList = ALL_TASKS
     ) -> Slice[Task]:
         """A page of those tasks that are meant.  Raises `MarkerUnknown`."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             found = task_lists.page(transaction, self.project_id, wanted, listing, listed)
             return found.map(partial(tasks.by_ids, transaction, self.project_id))
 
     def list_all(self) -> list[Task]:
         """All tasks, oldest first."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             return tasks.of_project(transaction, self.project_id)
 
     def get(self, task_id: TaskId) -> Task:
@@ -57,7 +57,7 @@ class TaskService:
 
     def find(self, wanted: str) -> tuple[Task, Sequence[TaskStep]]:
         """The task with this id or unique prefix, and its journal.  Raises `TaskNotFound`."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             found = tasks.named(transaction, self.project_id, wanted)
             if len(found) != 1:
                 raise TaskNotFound(wanted)

@@ -21,9 +21,11 @@ from csbs.domain.errors import CatalogFailed, CatalogTooNew, CsbsError, DataFold
 from csbs.domain.ids import ProjectId
 from csbs.domain.lock_errors import LockLost
 from csbs.testing.catalog_contract import CatalogContract, waiting
+from csbs.testing.identity_catalog_contract import IdentityCatalogContract
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
 from csbs.testing.ports import free_ports
 from csbs.testing.postgres import Postgres, postgres_running
+from csbs.testing.upkeep_contract import UpkeepContract
 from csbs.testing.values import START
 
 
@@ -57,6 +59,14 @@ class TestCatalogOnPostgres(CatalogContract):
 
 class TestPoliciesOnPostgres(PolicyCatalogContract):
     """See `PolicyCatalogContract`."""
+
+
+class TestIdentityOnPostgres(IdentityCatalogContract):
+    """See `IdentityCatalogContract`."""
+
+
+class TestUpkeepOnPostgres(UpkeepContract):
+    """See `UpkeepContract`."""
 
 
 def test_the_migrations_make_the_tables(url: str) -> None:

@@ -69,7 +69,7 @@ def create_project(body: NewProject, here: Administers) -> ProjectDocument:
 
 @router.delete("/projects/{project}", status_code=204)
 def delete_project(project: ProjectName, here: Administers) -> None:
-    """Deletes a project that owns nothing."""
+    """Deletes a project that owns nothing, with its empty repository."""
     here.region.projects.delete(project)
 
 
