@@ -267,7 +267,7 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
             catalog=catalog, project_id=home.project_id, clock=utc_now, runner=host.runner
         ),
         executor=_executor(parts, backup_service, restores),
-        protection=protection_of(backup_service, restores),
+        protection=protection_of(backup_service, restores, region_zone=settings.timezone),
         audit=AuditService(catalog=catalog, clock=utc_now),
     )
 

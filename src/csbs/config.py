@@ -22,6 +22,7 @@ from csbs.domain.encryption import EncryptionMode
 from csbs.domain.errors import InvalidRate, InvalidSetting, folder_error
 from csbs.domain.rate import parse_rate
 from csbs.domain.store_url import FolderPlace, InvalidStoreUrl, StorePlace, parse_store_url
+from csbs.domain.zones import UnknownZone, zone_of
 
 PREFIX = "CSBS_"
 FILE_NAME = "config.toml"
@@ -154,6 +155,14 @@ class Settings(BaseSettings):
             "`postgresql://user:password@host/database`; empty: SQLite files in the data folder.",
         ),
     ] = ""
+    timezone: Annotated[
+        str,
+        Field(
+            description="Time zone of policies that name none, such as `Europe/Berlin` or "
+            "`UTC+08:00`: when they run, and where days, weeks, months and years of kept backups "
+            "begin."
+        ),
+    ] = "UTC"
     tasks_at_once: Annotated[
         int,
         Field(
@@ -277,6 +286,15 @@ class Settings(BaseSettings):
             message = f"{chosen} lies in the store: who has the store would have the key"
             raise ValueError(message)
         return path
+
+    @field_validator("timezone")
+    @classmethod
+    def _only_zones(cls, name: str) -> str:
+        try:
+            zone_of(name)
+        except UnknownZone as error:
+            raise ValueError(str(error)) from None
+        return name
 
     @field_validator("rate_limit", "store_rate_limit")
     @classmethod
