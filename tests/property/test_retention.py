@@ -77,11 +77,11 @@ def to_keep(rules: ExpiryRules, of_server: list[StoredBackup]) -> set[str]:
     by_rules |= {each.id for each in counted[: said.max_backups or 0]}
     by_rules |= {each.id for each in counted if _is_young(said, each)}
     for number, form in zip(periods, PERIODS.values(), strict=True):
-        newest: dict[str, str] = {}
+        newest: dict[str, BackupId] = {}
         for each in counted:
             local = each.created_at.astimezone(zone_of(said.timezone))
             newest.setdefault(local.strftime(form), each.id)
-        by_rules |= set(list(newest.values())[: number or 0])
+        by_rules |= {newest[name] for name in list(newest)[: number or 0]}
     failed = [each for each in wrong if each.failed != "delete"]
     month_ago = _months_ago(1, said.timezone)
     keep |= {each.id for each in failed[:10] if each.created_at > month_ago}
