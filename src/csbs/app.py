@@ -44,7 +44,7 @@ from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
 from csbs.services.locks import Locks, data_folder_alone, data_folder_in_use
 from csbs.services.project_app import App
-from csbs.services.protection import protection_of
+from csbs.services.protection import nobody, protection_of
 from csbs.services.quotas import QuotaService
 from csbs.services.rebuilding import RebuildService
 from csbs.services.repositories import Locked, RepositoryAccess, SharedLock
@@ -225,6 +225,8 @@ class Host:
     locks: Locks
     #: What carries out tasks behind the caller's back.
     runner: TaskRunner = field(default_factory=NoRunner)
+    #: Told of every change of a policy.
+    policies_changed: Callable[[], None] = nobody
 
 
 def host_of(settings: Settings, driver: ComputeDriver, runner: TaskRunner | None = None) -> Host:
@@ -267,7 +269,12 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
             catalog=catalog, project_id=home.project_id, clock=utc_now, runner=host.runner
         ),
         executor=_executor(parts, backup_service, restores),
-        protection=protection_of(backup_service, restores, region_zone=settings.timezone),
+        protection=protection_of(
+            backup_service,
+            restores,
+            region_zone=settings.timezone,
+            policies_changed=host.policies_changed,
+        ),
         audit=AuditService(catalog=catalog, clock=utc_now),
     )
 

@@ -89,6 +89,8 @@ servers = Table(
     Column("freeze_without_watchdog", Boolean, nullable=False, default=False),
     #: TrackingPoints that nobody needs may still be at the host.
     Column("retire_owed", Boolean, nullable=False, default=False),
+    #: Somebody took it out of a policy: no rule of tags binds it again.
+    Column("keep_unbound", Boolean, nullable=False, default=False),
 )
 
 disks = Table(
@@ -197,6 +199,8 @@ tasks = Table(
     #: Set by anybody; the runner of the task looks at it once a second.
     Column("cancel_requested", Boolean, nullable=False, default=False),
     Column("cancellable", Boolean, nullable=False, default=True),
+    #: For people: how it came to be, where nobody asked for it.
+    Column("note", Text, nullable=False, default=""),
     Index("ix_tasks_server_id_state", "server_id", "state"),
     Index("ix_tasks_project_id_created_at", "project_id", "created_at"),
 )

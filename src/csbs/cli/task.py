@@ -64,6 +64,8 @@ def show_task(
             [(step.name, moment(step.began_at), moment(step.ended_at)) for step in steps],
         ),
     ]
+    if found.note:
+        lines.append(found.note)
     if found.error_message:
         lines.append(f"failed: {found.error_message}")
     Output(json).show(task_document(found, steps), "\n".join(filter(None, lines)))
