@@ -92,6 +92,7 @@ def open_service(
         finally:
             for each in parts:
                 each.stop()
+            host.jobs.stop()
             engine.stop()
 
 

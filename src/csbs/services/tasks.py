@@ -96,6 +96,7 @@ def end_waiting(transaction: Transaction, task: Task, *, at: datetime) -> None:
         ended_at=at,
         error_kind=error.kind,
         error_code=type(error).__name__,
+        error_object=error.object_name,
         error_message=str(error),
     )
     tasks.end(transaction, task.project_id, task.id, outcome)
