@@ -172,6 +172,16 @@ class Settings(BaseSettings):
             "others wait. Of one server it is never more than one.",
         ),
     ] = 4
+    schedule_jitter_s: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=21_600,
+            description="Backups that policies begin are spread over so many seconds behind their "
+            "due time, each server always at the same place; at most over half of the time until "
+            "the next run. 0: all at once.",
+        ),
+    ] = 0
     readers: Annotated[
         int,
         Field(

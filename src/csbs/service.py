@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,13 +14,15 @@ from csbs.app import Host, host_of, key_files, make_driver, open_home, wired
 from csbs.catalog import Catalog, Home, projects
 from csbs.compute.base import ComputeDriver
 from csbs.config import Settings
-from csbs.domain.clock import monotonic, new_id, random_bytes, utc_now
+from csbs.domain.clock import Clock, monotonic, new_id, random_bytes, utc_now
+from csbs.domain.errors import CsbsError
 from csbs.domain.ids import ProjectId
 from csbs.repository.secret_box import SecretBox
 from csbs.services.access_keys import AccessKeyService
 from csbs.services.assignments import AssignmentService
 from csbs.services.audit import AuditService
 from csbs.services.bootstrap import FirstAdministrator, bootstrap
+from csbs.services.due_runs import DueRuns
 from csbs.services.engine import TaskEngine
 from csbs.services.failures import FailureLimit
 from csbs.services.identity import IdentityService
@@ -29,8 +32,15 @@ from csbs.services.project_app import App
 from csbs.services.projects import ProjectService
 from csbs.services.region import Region
 from csbs.services.replays import Replays
+from csbs.services.rounds import Rounds
+from csbs.services.scheduler import Scheduler
 from csbs.services.users import UserService
-from csbs.workflows.runner import Execute, Runner
+from csbs.workflows.runner import Execute, Runner, TaskRunner
+
+log = logging.getLogger(__name__)
+
+#: How often policies look for new servers.
+_LOOK_S = 60.0
 
 MakeRunner = Callable[[Execute], Runner]
 
@@ -51,11 +61,12 @@ def open_service(
     driver: ComputeDriver | None = None,
     hasher: Hasher | None = None,
     make_runner: MakeRunner | None = None,
+    schedule_clock: Clock = utc_now,
 ) -> Iterator[Service]:
     """The service over the data folder, which no other csbs uses meanwhile.
 
-    Tests give a `driver` of their own, a `hasher` that is fast, and a runner of which a process
-    may have several.  Raises what `csbs.app.open_app` raises.
+    Tests give a `driver` of their own, a `hasher` that is fast, a runner of which a process may
+    have several, and a clock that policies are run by.  Raises what `csbs.app.open_app` raises.
     """
     with open_home(settings, alone=True) as (catalog, home):
         chosen = driver or make_driver(settings)
@@ -65,14 +76,44 @@ def open_service(
             projects=partial(_project_ids, catalog),
             driver=chosen,
         )
-        host = host_of(settings, chosen, engine.runner)
+        scheduler = _scheduler(settings, catalog, engine.runner, schedule_clock)
+        host = replace(host_of(settings, chosen, engine.runner), policies_changed=scheduler.wake)
         region = make_region(settings, catalog, home, Passwords(hasher or argon2()), host)
         first = bootstrap(region.users, settings.bootstrap_password, random_bytes)
         engine.start()
+        looking = Rounds(
+            "new servers", partial(_bind_by_rules, catalog, region), interval_s=_LOOK_S
+        )
+        parts = (scheduler, looking)
+        for each in parts:
+            each.start()
         try:
             yield Service(region=region, first_administrator=first)
         finally:
+            for each in parts:
+                each.stop()
+            host.jobs.stop()
             engine.stop()
+
+
+def _bind_by_rules(catalog: Catalog, region: Region) -> None:
+    """Lets policies take servers that came since."""
+    for project_id in _project_ids(catalog):
+        try:
+            region.project_app(project_id).protection.binding.bind_by_rules()
+        except CsbsError as error:
+            log.warning("a look for new servers failed", extra={"why": str(error)})
+
+
+def _scheduler(settings: Settings, catalog: Catalog, runner: TaskRunner, clock: Clock) -> Scheduler:
+    due_runs = DueRuns(
+        catalog=catalog,
+        new_id=new_id,
+        runner=runner,
+        region_zone=settings.timezone,
+        window_s=settings.schedule_jitter_s,
+    )
+    return Scheduler(due_runs, clock)
 
 
 def _runner(settings: Settings, execute: Execute) -> Runner:

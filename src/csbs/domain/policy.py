@@ -171,6 +171,8 @@ class Schedule:
     pattern: str
     #: What the pattern does not say is as in this moment.
     starts_at: datetime
+    #: When the scheduler runs it next (UTC); None: never by itself.
+    next_run_at: datetime | None = None
 
 
 def timetable_of(schedule: Schedule, region_zone: str) -> Timetable:
@@ -212,6 +214,12 @@ class Policy:
     servers: tuple[BoundServer, ...] = ()
     schedules: tuple[Schedule, ...] = ()
     tags: tuple[Tag, ...] = ()
+    #: Servers with all of these tags are bound by themselves, those of no policy; None: none is.
+    auto_bind: tuple[Tag, ...] | None = None
+
+    def schedule(self, schedule_id: str) -> Schedule | None:
+        """The schedule, if it is one of this policy."""
+        return next((each for each in self.schedules if each.id == schedule_id), None)
 
     def server(self, server_id: ServerId) -> BoundServer | None:
         """The server, if it is bound to this policy."""
@@ -242,6 +250,8 @@ class NewPolicy:
     #: At most one; a policy without any runs only when somebody asks.
     schedules: Sequence[NewSchedule] = ()
     tags: Collection[Tag] = ()
+    #: See `Policy.auto_bind`.
+    auto_bind: Collection[Tag] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +266,9 @@ class PolicyChange:
     servers: Sequence[BoundServer] | None = None
     schedules: Sequence[NewSchedule] | None = None
     tags: Collection[Tag] | None = None
+    auto_bind: Collection[Tag] | None = None
+    #: No server is bound by itself any more.
+    stop_auto_bind: bool = False
 
 
 def checked_policy_name(name: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from csbs.services.backup_views import BackupViews
 from csbs.services.backups import BackupService
+from csbs.services.binding import BindingService
 from csbs.services.checks import CheckService
 from csbs.services.policies import PolicyService
 from csbs.services.quotas import QuotaService
@@ -19,6 +21,7 @@ class Protection:
     """Use cases of one project."""
 
     policies: PolicyService
+    binding: BindingService
     quotas: QuotaService
     checks: CheckService
     views: BackupViews
@@ -27,8 +30,16 @@ class Protection:
     policy_tags: PolicyTags
 
 
+def nobody() -> None:
+    """Nobody is told: no scheduler runs here."""
+
+
 def protection_of(
-    backups: BackupService, restores: RestoreService, *, region_zone: str
+    backups: BackupService,
+    restores: RestoreService,
+    *,
+    region_zone: str,
+    policies_changed: Callable[[], None] = nobody,
 ) -> Protection:
     """The use cases of the project that these are of."""
     catalog, project_id = backups.catalog, backups.project_id
@@ -42,9 +53,16 @@ def protection_of(
         clock=backups.clock,
         new_id=backups.new_id,
         region_zone=region_zone,
+        changed=policies_changed,
     )
     return Protection(
         policies=policies,
+        binding=BindingService(
+            catalog=catalog,
+            project_id=project_id,
+            servers=backups.servers,
+            clock=backups.clock,
+        ),
         quotas=quotas,
         checks=CheckService(
             catalog=catalog,

@@ -22,6 +22,7 @@ from csbs.domain.ids import ProjectId
 from csbs.domain.server import DiskDescription
 from csbs.testing.catalog_contract import CatalogContract
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
+from csbs.testing.run_catalog_contract import RunCatalogContract
 from csbs.testing.values import START
 
 IDS = iter(f"{number:08x}-0000-4000-8000-000000000000" for number in range(1, 1000))
@@ -89,3 +90,7 @@ class TestCatalogOnSqlite(CatalogContract):
 
 class TestPoliciesOnSqlite(PolicyCatalogContract):
     """See `PolicyCatalogContract`."""
+
+
+class TestRunsOnSqlite(RunCatalogContract):
+    """See `RunCatalogContract`."""
