@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from csbs.services.audit import AuditService
 from csbs.services.bootstrap import FirstAdministrator, bootstrap
 from csbs.services.due_runs import DueRuns
 from csbs.services.engine import TaskEngine
+from csbs.services.expiry import Looks
 from csbs.services.failures import FailureLimit
 from csbs.services.identity import IdentityService
 from csbs.services.passwords import Hasher, Passwords, argon2
@@ -41,6 +43,8 @@ log = logging.getLogger(__name__)
 
 #: How often policies look for new servers.
 _LOOK_S = 60.0
+#: How often expiry looks for backups that no rule keeps.
+_EXPIRY_S = 30.0
 
 MakeRunner = Callable[[Execute], Runner]
 
@@ -84,7 +88,10 @@ def open_service(
         looking = Rounds(
             "new servers", partial(_bind_by_rules, catalog, region), interval_s=_LOOK_S
         )
-        parts = (scheduler, looking)
+        expiring = Rounds(
+            "expiry", partial(_expire, catalog, region, defaultdict(Looks)), interval_s=_EXPIRY_S
+        )
+        parts = (scheduler, looking, expiring)
         for each in parts:
             each.start()
         try:
@@ -103,6 +110,16 @@ def _bind_by_rules(catalog: Catalog, region: Region) -> None:
             region.project_app(project_id).protection.binding.bind_by_rules()
         except CsbsError as error:
             log.warning("a look for new servers failed", extra={"why": str(error)})
+
+
+def _expire(catalog: Catalog, region: Region, looks: dict[ProjectId, Looks]) -> None:
+    """Lets backups go that the policies of their projects keep no more."""
+    for project_id in _project_ids(catalog):
+        try:
+            expiry = region.project_app(project_id).protection.expiry
+            expiry.expire_due(utc_now(), looks[project_id])
+        except CsbsError as error:
+            log.warning("expiry failed", extra={"project_id": project_id, "why": str(error)})
 
 
 def _scheduler(settings: Settings, catalog: Catalog, runner: TaskRunner, clock: Clock) -> Scheduler:

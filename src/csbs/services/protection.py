@@ -9,6 +9,7 @@ from csbs.services.backup_views import BackupViews
 from csbs.services.backups import BackupService
 from csbs.services.binding import BindingService
 from csbs.services.checks import CheckService
+from csbs.services.expiry import ExpiryService
 from csbs.services.policies import PolicyService
 from csbs.services.quotas import QuotaService
 from csbs.services.restores import RestoreService
@@ -22,6 +23,7 @@ class Protection:
 
     policies: PolicyService
     binding: BindingService
+    expiry: ExpiryService
     quotas: QuotaService
     checks: CheckService
     views: BackupViews
@@ -62,6 +64,12 @@ def protection_of(
             project_id=project_id,
             servers=backups.servers,
             clock=backups.clock,
+        ),
+        expiry=ExpiryService(
+            catalog=catalog,
+            project_id=project_id,
+            backups=backups,
+            region_zone=region_zone,
         ),
         quotas=quotas,
         checks=CheckService(
