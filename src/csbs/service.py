@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 _LOOK_S = 60.0
 #: How often expiry looks for backups that no rule keeps.
 _EXPIRY_S = 30.0
+#: How often it is looked whether a repository can be collected.
+_COLLECTION_S = 60.0
 
 MakeRunner = Callable[[Execute], Runner]
 
@@ -91,12 +93,19 @@ def open_service(
         expiring = Rounds(
             "expiry", partial(_expire, catalog, region, defaultdict(Looks)), interval_s=_EXPIRY_S
         )
-        parts = (scheduler, looking, expiring)
+        stopping = threading.Event()
+        collecting = Rounds(
+            "collection",
+            partial(_collect, catalog, region, stopping.is_set),
+            interval_s=_COLLECTION_S,
+        )
+        parts = (scheduler, looking, expiring, collecting)
         for each in parts:
             each.start()
         try:
             yield Service(region=region, first_administrator=first)
         finally:
+            stopping.set()
             for each in parts:
                 each.stop()
             host.jobs.stop()
@@ -120,6 +129,17 @@ def _expire(catalog: Catalog, region: Region, looks: dict[ProjectId, Looks]) -> 
             expiry.expire_due(utc_now(), looks[project_id])
         except CsbsError as error:
             log.warning("expiry failed", extra={"project_id": project_id, "why": str(error)})
+
+
+def _collect(catalog: Catalog, region: Region, stopping: Callable[[], bool]) -> None:
+    """Frees the space of deleted backups where nobody uses the repository."""
+    for project_id in _project_ids(catalog):
+        if stopping():
+            return
+        try:
+            region.project_app(project_id).collection.collect_due(utc_now(), stopping)
+        except CsbsError as error:
+            log.warning("collection failed", extra={"project_id": project_id, "why": str(error)})
 
 
 def _scheduler(settings: Settings, catalog: Catalog, runner: TaskRunner, clock: Clock) -> Scheduler:

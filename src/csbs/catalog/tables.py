@@ -244,6 +244,20 @@ leases = Table(
     Column("given_at", UtcDateTime, nullable=False),
 )
 
+#: What waits to be freed, and how collections ended (see `csbs.domain.collection`).
+collections = Table(
+    "collections",
+    metadata,
+    Column(
+        "project_id", String(32), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("wanted_since", UtcDateTime),
+    Column("tried_at", UtcDateTime),
+    Column("why_not", Text, nullable=False, default=""),
+    Column("ended_at", UtcDateTime),
+    Column("alarmed_at", UtcDateTime),
+)
+
 #: How often a collection has raised the epoch of a project's repository.
 epochs = Table(
     "epochs",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
-from csbs.catalog import Catalog, backups, servers
+from csbs.catalog import Catalog, backups, collections, servers
 from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState, FailedOperation
 from csbs.domain.backup_plan import retirable
@@ -51,6 +51,8 @@ def forget_or_fail(records: Records | CatalogRecords, backup: Backup, error: Bas
         else:
             failed = backup.to(BackupState.ERROR).failed(FailedOperation.BACKUP, error)
             backups.save(transaction, replace(failed, finished_at=records.clock()))
+        if backup.manifest_key:  # it may have stored something
+            collections.want(transaction, backup.project_id, at=records.clock())
 
 
 def fence(records: Records, backup: Backup) -> bool:
