@@ -149,7 +149,7 @@ def end(
             tasks.c.id == task_id,
             tasks.c.state.in_(OPEN_STATES),
         )
-        .values(asdict(outcome) | {"bytes_per_s": None, "left_s": None})
+        .values(asdict(outcome) | {"bytes_per_s": None, "left_s": None, "doing": ""})
     )
 
 
