@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from csbs.cli.options import Json, Yes, body, in_project, where
+from csbs.cli.options import Json, Yes, body, in_project
 from csbs.cli.output import Output, moment, short, table
 from csbs.cli.policy_text import keeps_text, span_text, when_text
 
@@ -130,7 +130,7 @@ def create_policy(
     )
     with in_project(context) as project:
         policy = project.policies.create(new)
-    Output(json).show(policy, _details(policy, context))
+    Output(json).show(policy, _details(policy))
 
 
 @commands.command("list")
@@ -160,7 +160,7 @@ def show_policy(context: typer.Context, policy: PolicyName, *, json: Json = Fals
     """Show a policy: servers, the next times at which it runs, what it promises, its last runs."""
     with in_project(context) as project:
         found = project.policies.show(policy)
-    Output(json).show(found, _details(found, context))
+    Output(json).show(found, _details(found))
 
 
 @commands.command("set")
@@ -216,7 +216,7 @@ def set_policy(
     )
     with in_project(context) as project:
         changed = project.policies.change(policy, change)
-    Output(json).show(changed, _details(changed, context))
+    Output(json).show(changed, _details(changed))
 
 
 @commands.command("delete")
@@ -275,7 +275,7 @@ def bind_servers(
 
     with in_project(context) as project:
         found = project.policies.bind(policy, body(ServersBody, servers=servers))
-    Output(json).show(found, _details(found, context))
+    Output(json).show(found, _details(found))
 
 
 @commands.command("unbind")
@@ -290,7 +290,7 @@ def unbind_servers(
 
     with in_project(context) as project:
         found = project.policies.unbind(policy, body(ServersBody, servers=servers))
-    Output(json).show(found, _details(found, context))
+    Output(json).show(found, _details(found))
 
 
 def _times(at: str | None, days: str | None, every: str | None) -> dict[str, Any]:
@@ -327,20 +327,20 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _details(policy: PolicyDetails, context: typer.Context) -> str:
+def _details(policy: PolicyDetails) -> str:
     lines = [f"{policy.name}  {policy.id}", *filter(None, [policy.description])]
     lines.append("servers: " + (", ".join(each.name for each in policy.servers) or "none"))
     if policy.auto_bind is not None:
         tags = ", ".join(f"{key}={value}" for key, value in policy.auto_bind.items())
         lines.append(f"binds by itself: {'servers with ' + tags if tags else 'all servers'}")
-    lines += _schedule_lines(policy, by_itself=where(context).service() is not None)
+    lines += _schedule_lines(policy)
     rows = [(moment(run.due_at), run.state, run.note) for run in policy.runs]
     if rows:
         lines.append(table(("DUE", "RUN", "NOTE"), rows))
     return "\n".join(lines)
 
 
-def _schedule_lines(policy: PolicyDocument, *, by_itself: bool) -> list[str]:
+def _schedule_lines(policy: PolicyDocument) -> list[str]:
     schedule = policy.schedule
     if schedule is None:
         return ["runs only when `csbs policy run` asks"]
@@ -348,10 +348,7 @@ def _schedule_lines(policy: PolicyDocument, *, by_itself: bool) -> list[str]:
     lines.append(f"keeps {keeps_text(schedule.retention)}")
     if schedule.enabled:
         lines.append("next (UTC): " + ", ".join(moment(each) for each in schedule.next_due))
-        lines.append(
-            f"promises: no server's newest backup is older than {span_text(schedule.longest_gap_s)} "
-            "and the time that a backup takes"
-        )
-        if not by_itself:
-            lines.append("policies run by themselves while `csbs serve` runs")
+        gap = span_text(schedule.longest_gap_s)
+        lines.append(f"promises: the newest backup is no older than {gap} and what a backup takes")
+        lines.append("it runs by itself while `csbs serve` runs")
     return lines
