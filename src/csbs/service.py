@@ -35,9 +35,14 @@ from csbs.services.replays import Replays
 from csbs.services.rounds import Rounds
 from csbs.services.scheduler import Scheduler
 from csbs.services.users import UserService
+from csbs.workflows.bounded_runner import BoundedRunner
 from csbs.workflows.runner import Execute, Runner, TaskRunner
 
 log = logging.getLogger(__name__)
+
+#: Tasks that the durable runner has, for each that it carries out at once: so that the next is
+#: there when one ends.
+_HANDED_FOR_EACH = 4
 
 #: How often policies look for new servers.
 _LOOK_S = 60.0
@@ -120,7 +125,12 @@ def _runner(settings: Settings, execute: Execute) -> Runner:
     from csbs.workflows.dbos_runner import DbosRunner, sqlite_url  # noqa: PLC0415  loads for long
 
     url = settings.catalog_url or sqlite_url(settings.data_dir / "workflows.sqlite")
-    return DbosRunner(execute, tasks_max=settings.tasks_at_once, database_url=url)
+    tasks_max = settings.tasks_at_once
+
+    def durable(bounded: Execute) -> Runner:
+        return DbosRunner(bounded, tasks_max=tasks_max, database_url=url)
+
+    return BoundedRunner(execute, durable, handed_max=_HANDED_FOR_EACH * tasks_max)
 
 
 def _project_ids(catalog: Catalog) -> list[ProjectId]:
