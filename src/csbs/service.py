@@ -30,6 +30,7 @@ from csbs.services.passwords import Hasher, Passwords, argon2
 from csbs.services.policies import refuse_bound
 from csbs.services.project_app import App
 from csbs.services.projects import ProjectService
+from csbs.services.protection import nobody
 from csbs.services.region import Region
 from csbs.services.replays import Replays
 from csbs.services.rounds import Rounds
@@ -57,6 +58,8 @@ class Service:
     region: Region
     #: Made at this start; None where there were users.
     first_administrator: FirstAdministrator | None
+    #: Lets the scheduler look at once.
+    wake_scheduler: Callable[[], None] = nobody
 
 
 @contextmanager
@@ -93,7 +96,11 @@ def open_service(
         for each in parts:
             each.start()
         try:
-            yield Service(region=region, first_administrator=first)
+            yield Service(
+                region=region,
+                first_administrator=first,
+                wake_scheduler=scheduler.wake,
+            )
         finally:
             for each in parts:
                 each.stop()
