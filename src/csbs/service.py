@@ -32,14 +32,20 @@ from csbs.services.passwords import Hasher, Passwords, argon2
 from csbs.services.policies import refuse_bound
 from csbs.services.project_app import App
 from csbs.services.projects import ProjectService
+from csbs.services.protection import nobody
 from csbs.services.region import Region
 from csbs.services.replays import Replays
 from csbs.services.rounds import Rounds
 from csbs.services.scheduler import Scheduler
 from csbs.services.users import UserService
+from csbs.workflows.bounded_runner import BoundedRunner
 from csbs.workflows.runner import Execute, Runner, TaskRunner
 
 log = logging.getLogger(__name__)
+
+#: Tasks that the durable runner has, for each that it carries out at once: so that the next is
+#: there when one ends.
+_HANDED_FOR_EACH = 4
 
 #: How often policies look for new servers.
 _LOOK_S = 60.0
@@ -58,6 +64,8 @@ class Service:
     region: Region
     #: Made at this start; None where there were users.
     first_administrator: FirstAdministrator | None
+    #: Lets the scheduler look at once.
+    wake_scheduler: Callable[[], None] = nobody
 
 
 @contextmanager
@@ -103,7 +111,11 @@ def open_service(
         for each in parts:
             each.start()
         try:
-            yield Service(region=region, first_administrator=first)
+            yield Service(
+                region=region,
+                first_administrator=first,
+                wake_scheduler=scheduler.wake,
+            )
         finally:
             stopping.set()
             for each in parts:
@@ -157,7 +169,12 @@ def _runner(settings: Settings, execute: Execute) -> Runner:
     from csbs.workflows.dbos_runner import DbosRunner, sqlite_url  # noqa: PLC0415  loads for long
 
     url = settings.catalog_url or sqlite_url(settings.data_dir / "workflows.sqlite")
-    return DbosRunner(execute, tasks_max=settings.tasks_at_once, database_url=url)
+    tasks_max = settings.tasks_at_once
+
+    def durable(bounded: Execute) -> Runner:
+        return DbosRunner(bounded, tasks_max=tasks_max, database_url=url)
+
+    return BoundedRunner(execute, durable, handed_max=_HANDED_FOR_EACH * tasks_max)
 
 
 def _project_ids(catalog: Catalog) -> list[ProjectId]:
@@ -166,13 +183,13 @@ def _project_ids(catalog: Catalog) -> list[ProjectId]:
 
 
 @contextmanager
-def open_region(settings: Settings) -> Iterator[Region]:
+def open_region(settings: Settings, driver: ComputeDriver | None = None) -> Iterator[Region]:
     """The same use cases for commands on this machine, which share the data folder.
 
     Raises what `csbs.app.open_app` raises: `DataFolderBusy` while the service runs.
     """
     with open_home(settings, alone=False) as (catalog, home):
-        host = host_of(settings, make_driver(settings))
+        host = host_of(settings, driver or make_driver(settings))
         yield make_region(settings, catalog, home, Passwords(argon2()), host)
 
 

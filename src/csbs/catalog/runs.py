@@ -10,7 +10,19 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.policy_tables import policies, schedules
@@ -213,18 +225,33 @@ def ready(transaction: Transaction, run: PolicyRun, now: datetime) -> dict[Serve
     return {ServerId(row.server_id): row.name for row in rows}
 
 
-def leave_waiting(transaction: Transaction, run_id: CheckpointId, part: ServerRun) -> None:
-    """The server's part has the state, backup and task of `part` from now on."""
-    result = transaction.execute(
-        update(server_runs)
-        .where(
-            server_runs.c.run_id == run_id,
-            server_runs.c.server_id == part.server_id,
-            server_runs.c.state == ServerRunState.WAITING,
+def leave_waiting(
+    transaction: Transaction, run_id: CheckpointId, parts: Sequence[ServerRun]
+) -> None:
+    """These parts of the run, which wait, have their states, backups and tasks from now on."""
+    if parts:
+        transaction.execute(
+            update(server_runs)
+            .where(
+                server_runs.c.run_id == run_id,
+                server_runs.c.server_id == bindparam("whose"),
+                server_runs.c.state == ServerRunState.WAITING,
+            )
+            .values(
+                state=bindparam("new_state"),
+                backup_id=bindparam("new_backup_id"),
+                task_id=bindparam("new_task_id"),
+            ),
+            [
+                {
+                    "whose": each.server_id,
+                    "new_state": each.state,
+                    "new_backup_id": each.backup_id,
+                    "new_task_id": each.task_id,
+                }
+                for each in parts
+            ],
         )
-        .values(state=part.state, backup_id=part.backup_id, task_id=part.task_id)
-    )
-    assert result.rowcount == 1, "transactions run one after the other"
 
 
 def drop(transaction: Transaction, policy_id: PolicyId, *, kept: Iterable[ServerId]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -29,6 +29,12 @@ class TaskStep:
 def add(transaction: Transaction, task: Task) -> None:
     """Enters a new task."""
     transaction.execute(insert(tasks).values(asdict(task)))
+
+
+def add_all(transaction: Transaction, new: Sequence[Task]) -> None:
+    """Enters new tasks."""
+    if new:
+        transaction.execute(insert(tasks), [asdict(each) for each in new])
 
 
 def of_project(transaction: Transaction, project_id: ProjectId) -> list[Task]:
@@ -149,7 +155,7 @@ def end(
             tasks.c.id == task_id,
             tasks.c.state.in_(OPEN_STATES),
         )
-        .values(asdict(outcome) | {"bytes_per_s": None, "left_s": None})
+        .values(asdict(outcome) | {"bytes_per_s": None, "left_s": None, "doing": ""})
     )
 
 

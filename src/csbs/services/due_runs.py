@@ -7,10 +7,9 @@ Any number of processes may do it over one catalog, and die anywhere: see
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import repeat
 
 from csbs.catalog import Catalog, Transaction, backups, policies, runs, tasks
 from csbs.catalog.runs import ScheduleRef
@@ -22,7 +21,6 @@ from csbs.domain.ids import (
     BackupId,
     CheckpointId,
     ProjectId,
-    ServerId,
     TaskId,
     tracking_name,
 )
@@ -30,6 +28,7 @@ from csbs.domain.policy import Policy, PolicyNotFound, timetable_of
 from csbs.domain.policy_run import PolicyRun, RunState, ServerRun, ServerRunState
 from csbs.domain.quota import QuotaExceeded
 from csbs.domain.schedule import Timetable, next_due
+from csbs.domain.server import ServerRef
 from csbs.domain.task import Task, TaskKind, TaskState, waiting_task
 from csbs.services.policy_requests import auto_name, backup_request
 from csbs.services.quotas import QuotaService
@@ -210,42 +209,38 @@ class DueRuns:
 
     def _begin(self, run: PolicyRun, now: datetime) -> list[Task]:
         """Enters backups and tasks of all servers of the run whose turn has come, or of none."""
-        begun = []
+        entered = []
         with self.catalog.transaction() as transaction:
             policy = policies.get(transaction, run.project_id, run.policy_id)
             ready = runs.ready(transaction, run, now)
             room = self._room(transaction, run.project_id, len(ready))
-            for (server_id, name), refusal in zip(ready.items(), room, strict=False):
+            for number, (server_id, name) in enumerate(ready.items()):
                 server = policy.server(server_id)
                 assert server is not None, "who unbinds it drops its part"
                 request = backup_request(policy, server, run.id, auto_name=auto_name(self.new_id()))
-                backup = self._backup(policy.project_id, server_id, name, request, now)
-                task = replace(
-                    waiting_task(
-                        TaskId(self.new_id()),
-                        TaskKind.BACKUP,
-                        backup,
-                        at=now,
-                        request=keep_backup_request(request),
-                    ),
-                    note=f"policy {policy.name}: {run.note}",
+                backup = self._backup(policy.project_id, ServerRef(server_id, name), request, now)
+                task = self._task(backup, request, f"policy {policy.name}: {run.note}")
+                refusal = room(number)
+                entered.append(
+                    (backup, task) if refusal is None else _refused(backup, task, refusal)
                 )
-                if refusal is not None:
-                    backup, task = _refused(backup, task, refusal)
-                backups.add(transaction, backup)
-                tasks.add(transaction, task)
-                runs.leave_waiting(transaction, run.id, _left(run, backup, task))
-                if refusal is None:
-                    begun.append(task)
-        return begun
+            backups.add_all(transaction, [backup for backup, _ in entered])
+            tasks.add_all(transaction, [task for _, task in entered])
+            runs.leave_waiting(transaction, run.id, [_left(run, *each) for each in entered])
+        return [task for _, task in entered if task.is_open]
+
+    def _task(self, backup: Backup, request: CreateBackup, note: str) -> Task:
+        task = waiting_task(
+            TaskId(self.new_id()),
+            TaskKind.BACKUP,
+            backup,
+            at=backup.created_at,
+            request=keep_backup_request(request),
+        )
+        return replace(task, note=note)
 
     def _backup(
-        self,
-        project_id: ProjectId,
-        server_id: ServerId,
-        server_name: str,
-        request: CreateBackup,
-        now: datetime,
+        self, project_id: ProjectId, server: ServerRef, request: CreateBackup, now: datetime
     ) -> Backup:
         """Nothing is asked of the host: what stands against it is found when its turn comes."""
         assert request.name is not None
@@ -254,8 +249,8 @@ class DueRuns:
         return Backup(
             id=backup_id,
             project_id=project_id,
-            server_id=server_id,
-            server_name=server_name,
+            server_id=server.id,
+            server_name=server.name,
             name=request.name,
             state=BackupState.PROTECTING,
             created_at=now,
@@ -270,16 +265,19 @@ class DueRuns:
 
     def _room(
         self, transaction: Transaction, project_id: ProjectId, count: int
-    ) -> Iterator[QuotaExceeded | None]:
-        """For each of so many backups what its quota says against it, once those before are in."""
+    ) -> Callable[[int], QuotaExceeded | None]:
+        """What quotas say against a backup behind so many others, which fail or are made."""
         quotas = QuotaService(catalog=self.catalog, project_id=project_id)
-        try:
-            quotas.require_room(transaction, count)
-        except QuotaExceeded:  # for some of them
-            for _ in range(count):
-                yield _refusal(quotas, transaction)
-        else:
-            yield from repeat(None, count)
+
+        def refusal(number_before: int) -> QuotaExceeded | None:
+            try:
+                quotas.require_room(transaction, number_before + 1)
+            except QuotaExceeded as error:
+                return error
+            return None
+
+        # Each look counts all backups of the project: mostly one is enough.
+        return (lambda _: None) if refusal(count - 1) is None else refusal
 
     def _realign(self, transaction: Transaction, ref: ScheduleRef, now: datetime) -> None:
         try:
@@ -307,14 +305,6 @@ def first_unclaimed(
     while at is not None and runs.is_claimed(transaction, schedule_id, at):
         at = next_due(table, at)
     return at
-
-
-def _refusal(quotas: QuotaService, transaction: Transaction) -> QuotaExceeded | None:
-    try:
-        quotas.require_room(transaction, 1)
-    except QuotaExceeded as error:
-        return error
-    return None
 
 
 def _next_failure(failures: int, error: Exception) -> int:

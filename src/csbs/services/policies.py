@@ -11,7 +11,7 @@ from csbs.catalog import Catalog, Transaction, backups, policies, runs, server_t
 from csbs.catalog.servers import remember_server
 from csbs.domain.backup import Backup, BackupState, FailedOperation
 from csbs.domain.clock import Clock, NewId
-from csbs.domain.errors import CsbsError
+from csbs.domain.errors import CsbsError, OperationCancelled
 from csbs.domain.ids import (
     BackupId,
     CheckpointId,
@@ -20,6 +20,7 @@ from csbs.domain.ids import (
     ServerId,
     tracking_name,
 )
+from csbs.domain.lookup import matching
 from csbs.domain.policy import (
     BoundServer,
     InvalidPolicy,
@@ -28,6 +29,7 @@ from csbs.domain.policy import (
     Policy,
     PolicyBusy,
     PolicyChange,
+    PolicyNotFound,
     PolicyWithoutServers,
     Schedule,
     ServerBound,
@@ -37,8 +39,10 @@ from csbs.domain.policy import (
     new_schedule,
     timetable_of,
 )
+from csbs.domain.policy_run import PolicyRun
 from csbs.domain.quota import SERVERS_PER_POLICY_MAX, QuotaExceeded
 from csbs.domain.tags import with_tags
+from csbs.domain.task import Watcher
 from csbs.services.backups import BackupService
 from csbs.services.due_runs import first_unclaimed
 from csbs.services.exact import exact_server
@@ -78,6 +82,18 @@ class PolicyService:
         """The policy with just this id.  Raises `PolicyNotFound`."""
         with self.catalog.transaction() as transaction:
             return policies.get(transaction, self.project_id, policy_id)
+
+    def find(self, wanted: str) -> Policy:
+        """The policy with this id, unique prefix of it, or name.  Raises `PolicyNotFound`."""
+        found = matching(self.list_all(), wanted)
+        if len(found) != 1:
+            raise PolicyNotFound(wanted)
+        return found[0]
+
+    def runs(self, policy_id: PolicyId, *, limit: int) -> list[PolicyRun]:
+        """The newest runs that the policy's schedule began, newest first."""
+        with self.catalog.transaction() as transaction:
+            return runs.of_policy(transaction, self.project_id, policy_id, limit=limit)
 
     def of_server(self, server_id: ServerId) -> PolicyId | None:
         """The policy that the server is bound to."""
@@ -196,6 +212,41 @@ class PolicyService:
         if not begun:
             raise PolicyWithoutServers(policy.name, str(refused[0][1]))
         return [*begun, *(self._enter_failed(begun[0], *each) for each in refused)]
+
+    def run_here(
+        self, policy_id: PolicyId, wanted: Sequence[ServerId] | None, watcher: Watcher
+    ) -> list[Backup]:
+        """As `run`, but in this process: makes one backup after the other, and returns them.
+
+        Raises what `run` raises, and `OperationCancelled`.
+        """
+        policy = self.get(policy_id)
+        chosen = _chosen(policy, wanted)
+        run_id = CheckpointId(self.new_id())
+        made: list[Backup] = []
+        refused: list[tuple[BoundServer, CsbsError]] = []
+        for server in chosen:
+            request = backup_request(policy, server, run_id, auto_name=None)
+            try:
+                made.append(self.backups.create(request, watcher))
+            except OperationCancelled:
+                raise
+            except CsbsError as error:
+                refused.append((server, error))
+        if not made:
+            raise PolicyWithoutServers(policy.name, str(refused[0][1]))
+        failed = self._of_run(run_id, BackupState.ERROR)
+        entered = {each.server_id for each in failed}
+        return [
+            *made,
+            *failed,
+            *(self._enter_failed(made[0], *each) for each in refused if each[0].id not in entered),
+        ]
+
+    def _of_run(self, run_id: CheckpointId, state: BackupState) -> list[Backup]:
+        with self.catalog.transaction() as transaction:
+            found = backups.of_run(transaction, self.project_id, run_id)
+        return [each for each in found if each.state is state]
 
     def _changed(
         self, present: Policy, wanted: PolicyChange, servers: tuple[BoundServer, ...] | None

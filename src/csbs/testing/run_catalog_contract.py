@@ -134,7 +134,8 @@ class RunCatalogContract:
         with catalog.transaction() as transaction:
             [part] = runs.parts(transaction, project, second.id)
             assert part.state is ServerRunState.MERGED
-            runs.leave_waiting(transaction, first.id, make_part(first, state=ServerRunState.BEGUN))
+            begun = make_part(first, state=ServerRunState.BEGUN)
+            runs.leave_waiting(transaction, first.id, [begun])
         third = claim(catalog, make_run(policy, 3), make_part(make_run(policy, 3)))
         with catalog.transaction() as transaction:
             assert runs.parts(transaction, project, third.id) == [make_part(third)]
@@ -170,7 +171,7 @@ class RunCatalogContract:
         assert self._advanced(catalog, policy) == (RunState.CLAIMED, None)
         begun = make_part(run, task.server_id, state=ServerRunState.BEGUN, task_id=task.id)
         with catalog.transaction() as transaction:
-            runs.leave_waiting(transaction, run.id, begun)
+            runs.leave_waiting(transaction, run.id, [begun])
         assert self._advanced(catalog, policy) == (RunState.DISPATCHED, None)
         with catalog.transaction() as transaction:
             outcome = tasks.TaskOutcome(state=TaskState.DONE, ended_at=START)
@@ -196,7 +197,7 @@ class RunCatalogContract:
 
         with catalog.transaction() as transaction:
             begun = make_part(run, task.server_id, state=ServerRunState.BEGUN, task_id=task.id)
-            runs.leave_waiting(transaction, run.id, begun)
+            runs.leave_waiting(transaction, run.id, [begun])
             kept = [other, task.server_id]
             runs.drop(transaction, policy.id, kept=kept)
             assert runs.begun_and_waiting(transaction, policy.id, kept=kept) == []
