@@ -14,7 +14,7 @@ from csbs import stores
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
 from csbs.blockio.memory import keep_freed_memory
-from csbs.catalog import Catalog, Home, IdentityFile, backups, leases
+from csbs.catalog import Catalog, Home, IdentityFile, backups, collections, leases
 from csbs.compute.base import ComputeDriver, HostCheck, never
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
@@ -42,12 +42,13 @@ from csbs.repository.errors import (
 from csbs.repository.objectstore import ObjectStore, Reserve, default_min_free
 from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
+from csbs.services.collection import CollectionService
 from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
 from csbs.services.jobs import Jobs, JobService
 from csbs.services.locks import Locks, data_folder_alone, data_folder_in_use
 from csbs.services.project_app import App
-from csbs.services.protection import protection_of
+from csbs.services.protection import nobody, protection_of
 from csbs.services.quotas import QuotaService
 from csbs.services.rebuilding import RebuildService
 from csbs.services.repositories import Locked, RepositoryAccess, SharedLock, StillHeld
@@ -236,6 +237,8 @@ class Host:
     locks: Locks
     #: What carries out tasks behind the caller's back.
     runner: TaskRunner = field(default_factory=NoRunner)
+    #: Told of every change of a policy.
+    policies_changed: Callable[[], None] = nobody
     #: Work on repositories that no call waits for.
     jobs: Jobs = field(default_factory=Jobs)
 
@@ -285,8 +288,19 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
         tasks=TaskService(
             catalog=catalog, project_id=home.project_id, clock=utc_now, runner=host.runner
         ),
+        collection=CollectionService(
+            catalog=catalog,
+            project_id=home.project_id,
+            repositories=repositories,
+            monotonic=monotonic,
+        ),
         executor=_executor(parts, backup_service, restores),
-        protection=protection_of(backup_service, restores),
+        protection=protection_of(
+            backup_service,
+            restores,
+            region_zone=settings.timezone,
+            policies_changed=host.policies_changed,
+        ),
         audit=AuditService(catalog=catalog, clock=utc_now),
     )
 
@@ -415,6 +429,10 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         with catalog.transaction() as transaction:
             leases.raise_epoch(transaction, project_id)
 
+    def collected() -> None:
+        with catalog.transaction() as transaction:
+            collections.end(transaction, project_id, at=utc_now())
+
     def open_index(_repository: Repository) -> ContentIndex:
         index_path.parent.mkdir(parents=True, exist_ok=True)
         return ContentIndex(index_path)
@@ -426,6 +444,7 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         open_index=open_index,
         restorable_keys=restorable_keys,
         raise_epoch=raise_epoch,
+        collected=collected,
     )
 
 

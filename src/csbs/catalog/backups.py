@@ -40,6 +40,13 @@ def add(transaction: Transaction, backup: Backup) -> None:
     _add_disks(transaction, backup)
 
 
+def add_all(transaction: Transaction, new: Sequence[Backup]) -> None:
+    """Enters new backups whose disks are not known yet."""
+    assert not any(each.disks for each in new)
+    if new:
+        transaction.execute(insert(backups), [_values(each) for each in new])
+
+
 def save(transaction: Transaction, backup: Backup) -> None:
     """Writes the backup anew, with its disks.  Its project never changes."""
     transaction.execute(

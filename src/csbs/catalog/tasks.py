@@ -32,6 +32,12 @@ def add(transaction: Transaction, task: Task) -> None:
     transaction.execute(insert(tasks).values(asdict(task)))
 
 
+def add_all(transaction: Transaction, new: Sequence[Task]) -> None:
+    """Enters new tasks."""
+    if new:
+        transaction.execute(insert(tasks), [asdict(each) for each in new])
+
+
 def of_project(transaction: Transaction, project_id: ProjectId) -> list[Task]:
     """All tasks of the project, oldest first."""
     return _load(transaction, tasks.c.project_id == project_id)

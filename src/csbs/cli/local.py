@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from csbs.cli import ports
+from csbs.cli.local_policies import LocalPolicies
 from csbs.documents import servers
 from csbs.documents.backups import BackupDocument, BackupList, DeletionDocument, NewBackup
 from csbs.documents.base import Deleted, DeletedObject, Reference
@@ -285,6 +286,7 @@ def local_project(app: App) -> ports.Project:
         tasks=_Tasks(app),
         repository=_Repository(app),
         quotas=_Quotas(app),
+        policies=LocalPolicies(app),
     )
 
 

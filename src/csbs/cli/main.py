@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from csbs.cli import audit, backup, keys, projects, quota, repository, server, task, users
+from csbs.cli import audit, backup, keys, policy, projects, quota, repository, server, task, users
 from csbs.cli.doctor import doctor
 from csbs.cli.exit_codes import DONE, EXIT_CODES, UNEXPECTED, USAGE
 from csbs.cli.login import commands as profiles
@@ -61,6 +61,7 @@ app.add_typer(server.commands, name="server")
 app.add_typer(backup.commands, name="backup")
 app.command("restore")(restore)
 app.add_typer(task.commands, name="task")
+app.add_typer(policy.commands, name="policy")
 app.add_typer(quota.commands, name="quota")
 app.add_typer(repository.commands, name="repository")
 app.add_typer(users.commands, name="user")

@@ -119,7 +119,18 @@ CHANGES = {
     "repository rotate-key": "rotate_key",
     "repository recovery-key": "show_recovery_key",
     "quota set": "change_quotas",
+    "policy create": "create_policy",
+    "policy set": "change_policy",
+    "policy delete": "delete_policy",
+    "policy run": "run_policy",
+    "policy bind": "bind_servers",
+    "policy unbind": "unbind_servers",
+    "server tag": "change_server_tags",
 }
+
+
+#: Which parameter names what is changed.
+_NAMED = ("backup", "server", "policy", "name")
 
 
 @contextmanager
@@ -199,7 +210,7 @@ def _app(context: typer.Context, project: str | None) -> Iterator[App]:
             region = opened.enter_context(open_region(settings, driver))
             app = region.project_app(region.projects.find(project).id)
         if action is not None and not context.params.get("dry_run"):
-            named = context.params.get("backup") or context.params.get("server") or ""
+            named = next(filter(None, map(context.params.get, _NAMED)), "")
             opened.enter_context(app.audit.local(local_user(), action, str(named)))
         yield app
 

@@ -212,24 +212,34 @@ class BackupService:
         Raises `BackupNotFound`, and `BackupInUse` while it is made or restored.
         """
         with self.catalog.transaction() as transaction:
-            backup = backups.get(transaction, self.project_id, backup_id)
-            newest = tasks.newest_of_backup(transaction, self.project_id, backup_id)
-            if newest is not None and newest.is_open:
-                if newest.kind is TaskKind.DELETION:
-                    return newest
-                raise BackupInUse(backup_id, f"its {newest.kind} is not finished")
-            self._refuse_in_use(transaction, backup)
-            task = waiting_task(
-                TaskId(self.new_id()),
-                TaskKind.DELETION,
-                backup,
-                at=self.clock(),
-                request=keep_deletion(backup),
-            )
-            backups.set_state(transaction, self.project_id, backup_id, BackupState.DELETING)
-            tasks.add(transaction, task)
+            task = self.enter_deletion(transaction, backup_id)
         self.runner.start(task)
         return task
+
+    def enter_deletion(
+        self, transaction: Transaction, backup_id: BackupId, *, note: str = ""
+    ) -> Task:
+        """See `submit_deletion`; behind the transaction the caller hands the task to the runner.
+
+        `note` says how the task came to be.
+        """
+        backup = backups.get(transaction, self.project_id, backup_id)
+        newest = tasks.newest_of_backup(transaction, self.project_id, backup_id)
+        if newest is not None and newest.is_open:
+            if newest.kind is TaskKind.DELETION:
+                return newest
+            raise BackupInUse(backup_id, f"its {newest.kind} is not finished")
+        self._refuse_in_use(transaction, backup)
+        task = waiting_task(
+            TaskId(self.new_id()),
+            TaskKind.DELETION,
+            backup,
+            at=self.clock(),
+            request=keep_deletion(backup),
+        )
+        backups.set_state(transaction, self.project_id, backup_id, BackupState.DELETING)
+        tasks.add(transaction, replace(task, note=note))
+        return replace(task, note=note)
 
     def measure_deletion(self, wanted: str) -> DeletionPlan:
         """What deleting the backup changes in its server's storage; changes nothing."""

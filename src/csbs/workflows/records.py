@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
-from csbs.catalog import Catalog, backups, servers
+from csbs.catalog import Catalog, backups, collections, servers
 from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState, FailedOperation
 from csbs.domain.backup_plan import retirable
@@ -55,8 +55,9 @@ def forget_or_fail(records: Records | CatalogRecords, backup: Backup, error: Bas
         else:
             failed = backup.to(BackupState.ERROR).failed(FailedOperation.BACKUP, error)
             backups.save(transaction, replace(failed, finished_at=records.clock()))
-        if backup.manifest_key:  # else it never came to the server
+        if backup.manifest_key:  # else it never came to the server, or to the store
             servers.owe_retiring(transaction, backup.project_id, backup.server_id, owed=True)
+            collections.want(transaction, backup.project_id, at=records.clock())
 
 
 def fence(records: Records, backup: Backup) -> bool:

@@ -25,6 +25,7 @@ from csbs.testing.identity_catalog_contract import IdentityCatalogContract
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
 from csbs.testing.ports import free_ports
 from csbs.testing.postgres import Postgres, postgres_running
+from csbs.testing.run_catalog_contract import RunCatalogContract
 from csbs.testing.upkeep_contract import UpkeepContract
 from csbs.testing.values import START
 
@@ -201,3 +202,7 @@ def test_one_service_has_a_catalog(url: str, tmp_path: Path) -> None:
         pytest.fail("there is a service already")
     with open_home(settings("b"), alone=True):
         pass
+
+
+class TestRunsOnPostgres(RunCatalogContract):
+    """See `RunCatalogContract`."""

@@ -23,6 +23,7 @@ from csbs.domain.server import DiskDescription
 from csbs.testing.catalog_contract import CatalogContract
 from csbs.testing.identity_catalog_contract import IdentityCatalogContract
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
+from csbs.testing.run_catalog_contract import RunCatalogContract
 from csbs.testing.upkeep_contract import UpkeepContract
 from csbs.testing.values import START
 
@@ -99,3 +100,7 @@ class TestIdentityOnSqlite(IdentityCatalogContract):
 
 class TestUpkeepOnSqlite(UpkeepContract):
     """See `UpkeepContract`."""
+
+
+class TestRunsOnSqlite(RunCatalogContract):
+    """See `RunCatalogContract`."""
