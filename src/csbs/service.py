@@ -6,15 +6,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
-from csbs.app import Host, host_of, key_files, make_driver, open_home, wired
+from csbs.app import Host, host_of, key_files, make_driver, open_home, sending_of, wired
 from csbs.catalog import Catalog, Home, projects
 from csbs.compute.base import ComputeDriver
 from csbs.config import Settings
 from csbs.domain.clock import monotonic, new_id, random_bytes, utc_now
 from csbs.domain.ids import ProjectId
+from csbs.domain.policy import Schedule
+from csbs.domain.schedule import longest_gap, timetable
+from csbs.domain.zones import zone_of
 from csbs.repository.secret_box import SecretBox
 from csbs.services.access_keys import AccessKeyService
 from csbs.services.assignments import AssignmentService
@@ -23,12 +26,15 @@ from csbs.services.bootstrap import FirstAdministrator, bootstrap
 from csbs.services.engine import TaskEngine
 from csbs.services.failures import FailureLimit
 from csbs.services.identity import IdentityService
+from csbs.services.lookout import EventKeeping, Lookout
+from csbs.services.notifier import Deliveries, Notifier
 from csbs.services.passwords import Hasher, Passwords, argon2
 from csbs.services.policies import refuse_bound
 from csbs.services.project_app import App
 from csbs.services.projects import ProjectService
 from csbs.services.region import Region
 from csbs.services.replays import Replays
+from csbs.services.rpo import RpoLook
 from csbs.services.users import UserService
 from csbs.workflows.runner import Execute, Runner
 
@@ -66,13 +72,53 @@ def open_service(
             driver=chosen,
         )
         host = host_of(settings, chosen, engine.runner)
-        region = make_region(settings, catalog, home, Passwords(hasher or argon2()), host)
+        lookout = _lookout(settings, catalog)
+        notifier = _notifier(settings, catalog)
+        region = replace(
+            make_region(settings, catalog, home, Passwords(hasher or argon2()), host),
+            rpo=lambda: lookout.summary,
+        )
         first = bootstrap(region.users, settings.bootstrap_password, random_bytes)
         engine.start()
+        lookout.start()
+        notifier.start()
         try:
             yield Service(region=region, first_administrator=first)
         finally:
+            lookout.stop()
+            notifier.stop()
             engine.stop()
+
+
+def _lookout(settings: Settings, catalog: Catalog) -> Lookout:
+    return Lookout(
+        RpoLook(
+            catalog=catalog,
+            clock=utc_now,
+            gap_of=_gap_of,
+            grace=timedelta(seconds=settings.rpo_grace_s),
+            worst_max=settings.metrics_servers_max,
+        ),
+        EventKeeping(
+            catalog=catalog, clock=utc_now, kept=timedelta(days=settings.event_keep_days)
+        ),
+    )
+
+
+def _gap_of(schedule: Schedule, at: datetime) -> timedelta:
+    zone = zone_of(schedule.retention.timezone or "UTC")
+    return longest_gap(timetable(schedule.recurrence, zone, schedule.starts_at), at)
+
+
+def _notifier(settings: Settings, catalog: Catalog) -> Notifier:
+    return Notifier(
+        Deliveries(
+            catalog=catalog,
+            sending=sending_of(settings, catalog),
+            clock=utc_now,
+            monotonic=monotonic,
+        )
+    )
 
 
 def _runner(settings: Settings, execute: Execute) -> Runner:

@@ -8,10 +8,12 @@ from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
 from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
+from csbs.services.notifications import NotificationService
 from csbs.services.protection import Protection
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.repository_keys import KeyService
 from csbs.services.restores import RestoreService
+from csbs.services.rpo import RpoService
 from csbs.services.servers import ServerService
 from csbs.services.stores import StoreService
 from csbs.services.tasks import TaskService
@@ -34,3 +36,5 @@ class App:
     protection: Protection
     executor: TaskExecutor
     audit: AuditService
+    notifications: NotificationService
+    rpo: RpoService
