@@ -54,9 +54,9 @@ from csbs.services.rebuilding import RebuildService
 from csbs.services.repositories import Locked, RepositoryAccess, SharedLock
 from csbs.services.repository_keys import KeyService
 from csbs.services.restores import RestoreService
-from csbs.services.servers import ServerService
 from csbs.services.rpo import RpoService
 from csbs.services.sending import Sending
+from csbs.services.servers import ServerService
 from csbs.services.stores import NamedStore, StoreService
 from csbs.services.tasks import TaskService
 from csbs.services.verification import VerifyService
@@ -273,7 +273,7 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
             catalog=catalog, project_id=home.project_id, clock=utc_now, runner=host.runner
         ),
         executor=_executor(parts, backup_service, restores),
-        protection=protection_of(backup_service, restores),
+        protection=protection_of(backup_service, restores, region_zone=settings.timezone),
         audit=AuditService(catalog=catalog, clock=utc_now),
         notifications=NotificationService(
             catalog=catalog,

@@ -23,6 +23,7 @@ from csbs.domain.errors import InvalidRate, InvalidSetting, folder_error
 from csbs.domain.notification import is_mail_address
 from csbs.domain.rate import parse_rate
 from csbs.domain.store_url import FolderPlace, InvalidStoreUrl, StorePlace, parse_store_url
+from csbs.domain.zones import UnknownZone, zone_of
 from csbs.notify.mail_sender import MailSecurity
 
 PREFIX = "CSBS_"
@@ -156,6 +157,14 @@ class Settings(BaseSettings):
             "`postgresql://user:password@host/database`; empty: SQLite files in the data folder.",
         ),
     ] = ""
+    timezone: Annotated[
+        str,
+        Field(
+            description="Time zone of policies that name none, such as `Europe/Berlin` or "
+            "`UTC+08:00`: when they run, and where days, weeks, months and years of kept backups "
+            "begin."
+        ),
+    ] = "UTC"
     tasks_at_once: Annotated[
         int,
         Field(
@@ -331,6 +340,15 @@ class Settings(BaseSettings):
             message = f"{chosen} lies in the store: who has the store would have the key"
             raise ValueError(message)
         return path
+
+    @field_validator("timezone")
+    @classmethod
+    def _only_zones(cls, name: str) -> str:
+        try:
+            zone_of(name)
+        except UnknownZone as error:
+            raise ValueError(str(error)) from None
+        return name
 
     @field_validator("rate_limit", "store_rate_limit")
     @classmethod

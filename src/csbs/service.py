@@ -16,7 +16,7 @@ from csbs.config import Settings
 from csbs.domain.clock import monotonic, new_id, random_bytes, utc_now
 from csbs.domain.ids import ProjectId
 from csbs.domain.policy import Schedule
-from csbs.domain.schedule import longest_gap, timetable
+from csbs.domain.schedule import checked_timetable, longest_gap
 from csbs.domain.zones import zone_of
 from csbs.repository.secret_box import SecretBox
 from csbs.services.access_keys import AccessKeyService
@@ -95,19 +95,17 @@ def _lookout(settings: Settings, catalog: Catalog) -> Lookout:
         RpoLook(
             catalog=catalog,
             clock=utc_now,
-            gap_of=_gap_of,
+            gap_of=partial(_gap_of, settings.timezone),
             grace=timedelta(seconds=settings.rpo_grace_s),
             worst_max=settings.metrics_servers_max,
         ),
-        EventKeeping(
-            catalog=catalog, clock=utc_now, kept=timedelta(days=settings.event_keep_days)
-        ),
+        EventKeeping(catalog=catalog, clock=utc_now, kept=timedelta(days=settings.event_keep_days)),
     )
 
 
-def _gap_of(schedule: Schedule, at: datetime) -> timedelta:
-    zone = zone_of(schedule.retention.timezone or "UTC")
-    return longest_gap(timetable(schedule.recurrence, zone, schedule.starts_at), at)
+def _gap_of(region_zone: str, schedule: Schedule, at: datetime) -> timedelta:
+    zone = zone_of(schedule.retention.timezone or region_zone)
+    return longest_gap(checked_timetable(schedule.pattern, zone, schedule.starts_at), at)
 
 
 def _notifier(settings: Settings, catalog: Catalog) -> Notifier:

@@ -23,7 +23,8 @@ class RpoMetrics(Collector):
             "csbs_rpo_servers", "Servers that a policy promises backups for.", found.promised
         )
         yield GaugeMetricFamily(
-            "csbs_rpo_broken_servers", "Of these, servers without a backup that is new enough.",
+            "csbs_rpo_broken_servers",
+            "Of these, servers without a backup that is new enough.",
             found.broken,
         )
         yield GaugeMetricFamily(

@@ -10,14 +10,14 @@ from datetime import datetime
 from csbs.domain.consistency import ApplicationMode
 from csbs.domain.errors import Conflict, Invalid, NotFound, Refused
 from csbs.domain.ids import DiskId, PolicyId, ProjectId, ServerId
-from csbs.domain.recurrence import Recurrence, parse_pattern
+from csbs.domain.schedule import Timetable, checked_timetable
 from csbs.domain.tags import Tag
+from csbs.domain.zones import UnknownZone, zone_of
 
 NAME_SIZE_MAX = 255
 DESCRIPTION_SIZE_MAX = 255
 RETENTION_MAX = 99_999
 _NAME = re.compile(rf"[\w-]{{1,{NAME_SIZE_MAX}}}")
-_TIMEZONE = re.compile(r"UTC[+-](?:0\d|1[0-4]):[0-5]\d")
 
 
 @dataclass(eq=False)
@@ -110,8 +110,11 @@ class Retention:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= RETENTION_MAX:
                 raise InvalidPolicy(name, f"use a number from 0 to {RETENTION_MAX}, or -1")
-        if self.timezone and not _TIMEZONE.fullmatch(self.timezone):
-            raise InvalidPolicy("timezone", "write it like UTC+08:00")
+        if self.timezone:
+            try:
+                zone_of(self.timezone)
+            except UnknownZone as error:
+                raise InvalidPolicy("timezone", str(error)) from None
         periods = (self.day_backups, self.week_backups, self.month_backups, self.year_backups)
         if any(periods) and not self.timezone:
             raise InvalidPolicy("timezone", "it is needed to keep backups by day, week or longer")
@@ -145,10 +148,14 @@ class Schedule:
     #: What the pattern does not say is as in this moment.
     starts_at: datetime
 
-    @property
-    def recurrence(self) -> Recurrence:
-        """What the pattern means."""
-        return parse_pattern(self.pattern)
+
+def timetable_of(schedule: Schedule, region_zone: str) -> Timetable:
+    """When the schedule is due: in the zone of its policy, else in that of the region.
+
+    Raises `InvalidPattern`, `UnknownZone`.
+    """
+    zone = zone_of(schedule.retention.timezone or region_zone)
+    return checked_timetable(schedule.pattern, zone, schedule.starts_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +250,9 @@ def checked_description(description: str) -> str:
     return description
 
 
-def new_schedule(wanted: NewSchedule, *, ids: tuple[str, str], at: datetime) -> Schedule:
+def new_schedule(
+    wanted: NewSchedule, *, ids: tuple[str, str], at: datetime, region_zone: str
+) -> Schedule:
     """A schedule that begins at `at`; `ids` are its own and its trigger's.
 
     Where nothing is said of retention, backups are kept for ever.  Raises `InvalidPolicy`,
@@ -251,10 +260,9 @@ def new_schedule(wanted: NewSchedule, *, ids: tuple[str, str], at: datetime) -> 
     """
     if not wanted.pattern:
         raise InvalidPolicy("trigger", "a schedule needs a pattern")
-    parse_pattern(wanted.pattern)
-    keeps = {"permanent", "max_backups", "max_age_days"} & wanted.retention.keys()
+    keeps = {"permanent", *_NUMBERS} & wanted.retention.keys()
     said = dict(wanted.retention) if keeps else {**wanted.retention, "permanent": True}
-    return Schedule(
+    schedule = Schedule(
         id=ids[0],
         name=_checked_schedule_name(wanted.name or ""),
         description=checked_description(wanted.description or ""),
@@ -265,20 +273,21 @@ def new_schedule(wanted: NewSchedule, *, ids: tuple[str, str], at: datetime) -> 
         pattern=wanted.pattern,
         starts_at=at,
     )
+    timetable_of(schedule, region_zone)
+    return schedule
 
 
-def changed_schedule(present: Schedule, wanted: NewSchedule) -> Schedule:
+def changed_schedule(present: Schedule, wanted: NewSchedule, *, region_zone: str) -> Schedule:
     """The schedule with what was said; a trigger keeps the moment at which it began.
 
     Retention that says `permanent: false` and no more says nothing: clients always send that.
+    Raises `InvalidPolicy`, `InvalidPattern`.
     """
     said = dict(wanted.retention)
     if said == {"permanent": False}:
         said = {}
-    if wanted.pattern:
-        parse_pattern(wanted.pattern)
     name, description = wanted.name, wanted.description
-    return replace(
+    changed = replace(
         present,
         name=present.name if name is None else _checked_schedule_name(name),
         description=(
@@ -288,6 +297,12 @@ def changed_schedule(present: Schedule, wanted: NewSchedule) -> Schedule:
         retention=replace(present.retention, **said).checked(),  # type: ignore[arg-type]  # likewise
         pattern=wanted.pattern or present.pattern,
     )
+    if (changed.pattern, changed.retention.timezone) != (
+        present.pattern,
+        present.retention.timezone,
+    ):
+        timetable_of(changed, region_zone)
+    return changed
 
 
 def _checked_schedule_name(name: str) -> str:

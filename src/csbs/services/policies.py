@@ -58,6 +58,8 @@ class PolicyService:
     quotas: QuotaService
     clock: Clock
     new_id: NewId
+    #: The zone of policies that name none.
+    region_zone: str
 
     def list_all(self) -> list[Policy]:
         """All policies, oldest first."""
@@ -172,10 +174,12 @@ class PolicyService:
         """A policy has one schedule at most, so that one is meant, whatever its id."""
         if not present.schedules:
             return tuple(self._new_schedule(each) for each in wanted)
-        return tuple(changed_schedule(present.schedules[0], each) for each in wanted)
+        schedule, zone = present.schedules[0], self.region_zone
+        return tuple(changed_schedule(schedule, each, region_zone=zone) for each in wanted)
 
     def _new_schedule(self, wanted: NewSchedule) -> Schedule:
-        return new_schedule(wanted, ids=(self.new_id(), self.new_id()), at=self.clock())
+        ids = (self.new_id(), self.new_id())
+        return new_schedule(wanted, ids=ids, at=self.clock(), region_zone=self.region_zone)
 
     def _checked_servers(self, wanted: Sequence[BoundServer]) -> tuple[BoundServer, ...]:
         if len(wanted) > SERVERS_PER_POLICY_MAX:

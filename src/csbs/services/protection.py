@@ -27,7 +27,9 @@ class Protection:
     policy_tags: PolicyTags
 
 
-def protection_of(backups: BackupService, restores: RestoreService) -> Protection:
+def protection_of(
+    backups: BackupService, restores: RestoreService, *, region_zone: str
+) -> Protection:
     """The use cases of the project that these are of."""
     catalog, project_id = backups.catalog, backups.project_id
     quotas = QuotaService(catalog=catalog, project_id=project_id)
@@ -39,6 +41,7 @@ def protection_of(backups: BackupService, restores: RestoreService) -> Protectio
         quotas=quotas,
         clock=backups.clock,
         new_id=backups.new_id,
+        region_zone=region_zone,
     )
     return Protection(
         policies=policies,

@@ -1,7 +1,7 @@
 """How new backups are (RPO), and how long restores take (RTO).
 
-A look at all servers finds what was broken or mended since the last one, and records it with its event in one
-transaction: whoever dies leaves both or none.
+A look at all servers finds what was broken or mended since the last one, and records it with its
+event in one transaction: whoever dies leaves both or none.
 """
 
 from __future__ import annotations
