@@ -15,9 +15,8 @@ from csbs.compute.base import ComputeDriver
 from csbs.config import Settings
 from csbs.domain.clock import monotonic, new_id, random_bytes, utc_now
 from csbs.domain.ids import ProjectId
-from csbs.domain.policy import Schedule
-from csbs.domain.schedule import checked_timetable, longest_gap
-from csbs.domain.zones import zone_of
+from csbs.domain.policy import Schedule, timetable_of
+from csbs.domain.schedule import longest_gap
 from csbs.repository.secret_box import SecretBox
 from csbs.services.access_keys import AccessKeyService
 from csbs.services.assignments import AssignmentService
@@ -104,8 +103,7 @@ def _lookout(settings: Settings, catalog: Catalog) -> Lookout:
 
 
 def _gap_of(region_zone: str, schedule: Schedule, at: datetime) -> timedelta:
-    zone = zone_of(schedule.retention.timezone or region_zone)
-    return longest_gap(checked_timetable(schedule.pattern, zone, schedule.starts_at), at)
+    return longest_gap(timetable_of(schedule, region_zone), at)
 
 
 def _notifier(settings: Settings, catalog: Catalog) -> Notifier:

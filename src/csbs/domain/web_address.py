@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import SplitResult, urlsplit
 
 from csbs.domain.errors import Invalid
@@ -21,6 +21,7 @@ _HOST = re.compile(r"[a-z0-9._-]{1,253}", re.IGNORECASE)
 _PATH = re.compile(r"[!-~]*")
 #: IPv4 addresses are reached through it where only IPv6 is routed.
 _NAT64 = IPv6Network("64:ff9b::/96")
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
 
 
 @dataclass(eq=False)
@@ -104,7 +105,7 @@ def why_unreachable(address: str, *, local_allowed: bool) -> str:
     `local_allowed`: the operator lets tenants reach the host itself and its link.
     """
     found = _embedded(ipaddress.ip_address(address.partition("%")[0]))
-    if found.is_multicast or found.is_unspecified:
+    if found.is_multicast or found.is_unspecified or found in _THIS_NETWORK:
         return f"{address} is no address of one host"
     if not local_allowed and (found.is_loopback or found.is_link_local):
         return f"{address} is local to the service (setting webhook_local_targets)"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -67,8 +67,11 @@ class Deliveries:
                 notifications.leave_alone(transaction, target, now + _CLAIM)
         return found
 
-    def serve(self, target: Target) -> None:
-        """Sends what waits for the target, until that fails or its turn is over."""
+    def serve(self, target: Target, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Sends what waits for the target, until that fails, its turn is over, or all is stopped.
+
+        What is being sent is sent to its end.
+        """
         end = self.monotonic() + _TURN_S
         while True:
             batch = self._waiting(target)
@@ -77,7 +80,7 @@ class Deliveries:
             sent = self._send(target, batch)
             if not sent:
                 return
-            if self.monotonic() >= end:
+            if stopped() or self.monotonic() >= end:
                 break
         with self.catalog.transaction() as transaction:
             # At the end of the queue of those who have their turn.
@@ -185,7 +188,7 @@ class Notifier:
 
     def _serve(self, target: Target) -> None:
         try:
-            self._deliveries.serve(target)
+            self._deliveries.serve(target, self._stopping.is_set)
         except CatalogFailed as error:
             log.warning("what was sent is not recorded", extra={"why": str(error)})
         except Exception:  # the top of a thread: the target's claim ends, and it is tried again

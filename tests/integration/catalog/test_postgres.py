@@ -19,6 +19,7 @@ from csbs.config import Settings
 from csbs.domain.errors import CatalogFailed, CatalogTooNew, CsbsError, DataFolderBusy
 from csbs.domain.ids import ProjectId
 from csbs.testing.catalog_contract import CatalogContract, waiting
+from csbs.testing.event_catalog_contract import EventCatalogContract, RpoCatalogContract
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
 from csbs.testing.ports import free_ports
 from csbs.testing.postgres import Postgres, postgres_running
@@ -55,6 +56,14 @@ class TestCatalogOnPostgres(CatalogContract):
 
 class TestPoliciesOnPostgres(PolicyCatalogContract):
     """See `PolicyCatalogContract`."""
+
+
+class TestEventsOnPostgres(EventCatalogContract):
+    """See `EventCatalogContract`."""
+
+
+class TestRpoOnPostgres(RpoCatalogContract):
+    """See `RpoCatalogContract`."""
 
 
 def test_the_migrations_make_the_tables(url: str) -> None:

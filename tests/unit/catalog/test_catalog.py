@@ -21,6 +21,7 @@ from csbs.domain.errors import (
 from csbs.domain.ids import ProjectId
 from csbs.domain.server import DiskDescription
 from csbs.testing.catalog_contract import CatalogContract
+from csbs.testing.event_catalog_contract import EventCatalogContract, RpoCatalogContract
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
 from csbs.testing.values import START
 
@@ -89,3 +90,11 @@ class TestCatalogOnSqlite(CatalogContract):
 
 class TestPoliciesOnSqlite(PolicyCatalogContract):
     """See `PolicyCatalogContract`."""
+
+
+class TestEventsFile(EventCatalogContract):
+    """See `EventCatalogContract`."""
+
+
+class TestRpoFile(RpoCatalogContract):
+    """See `RpoCatalogContract`."""
