@@ -19,6 +19,8 @@ from csbs.catalog import Catalog, Home, IdentityFile, backups, leases, projects
 from csbs.compute.base import ComputeDriver, HostCheck, never
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
+from csbs.documents.backups import DeletionDocument
+from csbs.documents.restores import RestoredDocument
 from csbs.domain.clock import monotonic, new_id, random_bytes, sleep, utc_now
 from csbs.domain.encryption import encryption_wanted
 from csbs.domain.errors import CsbsError, DataFolderBusy, DataFolderFull, Invalid, folder_error
@@ -45,6 +47,7 @@ from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
 from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
+from csbs.services.jobs import Jobs, JobService
 from csbs.services.locks import Locks, data_folder_alone, data_folder_in_use
 from csbs.services.notifications import NotificationService
 from csbs.services.project_app import App
@@ -60,6 +63,7 @@ from csbs.services.servers import ServerService
 from csbs.services.stores import NamedStore, StoreService
 from csbs.services.tasks import TaskService
 from csbs.services.verification import VerifyService
+from csbs.services.work import Results
 from csbs.workflows.runner import NoRunner, TaskRunner
 
 #: A thread that reads is at work all the time, one that writes waits for the disk half of it.
@@ -231,6 +235,8 @@ class Host:
     locks: Locks
     #: What carries out tasks behind the caller's back.
     runner: TaskRunner = field(default_factory=NoRunner)
+    #: Work on repositories that no call waits for.
+    jobs: Jobs = field(default_factory=Jobs)
 
 
 def host_of(settings: Settings, driver: ComputeDriver, runner: TaskRunner | None = None) -> Host:
@@ -245,6 +251,9 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
     repositories = parts.repositories
     backup_service = _backup_service(parts)
     restores = _restore_service(parts, backup_service)
+    verification = VerifyService(
+        catalog=catalog, project_id=home.project_id, repositories=repositories, clock=utc_now
+    )
     return App(
         servers=backup_service.servers,
         backups=backup_service,
@@ -257,11 +266,14 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
             limit_bytes_per_s=_limit_bytes_per_s(settings),
         ),
         repositories=repositories,
-        verification=VerifyService(
-            catalog=catalog,
+        verification=verification,
+        jobs=JobService(
             project_id=home.project_id,
+            jobs=host.jobs,
             repositories=repositories,
+            verification=verification,
             clock=utc_now,
+            new_id=new_id,
         ),
         keys=KeyService(
             repositories=repositories,
@@ -396,6 +408,10 @@ def _executor(
         repositories=parts.repositories,
         locks=parts.host.locks,
         clock=utc_now,
+        results=Results(
+            restored=lambda done, started: RestoredDocument.of(done, started=started).json_value(),
+            deleted=lambda plan: DeletionDocument.of(plan).json_value(),
+        ),
     )
 
 

@@ -86,6 +86,7 @@ def open_service(
         finally:
             lookout.stop()
             notifier.stop()
+            host.jobs.stop()
             engine.stop()
 
 

@@ -185,15 +185,20 @@ tasks = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
+    #: What it is at, for people.
+    Column("doing", String(255), nullable=False, default=""),
     Column("done_bytes", BigInteger, nullable=False, default=0),
     Column("total_bytes", BigInteger, nullable=False, default=0),
     Column("bytes_per_s", BigInteger),
     Column("left_s", BigInteger),
     Column("error_kind", String(32), nullable=False, default=""),
     Column("error_code", String(64), nullable=False, default=""),
+    Column("error_object", String(255), nullable=False, default=""),
     Column("error_message", Text, nullable=False, default=""),
     #: What it was asked for; with it the task is begun again after a crash.
     Column("request", JSON, nullable=False, default=dict),
+    #: What it did, as the API shows it.
+    Column("result", JSON(none_as_null=True)),
     #: Set by anybody; the runner of the task looks at it once a second.
     Column("cancel_requested", Boolean, nullable=False, default=False),
     Column("cancellable", Boolean, nullable=False, default=True),

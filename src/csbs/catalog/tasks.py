@@ -15,7 +15,7 @@ from csbs.catalog.tables import backups, task_steps, tasks
 from csbs.domain.errors import TaskNotFound
 from csbs.domain.events import task_failed
 from csbs.domain.ids import BackupId, ProjectId, ServerId, TaskId
-from csbs.domain.task import OPEN_STATES, Task, TaskKind, TaskRequest, TaskState
+from csbs.domain.task import OPEN_STATES, Task, TaskKind, TaskRequest, TaskResult, TaskState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +115,17 @@ def set_request(
     )
 
 
+def set_result(
+    transaction: Transaction, project_id: ProjectId, task_id: TaskId, result: TaskResult
+) -> None:
+    """Keeps what the task did."""
+    transaction.execute(
+        update(tasks)
+        .where(tasks.c.project_id == project_id, tasks.c.id == task_id)
+        .values(result=dict(result))
+    )
+
+
 def remove(transaction: Transaction, project_id: ProjectId, ids: Collection[TaskId]) -> None:
     """Forgets these tasks with their journals."""
     transaction.execute(delete(tasks).where(tasks.c.project_id == project_id, tasks.c.id.in_(ids)))
@@ -157,6 +168,7 @@ class TaskOutcome:
     ended_at: datetime
     error_kind: str = ""
     error_code: str = ""
+    error_object: str = ""
     error_message: str = ""
 
 
@@ -166,6 +178,7 @@ class TaskProgress:
 
     done_bytes: int
     total_bytes: int
+    doing: str = ""
     bytes_per_s: int | None = None
     left_s: int | None = None
 

@@ -12,9 +12,12 @@ from typing import Annotated
 
 import typer
 
-from csbs.cli import audit, backup, keys, projects, repository, server, task, users
+from csbs.cli import audit, backup, keys, projects, quota, repository, server, task, users
 from csbs.cli.doctor import doctor
 from csbs.cli.exit_codes import DONE, EXIT_CODES, UNEXPECTED, USAGE
+from csbs.cli.login import commands as profiles
+from csbs.cli.login import login, logout
+from csbs.cli.options import Where
 from csbs.cli.output import Output, show_error
 from csbs.cli.restore import restore
 from csbs.cli.serve import serve
@@ -55,11 +58,15 @@ app.add_typer(server.commands, name="server")
 app.add_typer(backup.commands, name="backup")
 app.command("restore")(restore)
 app.add_typer(task.commands, name="task")
+app.add_typer(quota.commands, name="quota")
 app.add_typer(repository.commands, name="repository")
 app.add_typer(users.commands, name="user")
 app.add_typer(projects.commands, name="project")
 app.add_typer(keys.commands, name="key")
 app.add_typer(audit.commands, name="audit")
+app.command("login")(login)
+app.command("logout")(logout)
+app.add_typer(profiles, name="profile")
 app.command("doctor")(doctor)
 app.command("serve")(serve)
 
@@ -79,7 +86,30 @@ def _root(
         typer.Option(
             "--data-dir",
             metavar="DIR",
-            help="Data folder; else CSBS_DATA_DIR, else /var/lib/csbs (or the user's own).",
+            help="Data folder; else CSBS_DATA_DIR, else /var/lib/csbs (or the user's own). Work "
+            "here, as with --local.",
+        ),
+    ] = None,
+    local: Annotated[
+        bool,
+        typer.Option("--local", help="Work on this machine, whatever service was logged in to."),
+    ] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            envvar="CSBS_PROFILE",
+            show_envvar=False,
+            help="Work on the service of this login; else CSBS_PROFILE, else the one in use.",
+        ),
+    ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            "--project",
+            metavar="PROJECT",
+            help="Id or name of a project; else that of the login, or of this machine.",
         ),
     ] = None,
     _version: Annotated[
@@ -87,7 +117,7 @@ def _root(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    context.obj = data_dir
+    context.obj = Where(data_dir=data_dir, local=local, profile=profile, project=project)
 
 
 def main() -> None:

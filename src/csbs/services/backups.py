@@ -143,7 +143,14 @@ class BackupService:
             return self._create(request, server, storage, watcher)
 
     def submit(self, request: CreateBackup) -> Backup:
-        """Enters a backup and its task, and returns it, `protecting`; the runner does the work.
+        """See `enter`; returns the backup."""
+        backup, _task = self.enter(request)
+        return backup
+
+    def enter(self, request: CreateBackup) -> tuple[Backup, Task]:
+        """Enters a backup and its task, and returns both; the runner does the work.
+
+        The backup is `protecting` from here on.
 
         What can be refused is refused here, and leaves nothing: raises `InvalidName`,
         `ServerNotFound`, `ServerAmbiguous`, `ServerBusy` (a backup or restore of it waits or runs),
@@ -168,7 +175,7 @@ class BackupService:
             self._enter(transaction, request, backup, identified)
             tasks.add(transaction, task)
         self.runner.start(task)
-        return backup
+        return backup, task
 
     def require_ready(self, wanted: str) -> ServerDescription:
         """The server, if it can be backed up now.

@@ -8,6 +8,7 @@ from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
 from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
+from csbs.services.jobs import JobService
 from csbs.services.notifications import NotificationService
 from csbs.services.protection import Protection
 from csbs.services.repositories import RepositoryAccess
@@ -33,6 +34,7 @@ class App:
     keys: KeyService
     stores: StoreService
     tasks: TaskService
+    jobs: JobService
     protection: Protection
     executor: TaskExecutor
     audit: AuditService

@@ -94,6 +94,7 @@ class TaskService:
             ended_at=self.clock(),
             error_kind=error.kind,
             error_code=type(error).__name__,
+            error_object=error.object_name,
             error_message=str(error),
         )
         tasks.end(transaction, self.project_id, task.id, outcome)

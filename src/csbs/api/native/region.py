@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
+from pydantic import AfterValidator
 
 from csbs.api.context import Administers, Known
-from csbs.api.native.models import (
+from csbs.documents.base import Reference
+from csbs.documents.identity import (
     Assignment,
     AuditDocument,
     AuditPage,
@@ -15,7 +18,6 @@ from csbs.api.native.models import (
     NewProject,
     ProjectDocument,
     ProjectList,
-    Reference,
     ServerAssignment,
 )
 
@@ -28,6 +30,17 @@ ServerName = Annotated[
 ]
 After = Annotated[int, Query(ge=0, le=2**62, description="Number of the last event seen.")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
+
+
+def _in_utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+Since = Annotated[
+    datetime | None,
+    AfterValidator(lambda at: at and _in_utc(at)),
+    Query(description="Only since then; without a zone it is UTC."),
+]
 
 
 @router.get("/health")
@@ -66,7 +79,9 @@ def assign_server(server: ServerName, body: Assignment, here: Administers) -> Se
 
 
 @router.get("/audit")
-def list_all_changes(here: Administers, after: After = 0, limit: Limit = 100) -> AuditPage:
+def list_all_changes(
+    here: Administers, after: After = 0, limit: Limit = 100, since: Since = None
+) -> AuditPage:
     """Changes in the whole region, oldest first."""
-    events = here.region.audit.page(None, after=after, limit=limit)
+    events = here.region.audit.page(None, after=after, limit=limit, since=since)
     return AuditPage(events=[AuditDocument.of(each) for each in events])
