@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, Select, delete, insert, select
 
 from csbs.catalog import notifications
 from csbs.catalog.catalog import Transaction
@@ -48,21 +48,21 @@ def page(
     kinds: Collection[EventKind] = (),
 ) -> list[Event]:
     """The next `limit` events after this number, oldest first; of these kinds, if any are given."""
-    query = select(events).where(events.c.project_id == project_id, events.c.number > after)
-    if kinds:
-        query = query.where(events.c.kind.in_(kinds))
+    query = _of_kinds(project_id, kinds).where(events.c.number > after)
     rows = transaction.execute(query.order_by(events.c.number).limit(limit)).all()
     return [_event(row) for row in rows]
 
 
-def newest(transaction: Transaction, project_id: ProjectId, *, limit: int) -> list[Event]:
-    """The last `limit` events, oldest first."""
-    rows = transaction.execute(
-        select(events)
-        .where(events.c.project_id == project_id)
-        .order_by(events.c.number.desc())
-        .limit(limit)
-    ).all()
+def newest(
+    transaction: Transaction,
+    project_id: ProjectId,
+    *,
+    limit: int,
+    kinds: Collection[EventKind] = (),
+) -> list[Event]:
+    """The last `limit` events, oldest first; of these kinds, if any are given."""
+    query = _of_kinds(project_id, kinds)
+    rows = transaction.execute(query.order_by(events.c.number.desc()).limit(limit)).all()
     return [_event(row) for row in reversed(rows)]
 
 
@@ -83,6 +83,11 @@ def forget(transaction: Transaction, *, before: datetime, limit: int) -> int:
     old = select(events.c.number).where(events.c.at < before).order_by(events.c.number).limit(limit)
     result = transaction.execute(delete(events).where(events.c.number.in_(old)))
     return result.rowcount
+
+
+def _of_kinds(project_id: ProjectId, kinds: Collection[EventKind]) -> Select[Any]:
+    query = select(events).where(events.c.project_id == project_id)
+    return query.where(events.c.kind.in_(kinds)) if kinds else query
 
 
 def _values(event: Event) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +114,9 @@ CHANGES = {
     "repository rotate-key": "rotate_key",
     "repository recovery-key": "show_recovery_key",
     "quota set": "change_quotas",
+    "notification create": "create_notification",
+    "notification delete": "delete_notification",
+    "notification test": "try_notification",
 }
 
 
@@ -193,9 +196,15 @@ def _app(context: typer.Context, project: str | None) -> Iterator[App]:
             region = opened.enter_context(open_region(settings))
             app = region.project_app(region.projects.find(project).id)
         if action is not None and not context.params.get("dry_run"):
-            named = context.params.get("backup") or context.params.get("server") or ""
+            named = _named(context.params)
             opened.enter_context(app.audit.local(local_user(), action, str(named)))
         yield app
+
+
+def _named(parameters: Mapping[str, object]) -> str:
+    """What a command is about."""
+    names = ("backup", "server", "notification", "name")
+    return str(next((parameters[name] for name in names if parameters.get(name)), ""))
 
 
 def body(kind: type[B], **fields: object) -> B:

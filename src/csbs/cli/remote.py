@@ -10,6 +10,7 @@ import typer
 
 from csbs.cli import ports
 from csbs.client.errors import ProjectNeeded
+from csbs.client.events import RemoteNotifications
 from csbs.client.login import connected, find_project
 from csbs.client.profiles import Profile, told_secret
 from csbs.client.project import (
@@ -41,6 +42,7 @@ def remote_project(profile: Profile, project: str | None) -> Iterator[ports.Proj
             tasks=RemoteTasks(calls),
             repository=RemoteRepository(calls),
             quotas=RemoteQuotas(calls),
+            notifications=RemoteNotifications(calls),
         )
 
 

@@ -83,15 +83,14 @@ class NotificationService:
         target, _backlog = self.find(wanted)
         return self.sending.send(target, [trial(self.project_id, self.new_id(), at=self.clock())])
 
-    def events(self, *, after: int = 0, limit: int, kinds: Sequence[EventKind] = ()) -> list[Event]:
-        """The next events after this number, oldest first."""
+    def events(
+        self, *, after: int | None = None, limit: int, kinds: Sequence[EventKind] = ()
+    ) -> list[Event]:
+        """The next events after this number, oldest first; None: the last ones."""
         with self.catalog.transaction() as transaction:
+            if after is None:
+                return events.newest(transaction, self.project_id, limit=limit, kinds=kinds)
             return events.page(transaction, self.project_id, after=after, limit=limit, kinds=kinds)
-
-    def newest_events(self, limit: int) -> list[Event]:
-        """The last events, oldest first."""
-        with self.catalog.transaction() as transaction:
-            return events.newest(transaction, self.project_id, limit=limit)
 
     def _require_sendable(self, target: Target) -> None:
         if target.channel is Channel.MAIL:

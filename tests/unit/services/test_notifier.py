@@ -212,14 +212,14 @@ def test_an_event_that_is_refused_for_good_does_not_hold_up_those_behind(lab: La
 
 
 def test_one_target_that_fails_does_not_delay_another(lab: Lab) -> None:
-    lab.webhook("a-dead")
-    lab.webhook("b-alive")
+    lab.webhook("one")
+    lab.webhook("other")
     lab.happen(1)
     lab.wire.answers = [DOWN]
 
     lab.look()
 
-    assert [lab.backlog(name).waiting for name in ("a-dead", "b-alive")] == [1, 0]
+    assert sorted(lab.backlog(name).waiting for name in ("one", "other")) == [0, 1]
 
 
 def test_mail_tells_all_that_waits_at_once(lab: Lab) -> None:
@@ -303,7 +303,11 @@ def test_no_transaction_is_open_while_something_is_sent(lab: Lab) -> None:
 def test_a_target_that_is_deleted_while_it_is_served_is_no_error(lab: Lab) -> None:
     lab.webhook()
     lab.happen(1, 2)
-    lab.wire.meanwhile = lambda: lab.service.delete("pager") and None
+
+    def delete() -> None:
+        lab.service.delete("pager")
+
+    lab.wire.meanwhile = delete
 
     lab.look()
 
