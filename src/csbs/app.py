@@ -85,13 +85,15 @@ class SeveralRepositories(Invalid):
 
 
 @contextmanager
-def open_app(settings: Settings) -> Iterator[App]:
+def open_app(settings: Settings, driver: ComputeDriver | None = None) -> Iterator[App]:
     """All use cases over the data folder, which is made at the first use.
+
+    Tests give a `driver` of their own.
 
     Raises `FolderDenied`, `FolderUnusable`, `DataFolderBusy`, `CatalogFailed`, `CatalogTooNew`.
     """
     with _open_catalog(settings) as catalog:
-        host = host_of(settings, make_driver(settings))
+        host = host_of(settings, driver or make_driver(settings))
         yield wired(settings, catalog, _home(settings, catalog), host)
 
 

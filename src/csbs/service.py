@@ -131,13 +131,13 @@ def _project_ids(catalog: Catalog) -> list[ProjectId]:
 
 
 @contextmanager
-def open_region(settings: Settings) -> Iterator[Region]:
+def open_region(settings: Settings, driver: ComputeDriver | None = None) -> Iterator[Region]:
     """The same use cases for commands on this machine, which share the data folder.
 
     Raises what `csbs.app.open_app` raises: `DataFolderBusy` while the service runs.
     """
     with open_home(settings, alone=False) as (catalog, home):
-        host = host_of(settings, make_driver(settings))
+        host = host_of(settings, driver or make_driver(settings))
         yield make_region(settings, catalog, home, Passwords(argon2()), host)
 
 

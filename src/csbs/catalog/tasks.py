@@ -154,7 +154,7 @@ def end(
             tasks.c.id == task_id,
             tasks.c.state.in_(OPEN_STATES),
         )
-        .values(asdict(outcome) | {"bytes_per_s": None, "left_s": None})
+        .values(asdict(outcome) | {"bytes_per_s": None, "left_s": None, "doing": ""})
     )
     if result.rowcount == 1 and outcome.state is TaskState.ERROR:
         _tell_failure(transaction, get(transaction, project_id, task_id))

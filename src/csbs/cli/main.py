@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,9 @@ from csbs.cli.output import Output, show_error
 from csbs.cli.restore import restore
 from csbs.cli.serve import serve
 from csbs.domain.errors import CsbsError, Invalid, Unavailable
+
+if TYPE_CHECKING:
+    from csbs.compute.base import ComputeDriver
 
 
 @dataclass(eq=False)
@@ -121,7 +124,9 @@ def _root(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    context.obj = Where(data_dir=data_dir, local=local, profile=profile, project=project)
+    context.obj = Where(
+        data_dir=data_dir, local=local, profile=profile, project=project, driver=context.obj
+    )
 
 
 def main() -> None:
@@ -149,10 +154,13 @@ class _Fields(logging.Formatter):
 _USUAL_FIELDS = logging.makeLogRecord({}).__dict__.keys() | {"message", "asctime"}
 
 
-def run(arguments: list[str]) -> int:
-    """Runs one command line and returns its exit code; errors of ours go to standard error."""
+def run(arguments: list[str], driver: ComputeDriver | None = None) -> int:
+    """Runs one command line and returns its exit code; errors of ours go to standard error.
+
+    Tests give a `driver` of their own, for what works on this machine.
+    """
     try:
-        code = app(arguments or ["--help"], prog_name="csbs", standalone_mode=False)
+        code = app(arguments or ["--help"], prog_name="csbs", standalone_mode=False, obj=driver)
     except CsbsError as error:
         show_error(error, as_json="--json" in arguments)
         return EXIT_CODES[error.kind]

@@ -26,6 +26,7 @@ from csbs.domain.errors import Invalid, Refused
 
 if TYPE_CHECKING:
     from csbs.client.profiles import Profile
+    from csbs.compute.base import ComputeDriver
     from csbs.documents.base import Body
     from csbs.services.project_app import App
 
@@ -78,6 +79,8 @@ class Where:
     local: bool = False
     profile: str | None = None
     project: str | None = None
+    #: Tests give one; None: that of the settings.
+    driver: ComputeDriver | None = None
 
     def service(self) -> Profile | None:
         """The service that is meant; None: this machine."""
@@ -157,7 +160,8 @@ def in_region(
     from csbs.config import load_settings  # noqa: PLC0415  see above
     from csbs.service import open_region  # noqa: PLC0415  see above
 
-    with open_region(load_settings(data_dir_of(context))) as region, ExitStack() as audited:
+    driver = where(context).driver
+    with open_region(load_settings(data_dir_of(context)), driver) as region, ExitStack() as audited:
         if action is not None:
             audited.enter_context(region.audit.local(local_user(), action, target))
         yield local_region(region)
@@ -183,17 +187,17 @@ def _app(context: typer.Context, project: str | None) -> Iterator[App]:
     """The use cases over the data folder of this command line; a change goes into the trail."""
     from csbs.config import load_settings  # noqa: PLC0415  see above
 
-    settings = load_settings(data_dir_of(context))
+    settings, driver = load_settings(data_dir_of(context)), where(context).driver
     action = CHANGES.get(context.command_path.partition(" ")[2])
     with ExitStack() as opened:
         if project is None:
             from csbs.app import open_app  # noqa: PLC0415  see above
 
-            app = opened.enter_context(open_app(settings))
+            app = opened.enter_context(open_app(settings, driver))
         else:
             from csbs.service import open_region  # noqa: PLC0415  see above
 
-            region = opened.enter_context(open_region(settings))
+            region = opened.enter_context(open_region(settings, driver))
             app = region.project_app(region.projects.find(project).id)
         if action is not None and not context.params.get("dry_run"):
             named = _named(context.params)
