@@ -55,17 +55,19 @@ def create_notification(
     json: Json = False,
 ) -> None:
     """Have events sent by webhook or mail; the secret that signs webhooks is shown once."""
-    from csbs.documents.events import NewNotification  # noqa: PLC0415  see cli.options
+    from csbs.documents.events import (  # noqa: PLC0415  see cli.options
+        NewMail,
+        NewNotification,
+        NewWebhook,
+    )
 
     if (webhook is None) == (not mail):
         raise typer.BadParameter("give either --webhook or --mail")
-    new = body(
-        NewNotification,
-        name=name,
-        url=webhook,
-        recipients=mail or [],
-        kinds=kind or [],
-        language=language.value,
+    common = {"name": name, "kinds": kind or []}
+    new: NewNotification = (
+        body(NewMail, channel="mail", recipients=mail, language=language.value, **common)
+        if mail
+        else body(NewWebhook, channel="webhook", url=webhook, **common)
     )
     with in_project(context) as project:
         made = project.notifications.create(new)

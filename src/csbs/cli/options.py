@@ -86,8 +86,10 @@ class Where:
         """The service that is meant; None: this machine."""
         if self.local or self.data_dir is not None:
             return None
-        from csbs.client.profiles import chosen_profile  # noqa: PLC0415  see above
+        from csbs.client.profiles import chosen_profile, told  # noqa: PLC0415  see above
 
+        if self.profile is None and told("DATA_DIR"):
+            return None
         return chosen_profile(self.profile)
 
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
 
 #: What nobody needs more of.
 Text = Annotated[str, Field(max_length=255)]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+def whole(value: object) -> object:
+    """In JSON 7.0 is a whole number too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 #: Bytes a second; None: what the settings of the service say.
-RateLimit = Annotated[StrictInt, Field(ge=1, le=2**53 - 1)]
+RateLimit = Annotated[StrictInt, Field(ge=1, le=2**53 - 1), BeforeValidator(whole)]
 
 
 class Body(BaseModel):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
 from csbs.documents.base import Body, Document, Reference
 from csbs.domain.event_text import sentence
-from csbs.domain.events import Event, EventKind
+from csbs.domain.events import RECORDED_KINDS, Event, EventKind
 from csbs.domain.notification import (
+    MAIL_ADDRESS_PATTERN,
+    MAIL_ADDRESS_SIZE_MAX,
     RECIPIENTS_MAX,
     Backlog,
     Channel,
@@ -21,8 +23,7 @@ from csbs.domain.notification import (
     Target,
 )
 from csbs.domain.rpo import RpoStatus
-
-_MAIL_ADDRESS_SIZE_MAX = 254
+from csbs.domain.web_address import URL_SIZE_MAX
 
 
 class EventDocument(Document):
@@ -60,29 +61,63 @@ class EventPage(Document):
     events: list[EventDocument]
 
 
-class NewNotification(Body):
-    """Where events are to be sent: either the `url` of a webhook, or `recipients` of mail."""
+#: As `csbs.domain.events.RECORDED_KINDS`.
+RecordedKind = Literal[
+    EventKind.TASK_FAILED,
+    EventKind.RPO_BROKEN,
+    EventKind.RPO_MENDED,
+    EventKind.RUN_UNTRACKED,
+    EventKind.AUDIT_MISMATCH,
+    EventKind.COLLECTION_LATE,
+]
+#: HTTPS to a name or an IPv4 address; HTTP to loopback.
+WebhookUrl = Annotated[
+    str,
+    Field(
+        max_length=URL_SIZE_MAX,
+        pattern=r"^(https://[A-Za-z0-9][A-Za-z0-9.-]{0,252}|http://(127\.0\.0\.1|localhost|\[::1\]))"
+        r"(:[1-9][0-9]{0,3})?(/[!-\"$-~]*)?$",
+    ),
+]
+MailAddress = Annotated[
+    str, Field(max_length=MAIL_ADDRESS_SIZE_MAX, pattern=f"^{MAIL_ADDRESS_PATTERN}$")
+]
 
+
+class _NewNotification(Body):
     name: Annotated[str, Field(pattern=r"^[\w-]{1,64}$")]
-    url: Annotated[str, Field(max_length=2048)] | None = None
-    recipients: Annotated[
-        list[Annotated[str, Field(max_length=_MAIL_ADDRESS_SIZE_MAX)]],
-        Field(max_length=RECIPIENTS_MAX, default_factory=list),
-    ]
     #: Only these; none means all.
-    kinds: Annotated[list[EventKind], Field(max_length=len(EventKind), default_factory=list)]
-    #: Of mail.
+    kinds: Annotated[
+        list[RecordedKind], Field(max_length=len(RECORDED_KINDS), default_factory=list)
+    ]
+
+
+class NewWebhook(_NewNotification):
+    """Events are to be posted to a URL."""
+
+    channel: Literal[Channel.WEBHOOK]
+    url: WebhookUrl
+
+    def target(self) -> NewTarget:
+        """What is asked for."""
+        return NewTarget(name=self.name, url=self.url, kinds=self.kinds)
+
+
+class NewMail(_NewNotification):
+    """Events are to be sent by mail."""
+
+    channel: Literal[Channel.MAIL]
+    recipients: Annotated[list[MailAddress], Field(min_length=1, max_length=RECIPIENTS_MAX)]
     language: Language = Language.ENGLISH
 
     def target(self) -> NewTarget:
         """What is asked for."""
         return NewTarget(
-            name=self.name,
-            url=self.url,
-            recipients=self.recipients,
-            kinds=self.kinds,
-            language=self.language,
+            name=self.name, recipients=self.recipients, kinds=self.kinds, language=self.language
         )
+
+
+NewNotification = NewWebhook | NewMail
 
 
 class BacklogDocument(Document):

@@ -24,10 +24,9 @@ WAITING_MAX = 10_000
 
 _NAME = re.compile(r"[\w-]{1,64}")
 # What smtplib passes on as it is; quoted local parts are used by nobody.
-_MAIL_ADDRESS = re.compile(
-    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
-)
-_MAIL_ADDRESS_SIZE_MAX = 254
+MAIL_ADDRESS_PATTERN = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
+MAIL_ADDRESS_SIZE_MAX = 254
+_MAIL_ADDRESS = re.compile(MAIL_ADDRESS_PATTERN)
 
 
 @dataclass(eq=False)
@@ -66,6 +65,16 @@ class TooManyNotifications(Refused):
     notifications_max: int
 
     template = "the project has {0.notifications_max} notifications already"
+
+
+@dataclass(eq=False)
+class ReceiverRefused(Refused):
+    """The service connects to no such address."""
+
+    url: str
+    why: str
+
+    template = "nothing is sent to {0.url}: {0.why}"
 
 
 @dataclass(eq=False)
@@ -200,7 +209,7 @@ def _checked_recipients(recipients: Sequence[str]) -> tuple[str, ...]:
 
 def is_mail_address(text: str) -> bool:
     """Whether mail can be sent to it."""
-    return len(text) <= _MAIL_ADDRESS_SIZE_MAX and _MAIL_ADDRESS.fullmatch(text) is not None
+    return len(text) <= MAIL_ADDRESS_SIZE_MAX and _MAIL_ADDRESS.fullmatch(text) is not None
 
 
 def delay_after(failures: int) -> timedelta:

@@ -15,12 +15,12 @@ from csbs.domain.notification import (
     Channel,
     MailNotSetUp,
     NewTarget,
+    ReceiverRefused,
     SendFailure,
     Target,
     TooManyNotifications,
     new_target,
 )
-from csbs.domain.web_address import InvalidWebhookUrl
 from csbs.domain.webhook import KEY_SIZE, new_secret
 from csbs.services.sending import Sending, purpose_of
 
@@ -39,7 +39,7 @@ class NotificationService:
     def create(self, wanted: NewTarget) -> tuple[Target, str | None]:
         """A new target, and the secret of a webhook, which is never shown again.
 
-        Raises `InvalidNotification`, `InvalidWebhookUrl`, `MailNotSetUp`,
+        Raises `InvalidNotification`, `InvalidWebhookUrl`, `ReceiverRefused`, `MailNotSetUp`,
         `NotificationNameTaken`, `TooManyNotifications`.
         """
         target = new_target(
@@ -100,4 +100,4 @@ class NotificationService:
             return
         why = self.sending.webhooks.why_refused(target.url)
         if why:
-            raise InvalidWebhookUrl(target.url[:100], why)
+            raise ReceiverRefused(target.url[:100], why)

@@ -20,6 +20,7 @@ from csbs.testing.receiver import Answer, Receiver, receiver_running
 MIB = 1024**2
 PASSWORD = "a-good-password"  # noqa: S105  of users that live as long as a test
 NUMBERS = iter(range(1, 1000))
+WEBHOOK: dict[str, Any] = {"channel": "webhook", "url": "https://hooks.example/"}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def happen(api: LiveApi, count: int) -> list[Event]:
 
 
 def create(api: LiveApi, client: httpx.Client, **fields: Any) -> dict[str, Any]:
-    body = {"name": f"n{next(NUMBERS)}"} | fields
+    body = {"name": f"n{next(NUMBERS)}", "channel": "webhook"} | fields
     answer = client.post(of_project(api, "notifications"), json=body)
     assert answer.status_code == 201, answer.text
     found: dict[str, Any] = answer.json()
@@ -131,15 +132,20 @@ def test_events_are_read_by_number_and_kind(api: LiveApi, reader: httpx.Client) 
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
-        ({"url": "http://hooks.example/"}, "invalid"),
-        ({"url": "https://hooks.example/", "recipients": ["a@b"]}, "invalid"),
+        (WEBHOOK | {"url": "http://hooks.example/"}, "invalid"),
+        (WEBHOOK | {"recipients": ["a@b"]}, "invalid"),
+        (WEBHOOK | {"channel": "mail"}, "invalid"),
+        (WEBHOOK | {"channel": "pigeon"}, "invalid"),
+        ({"channel": "webhook"}, "invalid"),
         ({}, "invalid"),
-        ({"recipients": ["a@b.example"]}, "refused"),
-        ({"url": "https://hooks.example/", "kinds": ["test"]}, "invalid"),
-        ({"url": "https://hooks.example/", "kinds": ["nonsense"]}, "invalid"),
-        ({"url": "https://hooks.example/", "name": "a b"}, "invalid"),
-        ({"url": "https://hooks.example/", "secret": "mine"}, "invalid"),
-        ({"recipients": ["a@b\r\nBcc: c@d"]}, "invalid"),
+        (WEBHOOK | {"kinds": ["test"]}, "invalid"),
+        (WEBHOOK | {"kinds": ["nonsense"]}, "invalid"),
+        (WEBHOOK | {"name": "a b"}, "invalid"),
+        (WEBHOOK | {"secret": "mine"}, "invalid"),
+        (WEBHOOK | {"url": "https://0.0.0.0/"}, "refused"),
+        ({"channel": "mail", "recipients": ["a@b.example"]}, "refused"),
+        ({"channel": "mail", "recipients": []}, "invalid"),
+        ({"channel": "mail", "recipients": ["a@b\r\nBcc: c@d"]}, "invalid"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
@@ -154,7 +160,7 @@ def test_a_project_has_so_many_notifications(api: LiveApi, member: httpx.Client)
     left = 10 - len(member.get(of_project(api, "notifications")).json()["notifications"])
     made = [create(api, member, url="https://hooks.example/") for _ in range(left)]
 
-    body = {"name": "one-more", "url": "https://hooks.example/"}
+    body = {"name": "one-more", "channel": "webhook", "url": "https://hooks.example/"}
     answer = member.post(of_project(api, "notifications"), json=body)
 
     assert (answer.status_code, answer.json()["error"]["kind"]) == (409, "refused")
@@ -171,7 +177,7 @@ def test_a_reader_looks_and_changes_nothing(
     assert reader.get(where).status_code == 200
     assert reader.delete(where).status_code == 403
     assert reader.post(where + "/test").status_code == 403
-    body = {"name": "x", "url": "https://hooks.example/"}
+    body = {"name": "x", "channel": "webhook", "url": "https://hooks.example/"}
     assert reader.post(of_project(api, "notifications"), json=body).status_code == 403
     member.delete(where)
 

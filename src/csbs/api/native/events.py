@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
+from pydantic import Field
 
 from csbs.api.context import Changes, Reads
 from csbs.api.native.region import Limit
@@ -54,7 +55,9 @@ def list_notifications(here: Reads) -> NotificationList:
 
 
 @router.post("/notifications", status_code=201)
-def create_notification(body: NewNotification, here: Changes) -> NewNotificationDocument:
+def create_notification(
+    body: Annotated[NewNotification, Field(discriminator="channel")], here: Changes
+) -> NewNotificationDocument:
     """Has events sent by webhook or mail; the secret by which webhooks are signed is shown once."""
     return NewNotificationDocument.with_secret(*here.app.notifications.create(body.target()))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import AfterValidator
+from pydantic import AwareDatetime, BeforeValidator
 
 from csbs.api.context import Administers, Known
 from csbs.documents.base import Reference
@@ -32,14 +32,18 @@ After = Annotated[int, Query(ge=0, le=2**62, description="Number of the last eve
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
 
 
-def _in_utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+def _only_rfc3339(text: object) -> object:
+    """Pydantic would take numbers too."""
+    if isinstance(text, str) and not _RFC3339.match(text):
+        raise ValueError("is not like 2026-01-31T08:00:00Z")
+    return text
 
 
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]")
 Since = Annotated[
-    datetime | None,
-    AfterValidator(lambda at: at and _in_utc(at)),
-    Query(description="Only since then; without a zone it is UTC."),
+    AwareDatetime | None,
+    BeforeValidator(_only_rfc3339),
+    Query(description="Only since then."),
 ]
 
 
