@@ -21,7 +21,9 @@ from csbs.testing.postgres import Postgres, postgres_running
 from csbs.testing.seaweedfs import WRITER, SeaweedFS, seaweedfs_running
 
 # How fast a machine is must not decide whether a property holds.
-settings.register_profile("csbs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Properties of a suite are those of each class that has it.
+_FINE = [HealthCheck.too_slow, HealthCheck.differing_executors]
+settings.register_profile("csbs", deadline=None, suppress_health_check=_FINE)
 settings.load_profile("csbs")
 
 #: Folders below tests/, in the order of their runs.

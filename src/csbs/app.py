@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -52,6 +52,7 @@ from csbs.services.quotas import QuotaService
 from csbs.services.rebuilding import RebuildService
 from csbs.services.repositories import Locked, RepositoryAccess, SharedLock
 from csbs.services.repository_keys import KeyService
+from csbs.services.repository_removal import RepositoryRemoval
 from csbs.services.restores import RestoreService
 from csbs.services.servers import ServerService
 from csbs.services.stores import NamedStore, StoreService
@@ -389,7 +390,7 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
     def open_repository(cancelled: Callable[[], bool]) -> Repository:
         with catalog.transaction() as transaction:
             # One that waits for its turn has no key, and says nothing of the store.
-            begun = any(each.manifest_key for each in backups.of_project(transaction, project_id))
+            begun = backups.is_one_begun(transaction, project_id)
         # With backups, a store that is not there is not mounted: never make it anew.
         make = stores.require_made if begun else stores.make_store
         store = make(place, options, cancelled=cancelled)
@@ -422,6 +423,25 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         restorable_keys=restorable_keys,
         raise_epoch=raise_epoch,
     )
+
+
+def removal_of(
+    settings: Settings, catalog: Catalog, home: Home, project_id: ProjectId
+) -> RepositoryRemoval:
+    """How the repository of a project is removed."""
+    place = settings.store_place.below(project_id)
+    options = stores.options(settings)
+
+    def is_made() -> bool:
+        return project_id in stores.repositories_below(settings.store_place, options)
+
+    def erase() -> None:
+        stores.erase_store(place, options)
+        for path in (settings.data_dir / "index").glob(f"{project_id}.sqlite*"):
+            path.unlink(missing_ok=True)
+
+    repositories = _repositories(settings, catalog, replace(home, project_id=project_id))
+    return RepositoryRemoval(repositories=repositories, is_made=is_made, erase=erase)
 
 
 def _repository_lock(

@@ -211,6 +211,32 @@ class Settings(BaseSettings):
             "empty: a random one, which is printed.",
         ),
     ] = ""
+    task_keep_days: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=36500,
+            description="The service forgets tasks that were done or cancelled after so many days; "
+            "0: never.",
+        ),
+    ] = 90
+    failed_task_keep_days: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=36500,
+            description="The same for tasks that failed; anybody may delete them before.",
+        ),
+    ] = 365
+    audit_keep_days: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=36500,
+            description="The service forgets what is older in the audit trail; 0: never. "
+            "`csbs audit export` keeps it elsewhere.",
+        ),
+    ] = 365
     token_lifetime_s: Annotated[
         int, Field(ge=60, le=30 * 86400, description="How long a token of the service is good.")
     ] = 86400

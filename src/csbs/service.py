@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
-from csbs.app import Host, host_of, key_files, make_driver, open_home, wired
+from csbs.app import Host, host_of, key_files, make_driver, open_home, removal_of, wired
 from csbs.catalog import Catalog, Home, projects
 from csbs.compute.base import ComputeDriver
 from csbs.config import Settings
@@ -29,6 +29,7 @@ from csbs.services.project_app import App
 from csbs.services.projects import ProjectService
 from csbs.services.region import Region
 from csbs.services.replays import Replays
+from csbs.services.upkeep import KeepDays, Upkeep
 from csbs.services.users import UserService
 from csbs.workflows.runner import Execute, Runner
 
@@ -59,11 +60,18 @@ def open_service(
     """
     with open_home(settings, alone=True) as (catalog, home):
         chosen = driver or make_driver(settings)
+        upkeep = Upkeep(catalog=catalog, clock=utc_now, keep=_keep_days(settings))
+
+        def keep_up(project_ids: Sequence[ProjectId]) -> None:
+            upkeep.prune(project_ids)
+            region.projects.finish_deletions()
+
         engine = TaskEngine(
             make_runner=make_runner or partial(_runner, settings),
             executor_of=lambda project_id: region.project_app(project_id).executor,
             projects=partial(_project_ids, catalog),
             driver=chosen,
+            upkeep=keep_up,
         )
         host = host_of(settings, chosen, engine.runner)
         region = make_region(settings, catalog, home, Passwords(hasher or argon2()), host)
@@ -81,6 +89,14 @@ def _runner(settings: Settings, execute: Execute) -> Runner:
 
     url = settings.catalog_url or sqlite_url(settings.data_dir / "workflows.sqlite")
     return DbosRunner(execute, tasks_max=settings.tasks_at_once, database_url=url)
+
+
+def _keep_days(settings: Settings) -> KeepDays:
+    return KeepDays(
+        tasks=settings.task_keep_days or None,
+        failed_tasks=settings.failed_task_keep_days or None,
+        audit=settings.audit_keep_days or None,
+    )
 
 
 def _project_ids(catalog: Catalog) -> list[ProjectId]:
@@ -118,7 +134,12 @@ def make_region(
         ),
         users=UserService(catalog=catalog, passwords=passwords, clock=utc_now, new_id=new_id),
         projects=ProjectService(
-            catalog=catalog, new_id=new_id, home_id=home.project_id, region=home.region
+            catalog=catalog,
+            clock=utc_now,
+            new_id=new_id,
+            home_id=home.project_id,
+            region=home.region,
+            removal_of=partial(removal_of, settings, catalog, home),
         ),
         access_keys=AccessKeyService(
             catalog=catalog, secrets=secrets, clock=utc_now, random_bytes=random_bytes

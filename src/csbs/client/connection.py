@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -24,14 +24,16 @@ from csbs.client.errors import (
     UrlInvalid,
     told,
 )
-from csbs.documents.base import Body, Document, Refusal
+from csbs.documents.base import Body, Document, Page, Refusal
 from csbs.domain.clock import Sleep, sleep
 from csbs.domain.errors import CsbsError
+from csbs.domain.listing import PAGE_SIZE_MAX
 
 if TYPE_CHECKING:
     from typing import Self
 
 D = TypeVar("D", bound=Document)
+P = TypeVar("P", bound=Page)
 
 _CONNECT_MAX_S = 10.0
 #: Most calls answer at once; those that wait for a guest say so.
@@ -114,6 +116,21 @@ class Connection:
             except ServiceUnreachable:
                 self.sleep(pause_s)
         return self._document(kind, send())
+
+    def all_of(
+        self,
+        kind: type[P],
+        *path: str,
+        query: Mapping[str, str | int] | None = None,
+    ) -> Iterator[P]:
+        """All pages of a list, one after another."""
+        after: dict[str, str | int] = {"limit": PAGE_SIZE_MAX}
+        while True:
+            page = self.get(kind, *path, query=after | dict(query or {}))
+            yield page
+            if page.next is None:
+                return
+            after["after"] = page.next
 
     def ask(
         self,

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StrictBool
 
-from csbs.documents.base import Body, Document, RateLimit, Reference, Text
+from csbs.documents.base import Body, Document, Page, RateLimit, Reference, Text
 from csbs.domain.backup import Backup, BackupState, DiskBackup
 from csbs.domain.consistency import Consistency, FreezeEvidence
 from csbs.domain.deletion_plan import DeletionPlan
@@ -150,6 +150,10 @@ class BackupList(Document):
     """Backups, oldest first."""
 
     backups: list[BackupDocument]
+
+
+class BackupPage(BackupList, Page):
+    """Some of them."""
 
 
 class DeletionDocument(Document):

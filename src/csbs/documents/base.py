@@ -37,6 +37,13 @@ class Document(BaseModel):
         return self.model_dump(mode="json")
 
 
+class Page(Document):
+    """A part of a list."""
+
+    #: What to ask for as `after` to get the next page; null on the last one.
+    next: str | None = None
+
+
 class Reference(Document):
     """Something by its id, and its name for people."""
 

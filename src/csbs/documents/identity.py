@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool
 
-from csbs.documents.base import Body, Document, Name, Reference, Text
+from csbs.documents.base import Body, Document, Name, Page, Reference, Text
 from csbs.domain.audit import AuditEvent
 from csbs.domain.tenancy import AccessKey, Membership, Project, Role, User
 
@@ -51,6 +51,10 @@ class ProjectList(Document):
     """Projects, by name."""
 
     projects: list[ProjectDocument]
+
+
+class ProjectPage(ProjectList, Page):
+    """Some of them."""
 
 
 class NewUser(Body):
@@ -128,6 +132,10 @@ class UserList(Document):
     """Users, by name."""
 
     users: list[UserDocument]
+
+
+class UserPage(UserList, Page):
+    """Some of them."""
 
 
 class NewKey(Body):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import StrictBool
 
-from csbs.documents.base import Body, Document, Reference
+from csbs.documents.base import Body, Document, Page, Reference
 from csbs.domain.server import DiskDescription, ServerDescription, ServerState
 
 if TYPE_CHECKING:  # who only reads documents needs no catalog
@@ -81,6 +81,10 @@ class ServerList(Document):
     """Servers, by name."""
 
     servers: list[ServerDocument]
+
+
+class ServerPage(ServerList, Page):
+    """Some of them."""
 
 
 class ServerChange(Body):

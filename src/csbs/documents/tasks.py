@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from csbs.documents.base import Document, Fault, Reference
+from csbs.documents.base import Document, Fault, Page, Reference
 from csbs.domain.task import OPEN_STATES, Task, TaskKind, TaskState
 
 if TYPE_CHECKING:  # who only reads documents needs no catalog
@@ -82,6 +82,10 @@ class TaskList(Document):
     """Tasks, oldest first."""
 
     tasks: list[TaskDocument]
+
+
+class TaskPage(TaskList, Page):
+    """Some of them."""
 
 
 def _fields(task: Task) -> dict[str, Any]:

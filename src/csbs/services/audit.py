@@ -71,7 +71,7 @@ class AuditService:
         since: datetime | None = None,
     ) -> list[AuditEvent]:
         """The next events after this number, oldest first; None: those of the whole region."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             return audit.after(transaction, project_id, number=after, limit=limit, since=since)
 
     def everything(

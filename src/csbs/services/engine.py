@@ -2,7 +2,8 @@
 
 At its start it gives the runner every task that a former life left open.  From then on it looks,
 once a minute, after tasks that could not be handed over, and after what no task will end: guests
-that are owed a thaw, and backups whose end could not be recorded.
+that are owed a thaw, backups whose end could not be recorded, and what is old enough to be
+forgotten.
 """
 
 from __future__ import annotations
@@ -35,14 +36,17 @@ class TaskEngine:
         executor_of: Callable[[ProjectId], TaskExecutor],
         projects: Callable[[], Sequence[ProjectId]],
         driver: ComputeDriver,
-        interval_s: float = _INTERVAL_S,
+        upkeep: Callable[[Sequence[ProjectId]], object] = len,
     ) -> None:
-        """`executor_of` and `projects` are asked from `start` on, by any thread."""
+        """All functions are called from `start` on, by any thread.
+
+        `upkeep` is called with all projects each time that the engine looks after them.
+        """
         self.runner = make_runner(self._execute)
         self._executor_of = executor_of
         self._projects = projects
         self._driver = driver
-        self._interval_s = interval_s
+        self._upkeep = upkeep
         self._stopping = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="task-keeper", daemon=True)
 
@@ -70,7 +74,7 @@ class TaskEngine:
                 self._look_after()
             except Exception:  # the top of a thread: the next round tries again
                 log.exception("looking after tasks failed")
-            if self._stopping.wait(self._interval_s):
+            if self._stopping.wait(_INTERVAL_S):
                 return
 
     def _look_after(self) -> None:
@@ -81,6 +85,7 @@ class TaskEngine:
             self._feed(project_id)
             self._executor_of(project_id).settle_leftovers()
         self.runner.forget_ended()
+        self._upkeep(self._projects())
 
     def _feed(self, project_id: ProjectId) -> None:
         """Gives the runner what is open; it knows what it has already."""

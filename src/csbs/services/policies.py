@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from csbs.catalog import Catalog, Transaction, backups, policies
@@ -20,6 +20,7 @@ from csbs.domain.ids import (
     ServerId,
     tracking_name,
 )
+from csbs.domain.listing import Listing, Slice
 from csbs.domain.policy import (
     BoundServer,
     InvalidPolicy,
@@ -63,6 +64,17 @@ class PolicyService:
         """All policies, oldest first."""
         with self.catalog.transaction() as transaction:
             return policies.of_project(transaction, self.project_id)
+
+    def page(self, name: str | None, listing: Listing) -> Slice[Policy]:
+        """A page of all policies, or of the one with this name.  Raises `MarkerUnknown`."""
+        with self.catalog.reading() as transaction:
+            return policies.page(transaction, self.project_id, name, listing)
+
+    def by_ids(self, ids: Iterable[PolicyId]) -> dict[PolicyId, Policy]:
+        """Those of these policies that are there."""
+        with self.catalog.reading() as transaction:
+            found = policies.by_ids(transaction, self.project_id, sorted(set(ids)))
+        return {each.id: each for each in found}
 
     def get(self, policy_id: PolicyId) -> Policy:
         """The policy with just this id.  Raises `PolicyNotFound`."""

@@ -40,10 +40,11 @@ class Postgres:
         self._reader: threading.Thread | None = None
 
     def new_database(self) -> str:
-        """The URL of an empty database."""
+        """The URL of an empty database, which sorts texts as people of the US do, not as Python."""
         name = f"test_{uuid4().hex}"
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            order = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
+            connection.execute(f"CREATE DATABASE {name} {order}".encode())
         return self._url(name)
 
     def start(self) -> None:

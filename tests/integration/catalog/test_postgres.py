@@ -19,9 +19,11 @@ from csbs.config import Settings
 from csbs.domain.errors import CatalogFailed, CatalogTooNew, CsbsError, DataFolderBusy
 from csbs.domain.ids import ProjectId
 from csbs.testing.catalog_contract import CatalogContract, waiting
+from csbs.testing.identity_catalog_contract import IdentityCatalogContract
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
 from csbs.testing.ports import free_ports
 from csbs.testing.postgres import Postgres, postgres_running
+from csbs.testing.upkeep_contract import UpkeepContract
 from csbs.testing.values import START
 
 
@@ -55,6 +57,14 @@ class TestCatalogOnPostgres(CatalogContract):
 
 class TestPoliciesOnPostgres(PolicyCatalogContract):
     """See `PolicyCatalogContract`."""
+
+
+class TestIdentityOnPostgres(IdentityCatalogContract):
+    """See `IdentityCatalogContract`."""
+
+
+class TestUpkeepOnPostgres(UpkeepContract):
+    """See `UpkeepContract`."""
 
 
 def test_the_migrations_make_the_tables(url: str) -> None:

@@ -7,11 +7,22 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from csbs.api.context import AdministersProject, Changes, InProject, Reads
-from csbs.api.native.region import After, Limit, ServerName, Since
+from csbs.api.native.paging import (
+    LIMIT_DEFAULT,
+    After,
+    AfterPlace,
+    Limit,
+    by_age,
+    next_by_age,
+    next_by_name,
+    page_by_name,
+)
+from csbs.api.native.region import AfterEvent, ServerName, Since
+from csbs.catalog.task_lists import TaskFilter
 from csbs.documents import servers
 from csbs.documents.backups import (
     BackupDocument,
-    BackupList,
+    BackupPage,
     DeletionDocument,
     NewBackup,
     SubmittedBackup,
@@ -24,12 +35,12 @@ from csbs.documents.servers import (
     ServerChange,
     ServerDetails,
     ServerDocument,
-    ServerList,
+    ServerPage,
     ServerSettings,
     ServerStopped,
     ServerUntracked,
 )
-from csbs.documents.tasks import TaskDetails, TaskDocument, TaskList
+from csbs.documents.tasks import TaskDetails, TaskDocument, TaskPage
 from csbs.domain.ids import TaskId
 from csbs.domain.tenancy import Role
 from csbs.services.project_app import App
@@ -53,9 +64,11 @@ OfServer = Annotated[
 
 
 @router.get("/servers")
-def list_servers(here: Reads) -> ServerList:
-    """The project's servers, with their disks."""
-    return servers.listed(here.app.servers, operator=_operator(here))
+def list_servers(here: Reads, after: After = "", limit: Limit = LIMIT_DEFAULT) -> ServerPage:
+    """The project's servers, by name, with their disks."""
+    found = servers.listed(here.app.servers, operator=_operator(here)).servers
+    page = page_by_name(found, after, limit)
+    return ServerPage(servers=list(page.rows), next=next_by_name(page))
 
 
 @router.get("/servers/{server}")
@@ -93,10 +106,13 @@ def untrack_server(server: ServerName, here: Changes) -> ServerUntracked:
 
 
 @router.get("/backups")
-def list_backups(here: Reads, server: OfServer = None) -> BackupList:
+def list_backups(
+    here: Reads, server: OfServer = None, after: AfterPlace = "", limit: Limit = LIMIT_DEFAULT
+) -> BackupPage:
     """The project's backups, oldest first."""
-    found = here.app.backups.list_all(server)
-    return BackupList(backups=[BackupDocument.of(each, operator=_operator(here)) for each in found])
+    page = here.app.backups.page(server, by_age(after, limit))
+    backups = [BackupDocument.of(each, operator=_operator(here)) for each in page.rows]
+    return BackupPage(backups=backups, next=next_by_age(page))
 
 
 @router.post("/backups", status_code=202)
@@ -157,9 +173,10 @@ def restore_backup(backup: BackupName, body: NewRestore, here: Changes) -> TaskD
 
 
 @router.get("/tasks")
-def list_tasks(here: Reads) -> TaskList:
+def list_tasks(here: Reads, after: AfterPlace = "", limit: Limit = LIMIT_DEFAULT) -> TaskPage:
     """The project's tasks, oldest first."""
-    return TaskList(tasks=[TaskDocument.of(each) for each in here.app.tasks.list_all()])
+    page = here.app.tasks.page(TaskFilter(), by_age(after, limit))
+    return TaskPage(tasks=[TaskDocument.of(each) for each in page.rows], next=next_by_age(page))
 
 
 @router.get("/tasks/{task}")
@@ -205,7 +222,7 @@ def change_quotas(body: QuotaChange, here: AdministersProject) -> QuotasDocument
 
 @router.get("/audit")
 def list_changes(
-    here: Reads, after: After = 0, limit: Limit = 100, since: Since = None
+    here: Reads, after: AfterEvent = 0, limit: Limit = LIMIT_DEFAULT, since: Since = None
 ) -> AuditPage:
     """Changes in the project, oldest first."""
     events = here.region.audit.page(here.project_id, after=after, limit=limit, since=since)

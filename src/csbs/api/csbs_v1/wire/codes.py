@@ -55,6 +55,7 @@ from csbs.domain.errors import (
     TaskNotFound,
     Unavailable,
 )
+from csbs.domain.listing import MarkerUnknown
 from csbs.domain.policy import (
     InvalidPolicy,
     PolicyBusy,
@@ -202,6 +203,7 @@ ENTRIES: dict[type[CsbsError], Entry] = {
     TagNotFound: Entry(404, "CSBS.7001", "There is no tag {0.key}."),
     # What a request says.
     RequestInvalid: Entry(400, "CSBS.9001", "{0.part}: {0.why}."),
+    MarkerUnknown: Entry(400, "CSBS.9001", "{0}."),
     InvalidPolicy: Entry(400, "CSBS.9001", "{0.part}: {0.why}."),
     InvalidPattern: Entry(400, "CSBS.9001", "pattern: {0.why}."),
     InvalidTag: Entry(400, "CSBS.9001", "tag: {0.why}."),

@@ -13,7 +13,8 @@ from csbs.domain.ids import BackupId, CheckpointId, DiskId, ServerId
 from csbs.domain.restore_targets import DiskTarget
 from csbs.domain.task import Task, TaskState
 
-_STATUS = {
+#: How far a restore is, in Karbor's words.
+RESTORE_STATUS = {
     TaskState.WAITING: "in_progress",
     TaskState.RUNNING: "in_progress",
     TaskState.DONE: "success",
@@ -90,4 +91,4 @@ def restore_body(
 
 def restore_status(task: Task) -> str:
     """How far it is, in Karbor's words."""
-    return _STATUS[task.state]
+    return RESTORE_STATUS[task.state]
