@@ -15,7 +15,6 @@ from pydantic import ValidationError
 
 from csbs.client.errors import (
     AnswerUnknown,
-    LoginEnded,
     NotOurService,
     PlainHttpRefused,
     ServiceNotTrusted,
@@ -51,6 +50,9 @@ class Credentials(Protocol):
 
     def renew(self) -> bool:
         """After a proof was refused: whether there is another one now."""
+
+    def lost(self, url: str, refused: CsbsError) -> CsbsError:
+        """What it means that there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +161,8 @@ class Connection:
         response = self._sent(method, path, body, query, within_s)
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             if not self.credentials.renew():
-                raise LoginEnded(self.address.url)
+                refused = refusal(self.address.url, response)
+                raise self.credentials.lost(self.address.url, refused)
             response = self._sent(method, path, body, query, within_s)
         if response.is_success:
             return response
