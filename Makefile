@@ -18,7 +18,7 @@ STAMP := $(VENV)/.ready
 UV := .tools/bin/uv
 
 # Clients of that cloud, each in an environment of its own: what they need does not fit ours.
-CLIENTS := huaweicloud karbor
+CLIENTS := huaweicloud karbor otc
 CLIENTS_STAMP := .clients/.ready
 
 .PHONY: help
