@@ -9,15 +9,15 @@ from datetime import datetime
 from sqlalchemy import (
     ColumnElement,
     FromClause,
-    ScalarSelect,
+    Subquery,
     and_,
     case,
     exists,
     false,
     func,
-    or_,
     select,
     tuple_,
+    union_all,
 )
 
 from csbs.catalog.catalog import Transaction
@@ -56,18 +56,19 @@ def page(
     transaction: Transaction, project_id: ProjectId | None, wanted: BackupFilter, listing: Listing
 ) -> Slice[BackupId]:
     """Ids on the page, of the project or of all.  Raises `MarkerUnknown`."""
-    shown = {"status", "updated_at"} & {key for key, _ in listing.order}
+    keys = {
+        "created_at": backups.c.created_at,
+        "protected_at": backups.c.created_at,
+        "name": backups.c.name,
+        "status": shown_state(project_id),
+    }
+    table: FromClause = backups
+    if "updated_at" in {key for key, _ in listing.order}:
+        newest = _newest_tasks(project_id)
+        table = backups.outerjoin(newest, newest.c.backup_id == backups.c.id)
+        keys["updated_at"] = _updated_at(newest)
     source = Source(
-        table=_with_newest_task(project_id) if shown else backups,
-        id=backups.c.id,
-        scope=[own(backups.c.project_id, project_id)],
-        keys={
-            "created_at": backups.c.created_at,
-            "protected_at": backups.c.created_at,
-            "name": backups.c.name,
-            "status": _SHOWN_STATE,
-            "updated_at": _UPDATED_AT,
-        },
+        table=table, id=backups.c.id, scope=[own(backups.c.project_id, project_id)], keys=keys
     )
     found = page_of_ids(transaction, source, _conditions(project_id, wanted), listing)
     return found.map(lambda ids: [BackupId(each) for each in ids])
@@ -79,42 +80,77 @@ def count(transaction: Transaction, project_id: ProjectId | None, wanted: Backup
     return int(transaction.scalar(query.where(*_conditions(project_id, wanted))) or 0)
 
 
-_newest = tasks.alias("newest")
-_SHOWN_STATE: ColumnElement[str] = case(
-    *(
-        (
-            and_(
-                backups.c.state == BackupState.AVAILABLE,
-                _newest.c.kind == kind,
-                _newest.c.state.in_(sorted(OPEN_STATES)),
-            ),
-            state.value,
+def _is_shown_as(project_id: ProjectId | None, state: str) -> Condition:
+    """Backups that are shown in this state.
+
+    By few open tasks instead of the newest task of each backup, so that an index serves.
+    """
+    if state == BackupState.AVAILABLE:
+        busy = (_is_newest_open(project_id, kind) for kind in SHOWN_UNTIL_THE_END)
+        return and_(backups.c.state == state, *(~each for each in busy))
+    for kind, shown in SHOWN_UNTIL_THE_END.items():
+        if state == shown:
+            # Two queries by an index each: an `or` would be looked up in all backups.
+            same = backups.alias("same")
+            ours = select(same.c.id).where(own(same.c.project_id, project_id))
+            busy_too = _is_newest_open(project_id, kind, same)
+            return backups.c.id.in_(
+                union_all(
+                    ours.where(same.c.state == state),
+                    ours.where(same.c.state == BackupState.AVAILABLE, busy_too),
+                )
+            )
+    return backups.c.state == state
+
+
+def shown_state(project_id: ProjectId | None, table: FromClause = backups) -> ColumnElement[str]:
+    """The state in which a backup of the table is shown."""
+    is_available = table.c.state == BackupState.AVAILABLE
+    return case(
+        *(
+            (and_(is_available, _is_newest_open(project_id, kind, table)), shown.value)
+            for kind, shown in SHOWN_UNTIL_THE_END.items()
+        ),
+        else_=table.c.state,
+    )
+
+
+def _is_newest_open(
+    project_id: ProjectId | None, kind: TaskKind, table: FromClause = backups
+) -> Condition:
+    """The newest task about the backup has not ended, and is of this kind."""
+    later = tasks.alias("later")
+    has_later = exists().where(
+        own(later.c.project_id, project_id),
+        later.c.backup_id == tasks.c.backup_id,
+        tuple_(later.c.created_at, later.c.id) > tuple_(tasks.c.created_at, tasks.c.id),
+    )
+    return table.c.id.in_(
+        select(tasks.c.backup_id).where(
+            own(tasks.c.project_id, project_id),
+            tasks.c.state.in_(sorted(OPEN_STATES)),
+            tasks.c.kind == kind,
+            ~has_later,
         )
-        for kind, state in SHOWN_UNTIL_THE_END.items()
-    ),
-    else_=backups.c.state,
-)
-_UPDATED_AT: ColumnElement[datetime] = latest(
-    backups.c.created_at,
-    *(
-        func.coalesce(moment, backups.c.created_at)
-        for moment in (backups.c.finished_at, _newest.c.started_at, _newest.c.ended_at)
-    ),
-)
+    )
 
 
-def _with_newest_task(project_id: ProjectId | None) -> FromClause:
-    return backups.outerjoin(_newest, _newest.c.id == _newest_task_id(project_id))
+def _newest_tasks(project_id: ProjectId | None) -> Subquery:
+    """The newest task about each backup that has some."""
+    newest_first = [tasks.c.created_at.desc(), tasks.c.id.desc()]
+    place = func.row_number().over(partition_by=tasks.c.backup_id, order_by=newest_first)
+    numbered = (
+        select(tasks.c.backup_id, tasks.c.started_at, tasks.c.ended_at, place.label("place"))
+        .where(own(tasks.c.project_id, project_id))
+        .subquery("numbered")
+    )
+    return select(numbered).where(numbered.c.place == 1).subquery("newest")
 
 
-def _newest_task_id(project_id: ProjectId | None) -> ScalarSelect[str]:
-    return (
-        select(tasks.c.id)
-        .where(own(tasks.c.project_id, project_id), tasks.c.backup_id == backups.c.id)
-        .order_by(tasks.c.created_at.desc(), tasks.c.id.desc())
-        .limit(1)
-        .correlate(backups)
-        .scalar_subquery()
+def _updated_at(newest: Subquery) -> ColumnElement[datetime]:
+    known = (backups.c.finished_at, newest.c.started_at, newest.c.ended_at)
+    return latest(
+        backups.c.created_at, *(func.coalesce(each, backups.c.created_at) for each in known)
     )
 
 
@@ -124,7 +160,7 @@ def _conditions(project_id: ProjectId | None, wanted: BackupFilter) -> Sequence[
     column = backups.c
     found: list[Condition] = []
     if wanted.state is not None:
-        found.append(is_shown_as(project_id, wanted.state))
+        found.append(_is_shown_as(project_id, wanted.state))
     if wanted.server_ids is not None:
         found.append(column.server_id.in_(sorted(wanted.server_ids)))
     if wanted.checkpoint_id is not None:
@@ -140,31 +176,3 @@ def _conditions(project_id: ProjectId | None, wanted: BackupFilter) -> Sequence[
     if wanted.created_to is not None:
         found.append(column.created_at <= wanted.created_to)
     return found
-
-
-def is_shown_as(project_id: ProjectId | None, state: str) -> Condition:
-    """Backups that are shown in this state.
-
-    By few open tasks instead of the newest task of each backup, so that an index serves.
-    """
-    busy = {shown: _is_newest_open(project_id, kind) for kind, shown in SHOWN_UNTIL_THE_END.items()}
-    if state == BackupState.AVAILABLE:
-        return and_(backups.c.state == state, *(~each for each in busy.values()))
-    for shown, condition in busy.items():
-        if state == shown:
-            available = backups.c.state == BackupState.AVAILABLE
-            return or_(backups.c.state == state, and_(available, condition))
-    return backups.c.state == state
-
-
-def _is_newest_open(project_id: ProjectId | None, kind: TaskKind) -> Condition:
-    later = tasks.alias("later")
-    of_kind = (own(tasks.c.project_id, project_id), tasks.c.state.in_(sorted(OPEN_STATES)))
-    has_later = exists().where(
-        own(later.c.project_id, project_id),
-        later.c.backup_id == tasks.c.backup_id,
-        tuple_(later.c.created_at, later.c.id) > tuple_(tasks.c.created_at, tasks.c.id),
-    )
-    return backups.c.id.in_(
-        select(tasks.c.backup_id).where(*of_kind, tasks.c.kind == kind, ~has_later)
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -146,6 +146,9 @@ def _values(policy: Policy) -> dict[str, Any]:
         "description": policy.description,
         "parameters": dict(policy.parameters),
         "application": int(policy.application),
+        "auto_bind": (
+            None if policy.auto_bind is None else {tag.key: tag.value for tag in policy.auto_bind}
+        ),
         "created_at": policy.created_at,
         "updated_at": policy.updated_at,
     }
@@ -211,13 +214,21 @@ def _load(transaction: Transaction, project_id: ProjectId | None, *wanted: Any) 
         given |= tags.of_policies(transaction, owner, [row.id for row in rows])
     return [
         Policy(
-            **dict(row._mapping) | {"application": ApplicationMode(row.application)},  # noqa: SLF001  its public name in SQLAlchemy
+            **dict(row._mapping)  # noqa: SLF001  its public name in SQLAlchemy
+            | {
+                "application": ApplicationMode(row.application),
+                "auto_bind": _auto_bind(row.auto_bind),
+            },
             servers=tuple(servers[row.id]),
             schedules=tuple(plans[row.id]),
             tags=given.get(row.id, ()),
         )
         for row in rows
     ]
+
+
+def _auto_bind(kept: Mapping[str, str] | None) -> tuple[Tag, ...] | None:
+    return None if kept is None else tuple(sorted(Tag(key, kept[key]) for key in kept))
 
 
 def _schedule(row: Row[Any]) -> Schedule:

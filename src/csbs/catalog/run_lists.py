@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Subquery, case, func, literal, select
+from sqlalchemy import ColumnElement, case, exists, literal, tuple_
 
-from csbs.catalog.backup_lists import is_shown_as
+from csbs.catalog.backup_lists import shown_state
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.listing import Condition, Source, page_of_ids
 from csbs.catalog.tables import backups
@@ -35,50 +35,52 @@ def page(
     transaction: Transaction, project_id: ProjectId, wanted: RunFilter, listing: Listing
 ) -> Slice[CheckpointId]:
     """Ids on the page.  Raises `MarkerUnknown`."""
-    runs = _runs(project_id)
-    status = case(
-        *((runs.c[f"is_{state}"] == 1, state.value) for state in _STATES),
-        else_=literal(BackupState.ERROR.value),
-    )
+    own = backups.c.project_id == project_id
+    status = _status(project_id)
     source = Source(
-        table=runs,
-        id=runs.c.id,
-        scope=[],
-        keys={"created_at": runs.c.created_at, "status": status},
+        table=backups,
+        id=backups.c.checkpoint_id,
+        scope=[own, _is_first()],
+        keys={"created_at": backups.c.created_at, "status": status},
     )
     conditions: list[Condition] = []
     if wanted.state is not None:
         conditions.append(status == wanted.state)
     if wanted.policy_id is not None:
-        conditions.append(runs.c.policy_id == wanted.policy_id)
+        conditions.append(backups.c.policy_id == wanted.policy_id)
     if wanted.by_hand_id is not None:
-        conditions += [runs.c.policy_id.is_(None), runs.c.id == wanted.by_hand_id]
+        by_hand = backups.c.policy_id.is_(None)
+        conditions += [by_hand, backups.c.checkpoint_id == wanted.by_hand_id]
     if wanted.created_from is not None:
-        conditions.append(runs.c.created_at >= wanted.created_from)
+        conditions.append(backups.c.created_at >= wanted.created_from)
     if wanted.created_to is not None:
-        conditions.append(runs.c.created_at <= wanted.created_to)
+        conditions.append(backups.c.created_at <= wanted.created_to)
     found = page_of_ids(transaction, source, conditions, listing)
     return found.map(lambda ids: [CheckpointId(each) for each in ids])
 
 
-def _runs(project_id: ProjectId) -> Subquery:
-    is_in = {
-        BackupState.PROTECTING: is_shown_as(project_id, BackupState.PROTECTING),
-        BackupState.DELETING: backups.c.state == BackupState.DELETING,
-        BackupState.AVAILABLE: backups.c.state.in_([BackupState.AVAILABLE, BackupState.RESTORING]),
-    }
-    return (
-        select(
-            backups.c.checkpoint_id.label("id"),
-            # Of one run all backups have the same.
-            func.max(backups.c.policy_id).label("policy_id"),
-            func.min(backups.c.created_at).label("created_at"),
-            *(
-                func.max(case((condition, 1), else_=0)).label(f"is_{state}")
-                for state, condition in is_in.items()
-            ),
+def _is_first() -> Condition:
+    """The backup is the oldest one of its run, and stands for it."""
+    older = backups.alias("older")
+    return ~exists().where(
+        older.c.project_id == backups.c.project_id,
+        older.c.checkpoint_id == backups.c.checkpoint_id,
+        tuple_(older.c.created_at, older.c.id) < tuple_(backups.c.created_at, backups.c.id),
+    )
+
+
+def _status(project_id: ProjectId) -> ColumnElement[str]:
+    member = backups.alias("member")
+    shown = shown_state(project_id, member)
+    is_there = {BackupState.AVAILABLE: (BackupState.AVAILABLE, BackupState.RESTORING)}
+
+    def has(state: BackupState) -> Condition:
+        return exists().where(
+            member.c.project_id == project_id,
+            member.c.checkpoint_id == backups.c.checkpoint_id,
+            shown.in_(is_there.get(state, (state,))),
         )
-        .where(backups.c.project_id == project_id)
-        .group_by(backups.c.checkpoint_id)
-        .subquery("runs")
+
+    return case(
+        *((has(state), state.value) for state in _STATES), else_=literal(BackupState.ERROR.value)
     )

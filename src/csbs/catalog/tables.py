@@ -22,6 +22,9 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
+from sqlalchemy.types import TypeEngine
+
+from csbs.domain.texts import usable
 
 #: Names for all constraints, so that migrations can name what they change.
 metadata = MetaData(
@@ -54,13 +57,41 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
-def text(size: int | None = None) -> String:
+class _Text(TypeDecorator[str]):
+    """See `text`."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, size: int | None = None) -> None:
+        super().__init__(size)
+        self.size = size
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        """What keeps it there."""
+        collation = "C" if dialect.name == "postgresql" else None
+        if self.size is None:
+            return Text(collation=collation)
+        return String(self.size, collation=collation)
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """As it is.  Raises `TextUnusable`."""
+        del dialect
+        return None if value is None else usable(value)
+
+
+class _LongText(_Text):
+    impl = Text
+    cache_ok = True
+
+
+def text(size: int | None = None) -> TypeDecorator[str]:
     """Text that is compared and sorted by code points, as Python does, on both databases.
 
-    A database of PostgreSQL has an order of its own, such as that of a language.
+    A database of PostgreSQL has an order of its own, such as that of a language.  What one of the
+    two would not take raises `TextUnusable`.
     """
-    kind = Text if size is None else String
-    return kind(size).with_variant(kind(size, collation="C"), "postgresql")
+    return _LongText() if size is None else _Text(size)
 
 
 def _project() -> Column[str]:
@@ -84,6 +115,15 @@ projects = Table(
     Column("name", text(64), nullable=False, unique=True),
 )
 
+#: Projects that are gone, and whose repositories still have to go.
+deleted_projects = Table(
+    "deleted_projects",
+    metadata,
+    Column("id", text(32), primary_key=True),
+    Column("name", text(64), nullable=False),
+    Column("deleted_at", UtcDateTime, nullable=False),
+)
+
 servers = Table(
     "servers",
     metadata,
@@ -98,6 +138,8 @@ servers = Table(
     Column("freeze_without_watchdog", Boolean, nullable=False, default=False),
     #: TrackingPoints that nobody needs may still be at the host.
     Column("retire_owed", Boolean, nullable=False, default=False),
+    #: Somebody took it out of a policy: no rule of tags binds it again.
+    Column("keep_unbound", Boolean, nullable=False, default=False),
 )
 
 disks = Table(
@@ -155,6 +197,7 @@ backups = Table(
     Index("ix_backups_project_id_name", "project_id", "name"),
     Index("ix_backups_project_id_state_created_at", "project_id", "state", "created_at"),
     Index("ix_backups_project_id_server_id_created_at", "project_id", "server_id", "created_at"),
+    Index("ix_backups_project_id_server_name", "project_id", "server_name"),
     Index("ix_backups_project_id_policy_id_created_at", "project_id", "policy_id", "created_at"),
     Index("ix_backups_project_id_checkpoint_id", "project_id", "checkpoint_id"),
 )
@@ -203,18 +246,25 @@ tasks = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
+    #: What it is at, for people.
+    Column("doing", String(255), nullable=False, default=""),
     Column("done_bytes", BigInteger, nullable=False, default=0),
     Column("total_bytes", BigInteger, nullable=False, default=0),
     Column("bytes_per_s", BigInteger),
     Column("left_s", BigInteger),
     Column("error_kind", text(32), nullable=False, default=""),
     Column("error_code", text(64), nullable=False, default=""),
+    Column("error_object", text(255), nullable=False, default=""),
     Column("error_message", text(), nullable=False, default=""),
     #: What it was asked for; with it the task is begun again after a crash.
     Column("request", JSON, nullable=False, default=dict),
+    #: What it did, as the API shows it.
+    Column("result", JSON(none_as_null=True)),
     #: Set by anybody; the runner of the task looks at it once a second.
     Column("cancel_requested", Boolean, nullable=False, default=False),
     Column("cancellable", Boolean, nullable=False, default=True),
+    #: For people: how it came to be, where nobody asked for it.
+    Column("note", Text, nullable=False, default=""),
     Index("ix_tasks_server_id_state", "server_id", "state"),
     Index("ix_tasks_project_id_created_at", "project_id", "created_at"),
     Index("ix_tasks_project_id_kind_created_at", "project_id", "kind", "created_at"),
@@ -255,6 +305,20 @@ leases = Table(
     #: Keys of the manifests that are used.
     Column("uses", JSON, nullable=False),
     Column("given_at", UtcDateTime, nullable=False),
+)
+
+#: What waits to be freed, and how collections ended (see `csbs.domain.collection`).
+collections = Table(
+    "collections",
+    metadata,
+    Column(
+        "project_id", String(32), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("wanted_since", UtcDateTime),
+    Column("tried_at", UtcDateTime),
+    Column("why_not", Text, nullable=False, default=""),
+    Column("ended_at", UtcDateTime),
+    Column("alarmed_at", UtcDateTime),
 )
 
 #: How often a collection has raised the epoch of a project's repository.

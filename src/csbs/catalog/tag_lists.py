@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Table, and_, func, not_, or_, select, true
+from sqlalchemy import Table, and_, exists, func, not_, or_, select
 
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.listing import Condition, has_part
@@ -68,21 +68,21 @@ def _conditions(project_id: ProjectId, kind: TaggedKind, wanted: TagFilter) -> I
     yield kind.owners.c.project_id == project_id
     if wanted.name_part:
         yield has_part(kind.owners.c.name, wanted.name_part)
-    yield from _has(kind, wanted.tags)
+    yield from (_has(kind, *each) for each in wanted.tags.items())
     if wanted.tags_any:
-        yield or_(*_has(kind, wanted.tags_any))
+        yield or_(*(_has(kind, *each) for each in wanted.tags_any.items()))
     if wanted.not_tags:
-        yield not_(and_(*_has(kind, wanted.not_tags)))
-    for each in _has(kind, wanted.not_tags_any):
-        yield not_(each)
+        yield not_(and_(*(_has(kind, *each) for each in wanted.not_tags.items())))
+    yield from (not_(_has(kind, *each)) for each in wanted.not_tags_any.items())
 
 
-def _has(kind: TaggedKind, wanted: Mapping[str, Sequence[str]]) -> Iterator[Condition]:
-    """For each key: the object has it, with one of the values, if there are some."""
+def _has(kind: TaggedKind, key: str, values: Sequence[str]) -> Condition:
+    """The object has the key, with one of the values, if there are some."""
     owner_id = next(iter(kind.tags.primary_key.columns))
-    for key, values in wanted.items():
-        value = or_(*(_is_like(kind, each) for each in values)) if values else true()
-        yield kind.owners.c.id.in_(select(owner_id).where(kind.tags.c.key == key, value))
+    if not values:  # many have it: each object is looked at
+        return exists().where(owner_id == kind.owners.c.id, kind.tags.c.key == key)
+    value = or_(*(_is_like(kind, each) for each in values))
+    return kind.owners.c.id.in_(select(owner_id).where(kind.tags.c.key == key, value))
 
 
 def _is_like(kind: TaggedKind, wanted: str) -> Condition:

@@ -15,7 +15,7 @@ from csbs.catalog.lookup import is_named
 from csbs.catalog.tables import task_steps, tasks
 from csbs.domain.errors import TaskNotFound
 from csbs.domain.ids import BackupId, ProjectId, ServerId, TaskId
-from csbs.domain.task import OPEN_STATES, Task, TaskKind, TaskRequest, TaskState
+from csbs.domain.task import OPEN_STATES, Task, TaskKind, TaskRequest, TaskResult, TaskState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,12 @@ class TaskStep:
 def add(transaction: Transaction, task: Task) -> None:
     """Enters a new task."""
     transaction.execute(insert(tasks).values(asdict(task)))
+
+
+def add_all(transaction: Transaction, new: Sequence[Task]) -> None:
+    """Enters new tasks."""
+    if new:
+        transaction.execute(insert(tasks), [asdict(each) for each in new])
 
 
 def of_project(transaction: Transaction, project_id: ProjectId) -> list[Task]:
@@ -127,6 +133,17 @@ def set_request(
     )
 
 
+def set_result(
+    transaction: Transaction, project_id: ProjectId, task_id: TaskId, result: TaskResult
+) -> None:
+    """Keeps what the task did."""
+    transaction.execute(
+        update(tasks)
+        .where(tasks.c.project_id == project_id, tasks.c.id == task_id)
+        .values(result=dict(result))
+    )
+
+
 def remove(transaction: Transaction, project_id: ProjectId, ids: Collection[TaskId]) -> None:
     """Forgets these tasks with their journals."""
     transaction.execute(delete(tasks).where(tasks.c.project_id == project_id, tasks.c.id.in_(ids)))
@@ -152,7 +169,7 @@ def end(
             tasks.c.id == task_id,
             tasks.c.state.in_(OPEN_STATES),
         )
-        .values(asdict(outcome) | {"bytes_per_s": None, "left_s": None})
+        .values(asdict(outcome) | {"bytes_per_s": None, "left_s": None, "doing": ""})
     )
 
 
@@ -164,6 +181,7 @@ class TaskOutcome:
     ended_at: datetime
     error_kind: str = ""
     error_code: str = ""
+    error_object: str = ""
     error_message: str = ""
 
 
@@ -173,6 +191,7 @@ class TaskProgress:
 
     done_bytes: int
     total_bytes: int
+    doing: str = ""
     bytes_per_s: int | None = None
     left_s: int | None = None
 

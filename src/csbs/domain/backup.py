@@ -30,6 +30,9 @@ class BackupState(StrEnum):
     ERROR = "error"
 
 
+#: Something is being done to the backup, or a dead process left it so.
+UNSETTLED_STATES = (BackupState.PROTECTING, BackupState.RESTORING, BackupState.DELETING)
+
 _ALLOWED: dict[BackupState, frozenset[BackupState]] = {
     BackupState.PROTECTING: frozenset({BackupState.AVAILABLE, BackupState.ERROR}),
     BackupState.AVAILABLE: frozenset({BackupState.RESTORING, BackupState.DELETING}),

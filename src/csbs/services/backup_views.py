@@ -41,24 +41,24 @@ class BackupViews:
 
     def page(self, wanted: BackupFilter, listing: Listing) -> Slice[BackupView]:
         """A page of those backups that are meant.  Raises `MarkerUnknown`."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             found = backup_lists.page(transaction, self.project_id, wanted, listing)
             return found.map(partial(views_of, transaction, self.project_id))
 
     def count(self, wanted: BackupFilter) -> int:
         """How many backups are meant."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             return backup_lists.count(transaction, self.project_id, wanted)
 
     def by_ids(self, ids: Collection[BackupId]) -> dict[BackupId, BackupView]:
         """Those of these backups that are there."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             found = views_of(transaction, self.project_id, sorted(ids))
         return {each.backup.id: each for each in found}
 
     def get(self, backup_id: BackupId) -> BackupView:
         """The backup with just this id.  Raises `BackupNotFound`."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             task = tasks.newest_of_backup(transaction, self.project_id, backup_id)
             backup = backups.get(transaction, self.project_id, backup_id)
             return BackupView(
@@ -69,7 +69,7 @@ class BackupViews:
 
     def find(self, backup_id: BackupId) -> Backup | None:
         """The backup, if it is (still) there."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             try:
                 return backups.get(transaction, self.project_id, backup_id)
             except BackupNotFound:
@@ -77,7 +77,7 @@ class BackupViews:
 
     def of_run(self, checkpoint_id: CheckpointId) -> list[Backup]:
         """The backups of one run, oldest first.  Raises `BackupNotFound` if there are none."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             found = self._runs(transaction, [checkpoint_id])
         if not found:
             raise BackupNotFound(checkpoint_id)
@@ -85,7 +85,7 @@ class BackupViews:
 
     def runs(self, wanted: RunFilter, listing: Listing) -> Slice[list[Backup]]:
         """A page of those runs that are meant, each with its backups.  Raises `MarkerUnknown`."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             found = run_lists.page(transaction, self.project_id, wanted, listing)
             return found.map(partial(self._runs, transaction))
 

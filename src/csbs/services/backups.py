@@ -101,7 +101,7 @@ class BackupService:
     def list_all(self, server: str | None = None) -> list[Backup]:
         """All backups, oldest first; of one server (id, prefix or name) if it is given."""
         ids = None if server is None else self._named_servers(server)
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             if ids is None:
                 return backups.of_project(transaction, self.project_id)
             return backups.of_servers(transaction, self.project_id, ids)
@@ -112,12 +112,12 @@ class BackupService:
         Raises `ServerNotFound` for one that neither backups nor the host know.
         """
         wanted = BackupFilter(server_ids=None if server is None else self._named_servers(server))
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             found = backup_lists.page(transaction, self.project_id, wanted, listing)
             return found.map(partial(backups.by_ids, transaction, self.project_id))
 
     def _named_servers(self, server: str) -> set[ServerId]:
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             named = backups.servers_named(transaction, self.project_id, server)
         return {each.id for each in matching(named, server)} or {self.servers.find(server).id}
 
@@ -126,7 +126,7 @@ class BackupService:
 
         Raises `BackupNotFound`, `BackupAmbiguous`.
         """
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             named = backups.named(transaction, self.project_id, wanted)
         found = matching(named, wanted)
         if not found:
@@ -159,7 +159,14 @@ class BackupService:
             return self._create(request, server, storage, watcher)
 
     def submit(self, request: CreateBackup) -> Backup:
-        """Enters a backup and its task, and returns it, `protecting`; the runner does the work.
+        """See `enter`; returns the backup."""
+        backup, _task = self.enter(request)
+        return backup
+
+    def enter(self, request: CreateBackup) -> tuple[Backup, Task]:
+        """Enters a backup and its task, and returns both; the runner does the work.
+
+        The backup is `protecting` from here on.
 
         What can be refused is refused here, and leaves nothing: raises `InvalidName`,
         `ServerNotFound`, `ServerAmbiguous`, `ServerBusy` (a backup or restore of it waits or runs),
@@ -184,7 +191,7 @@ class BackupService:
             self._enter(transaction, request, backup, identified)
             tasks.add(transaction, task)
         self.runner.start(task)
-        return backup
+        return backup, task
 
     def require_ready(self, wanted: str) -> ServerDescription:
         """The server, if it can be backed up now.
@@ -205,24 +212,34 @@ class BackupService:
         Raises `BackupNotFound`, and `BackupInUse` while it is made or restored.
         """
         with self.catalog.transaction() as transaction:
-            backup = backups.get(transaction, self.project_id, backup_id)
-            newest = tasks.newest_of_backup(transaction, self.project_id, backup_id)
-            if newest is not None and newest.is_open:
-                if newest.kind is TaskKind.DELETION:
-                    return newest
-                raise BackupInUse(backup_id, f"its {newest.kind} is not finished")
-            self._refuse_in_use(transaction, backup)
-            task = waiting_task(
-                TaskId(self.new_id()),
-                TaskKind.DELETION,
-                backup,
-                at=self.clock(),
-                request=keep_deletion(backup),
-            )
-            backups.set_state(transaction, self.project_id, backup_id, BackupState.DELETING)
-            tasks.add(transaction, task)
+            task = self.enter_deletion(transaction, backup_id)
         self.runner.start(task)
         return task
+
+    def enter_deletion(
+        self, transaction: Transaction, backup_id: BackupId, *, note: str = ""
+    ) -> Task:
+        """See `submit_deletion`; behind the transaction the caller hands the task to the runner.
+
+        `note` says how the task came to be.
+        """
+        backup = backups.get(transaction, self.project_id, backup_id)
+        newest = tasks.newest_of_backup(transaction, self.project_id, backup_id)
+        if newest is not None and newest.is_open:
+            if newest.kind is TaskKind.DELETION:
+                return newest
+            raise BackupInUse(backup_id, f"its {newest.kind} is not finished")
+        self._refuse_in_use(transaction, backup)
+        task = waiting_task(
+            TaskId(self.new_id()),
+            TaskKind.DELETION,
+            backup,
+            at=self.clock(),
+            request=keep_deletion(backup),
+        )
+        backups.set_state(transaction, self.project_id, backup_id, BackupState.DELETING)
+        tasks.add(transaction, replace(task, note=note))
+        return replace(task, note=note)
 
     def measure_deletion(self, wanted: str) -> DeletionPlan:
         """What deleting the backup changes in its server's storage; changes nothing."""
@@ -439,7 +456,7 @@ class BackupService:
         )
 
     def _default_name(self, backup_id: BackupId) -> str:
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             shortest = default_name(backup_id, ())
             taken = backups.names_beginning(transaction, self.project_id, shortest)
         return default_name(backup_id, taken)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
+from csbs.services.collection import CollectionService
 from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
+from csbs.services.jobs import JobService
 from csbs.services.protection import Protection
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.repository_keys import KeyService
@@ -31,6 +33,8 @@ class App:
     keys: KeyService
     stores: StoreService
     tasks: TaskService
+    jobs: JobService
     protection: Protection
     executor: TaskExecutor
+    collection: CollectionService
     audit: AuditService

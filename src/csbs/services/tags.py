@@ -63,17 +63,17 @@ class TagService(ABC):
 
     def in_project(self) -> dict[str, list[str]]:
         """All keys with their values."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             return values_by_key(tag_lists.in_project(transaction, self.project_id, self.kind))
 
     def count(self, wanted: TagFilter) -> int:
         """How many objects the filter means."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             return tag_lists.count(transaction, self.project_id, self.kind, wanted)
 
     def matching(self, wanted: TagFilter, *, limit: int, offset: int) -> Sequence[Tagged]:
         """Objects that the filter means, newest first: `limit` of them behind the first ones."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             place = limit, offset
             ids = tag_lists.matching(transaction, self.project_id, self.kind, wanted, place)
             return self._load(transaction, ids)

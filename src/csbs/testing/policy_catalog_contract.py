@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from csbs.catalog import Catalog, backups, policies, projects, quotas, servers, tags, tasks
+from csbs.domain.backup import BackupState
 from csbs.domain.consistency import ApplicationMode
 from csbs.domain.errors import BackupNotFound
-from csbs.domain.ids import CheckpointId, DiskId, PolicyId, ProjectId, ServerId
+from csbs.domain.ids import BackupId, CheckpointId, DiskId, PolicyId, ProjectId, ServerId
 from csbs.domain.policy import (
     BoundServer,
     Policy,
@@ -202,6 +203,22 @@ class PolicyCatalogContract:
             ids = [task.backup_id]
             assert tasks.newest_of_backups(transaction, project, ids) == {task.backup_id: task}
             assert tasks.newest_of_backups(transaction, OTHER, ids) == {}
+
+    def test_a_backup_that_is_being_deleted_counts_in_nothing(
+        self, catalog: Catalog, project: ProjectId
+    ) -> None:
+        add_other_project(catalog)
+        for number in (1, 2, 3):
+            entered(catalog, project, number)
+
+        with catalog.transaction() as transaction:
+            assert backups.count(transaction, project) == 3
+            assert backups.storage_bytes(transaction, project) == 15
+            backups.set_state(transaction, project, BackupId("b1"), BackupState.DELETING)
+            assert backups.count(transaction, project) == 2
+            assert backups.storage_bytes(transaction, project) == 10
+            assert backups.count(transaction, OTHER) == 0
+            assert backups.storage_bytes(transaction, OTHER) == 0
 
     def test_quotas_are_as_usual_until_they_are_set(
         self, catalog: Catalog, project: ProjectId

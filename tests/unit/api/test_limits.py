@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from csbs.api.limits import Around, Gate, LimitOptions
 from csbs.domain.tenancy import LoginsBusy, TooManyFailures
 from csbs.services.failures import FailureLimit
 from csbs.services.passwords import Passwords
+from csbs.serving import make_server
 from csbs.testing.live_api import LiveApi, live_api
 
 MIB = 1024**2
@@ -242,6 +244,21 @@ def test_a_fault_of_ours_is_500_and_tells_no_internals(tmp_path: Path) -> None:
 def test_health_and_readiness_ask_for_no_login(api: LiveApi) -> None:
     assert api.client.get("/healthz").json() == {"status": "alive"}
     assert api.client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_it_is_not_ready_any_more_from_the_first_signal_on(api: LiveApi) -> None:
+    server = make_server(api.service, api.settings, lambda: None)
+    app: Any = server.config.app
+
+    async def readiness() -> int:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://csbs") as client:
+            return (await client.get("/readyz")).status_code
+
+    before = asyncio.run(readiness())
+    server.handle_exit(signal.SIGTERM, None)
+
+    assert (before, asyncio.run(readiness()), server.should_exit) == (200, 503, True)
 
 
 def test_metrics_count_by_route_and_never_by_path(api: LiveApi, admin: httpx.Client) -> None:

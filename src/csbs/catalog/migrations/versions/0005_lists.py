@@ -1,4 +1,4 @@
-"""Indexes of lists and of pruning; on PostgreSQL texts are sorted by code points."""
+"""Indexes of lists and of pruning; deleted projects; texts are sorted by code points."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,6 +14,7 @@ _CREATED = (
     ("backups", "project_id", "created_at"),
     ("backups", "project_id", "name"),
     ("backups", "project_id", "state", "created_at"),
+    ("backups", "project_id", "server_name"),
     ("backups", "project_id", "policy_id", "created_at"),
     ("backups", "project_id", "checkpoint_id"),
     ("tasks", "project_id", "kind", "created_at"),
@@ -36,10 +37,21 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         for table in _TABLES:
             _sort_by_code_points(table)
+    op.create_table(
+        "deleted_projects",
+        sa.Column("id", _text(32), nullable=False),
+        sa.Column("name", _text(64), nullable=False),
+        sa.Column("deleted_at", sa.DateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_deleted_projects")),
+    )
     for name, table in _DROPPED:
         op.drop_index(name, table)
     for table, *columns in _CREATED:
         op.create_index(f"ix_{table}_{'_'.join(columns)}", table, columns)
+
+
+def _text(size: int) -> sa.String:
+    return sa.String(size).with_variant(sa.String(size, collation="C"), "postgresql")
 
 
 def _sort_by_code_points(table: str) -> None:
