@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 from csbs import stores
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
 from csbs.blockio.memory import keep_freed_memory
-from csbs.catalog import Catalog, Home, IdentityFile, backups, collections, leases
+from csbs.catalog import Catalog, Home, IdentityFile, backups, collections, leases, projects
 from csbs.compute.base import ComputeDriver, HostCheck, never
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
@@ -26,6 +27,7 @@ from csbs.domain.errors import CsbsError, DataFolderBusy, DataFolderFull, Invali
 from csbs.domain.ids import ProjectId
 from csbs.domain.rate import parse_rate
 from csbs.domain.store_url import FolderPlace, parse_store_url
+from csbs.notify import HttpOptions, HttpSender, MailOptions, SmtpMailer
 from csbs.repository import (
     ContentIndex,
     Encryption,
@@ -40,6 +42,7 @@ from csbs.repository.errors import (
     RepositoryNotFound,
 )
 from csbs.repository.objectstore import ObjectStore, Reserve, default_min_free
+from csbs.repository.secret_box import SecretBox
 from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
 from csbs.services.collection import CollectionService
@@ -47,6 +50,7 @@ from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
 from csbs.services.jobs import Jobs, JobService
 from csbs.services.locks import Locks, data_folder_alone, data_folder_in_use
+from csbs.services.notifications import NotificationService
 from csbs.services.project_app import App
 from csbs.services.protection import nobody, protection_of
 from csbs.services.quotas import QuotaService
@@ -55,6 +59,8 @@ from csbs.services.repositories import Locked, RepositoryAccess, SharedLock, Sti
 from csbs.services.repository_keys import KeyService
 from csbs.services.repository_removal import RepositoryRemoval
 from csbs.services.restores import RestoreService
+from csbs.services.rpo import RpoService
+from csbs.services.sending import Sending
 from csbs.services.servers import ServerService
 from csbs.services.stores import NamedStore, StoreService
 from csbs.services.tasks import TaskService
@@ -302,6 +308,50 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
             policies_changed=host.policies_changed,
         ),
         audit=AuditService(catalog=catalog, clock=utc_now),
+        notifications=NotificationService(
+            catalog=catalog,
+            project_id=home.project_id,
+            sending=sending_of(settings, catalog),
+            clock=utc_now,
+            new_id=new_id,
+            random_bytes=random_bytes,
+        ),
+        rpo=RpoService(catalog=catalog, project_id=home.project_id, clock=utc_now),
+    )
+
+
+def sending_of(settings: Settings, catalog: Catalog) -> Sending:
+    """How events leave this service."""
+
+    def project_name(project_id: ProjectId) -> str:
+        with catalog.transaction() as transaction:
+            found = projects.by_id(transaction, project_id)
+        return project_id if found is None else found.name
+
+    return Sending(
+        catalog=catalog,
+        secrets=SecretBox(key_files(settings), random_bytes),
+        webhooks=HttpSender(
+            HttpOptions(
+                local_allowed=settings.webhook_local_targets,
+                ca_file=settings.notification_ca_file,
+                user_agent=f"csbs/{metadata.version('csbs')}",
+            )
+        ),
+        mailer=SmtpMailer(
+            MailOptions(
+                host=settings.smtp_host,
+                port=settings.smtp_port,
+                security=settings.smtp_security,
+                user=settings.smtp_user,
+                password=settings.smtp_password,
+                sender=settings.smtp_from,
+                ca_file=settings.notification_ca_file,
+            ),
+            utc_now,
+        ),
+        project_name=project_name,
+        clock=utc_now,
     )
 
 

@@ -10,6 +10,7 @@ import typer
 
 from csbs.cli import ports
 from csbs.client.errors import ProjectNeeded
+from csbs.client.events import RemoteNotifications
 from csbs.client.login import connected, find_project
 from csbs.client.policies import RemotePolicies
 from csbs.client.profiles import Profile, told
@@ -43,6 +44,7 @@ def remote_project(profile: Profile, project: str | None) -> Iterator[ports.Proj
             repository=RemoteRepository(calls),
             quotas=RemoteQuotas(calls),
             policies=RemotePolicies(calls),
+            notifications=RemoteNotifications(calls),
         )
 
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Self
 from pydantic import StrictBool
 
 from csbs.documents.base import Body, Document, Page, Reference
+from csbs.documents.events import RpoDocument
 from csbs.domain.server import DiskDescription, ServerDescription, ServerState
 
 if TYPE_CHECKING:  # who only reads documents needs no catalog
+    from csbs.services.rpo import RpoService
     from csbs.services.servers import ServerService
 
 
@@ -70,6 +72,8 @@ class ServerDetails(ServerDocument):
 
     tracking_points: list[str]
     freeze_without_watchdog: bool
+    #: Null: it was never backed up, nor bound to a policy.
+    rpo: RpoDocument | None
 
 
 class ServerStopped(ServerDocument):
@@ -116,14 +120,18 @@ def listed(
     ]
 
 
-def detailed(servers: ServerService, wanted: str, *, operator: bool) -> ServerDetails:
+def detailed(
+    servers: ServerService, rpo: RpoService, wanted: str, *, operator: bool
+) -> ServerDetails:
     """One server.  Raises `ServerNotFound`, `ServerAmbiguous`."""
     found = servers.find(wanted)
     plain = described(servers, found, operator=operator)
+    status = rpo.of_server(found.id)
     return ServerDetails(
         **plain.model_dump(),
         tracking_points=list(servers.tracking(found).checkpoints),
         freeze_without_watchdog=servers.freezes_without_watchdog(found),
+        rpo=None if status is None else RpoDocument.of(status),
     )
 
 

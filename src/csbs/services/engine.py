@@ -2,8 +2,7 @@
 
 At its start it gives the runner every task that a former life left open.  From then on it looks,
 once a minute, after tasks that could not be handed over, and after what no task will end: guests
-that are owed a thaw, backups whose end could not be recorded, and what is old enough to be
-forgotten.
+that are owed a thaw, and backups whose end could not be recorded.
 """
 
 from __future__ import annotations
@@ -36,18 +35,13 @@ class TaskEngine:
         projects: Callable[[], Sequence[ProjectId]],
         driver: ComputeDriver,
         stop_wait_s: float = 30.0,
-        upkeep: Callable[[Sequence[ProjectId]], object] = len,
     ) -> None:
-        """All functions are called from `start` on, by any thread.
-
-        `upkeep` is called with all projects each time that the engine looks after them.
-        """
+        """`executor_of` and `projects` are asked from `start` on, by any thread."""
         self.runner = make_runner(self._execute)
         self._executor_of = executor_of
         self._projects = projects
         self._driver = driver
         self._stop_wait_s = stop_wait_s
-        self._upkeep = upkeep
         self._stopping = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="task-keeper", daemon=True)
 
@@ -88,7 +82,6 @@ class TaskEngine:
             self._feed(project_id)
             self._executor_of(project_id).settle_leftovers()
         self.runner.forget_ended()
-        self._upkeep(self._projects())
 
     def _feed(self, project_id: ProjectId) -> None:
         """Gives the runner what is open; it knows what it has already."""

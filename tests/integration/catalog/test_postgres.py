@@ -21,6 +21,7 @@ from csbs.domain.errors import CatalogFailed, CatalogTooNew, CsbsError, DataFold
 from csbs.domain.ids import ProjectId
 from csbs.domain.lock_errors import LockLost
 from csbs.testing.catalog_contract import CatalogContract, waiting
+from csbs.testing.event_catalog_contract import EventCatalogContract, RpoCatalogContract
 from csbs.testing.identity_catalog_contract import IdentityCatalogContract
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
 from csbs.testing.ports import free_ports
@@ -68,6 +69,14 @@ class TestIdentityOnPostgres(IdentityCatalogContract):
 
 class TestUpkeepOnPostgres(UpkeepContract):
     """See `UpkeepContract`."""
+
+
+class TestEventsOnPostgres(EventCatalogContract):
+    """See `EventCatalogContract`."""
+
+
+class TestRpoOnPostgres(RpoCatalogContract):
+    """See `RpoCatalogContract`."""
 
 
 def test_the_migrations_make_the_tables(url: str) -> None:

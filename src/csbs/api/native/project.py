@@ -75,7 +75,7 @@ def list_servers(here: Reads, after: After = "", limit: Limit = LIMIT_DEFAULT) -
 @router.get("/servers/{server}")
 def show_server(server: ServerName, here: Reads) -> ServerDetails:
     """One server, with what csbs keeps on its host for it."""
-    return servers.detailed(here.app.servers, server, operator=_operator(here))
+    return servers.detailed(here.app.servers, here.app.rpo, server, operator=_operator(here))
 
 
 @router.patch("/servers/{server}")
