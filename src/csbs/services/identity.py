@@ -11,6 +11,7 @@ from csbs.catalog import Catalog, Transaction, access_keys, projects, tokens, us
 from csbs.catalog.tokens import TokenRow
 from csbs.domain.clock import Clock, RandomBytes
 from csbs.domain.ids import ProjectId
+from csbs.domain.listing import Slice
 from csbs.domain.signing import SentRequest, check_signature, parse_signature
 from csbs.domain.tenancy import (
     NotAuthenticated,
@@ -217,6 +218,12 @@ class IdentityService:
             if project is None:
                 raise OtherProject(project_id)
             return project, _roles(transaction, user, project.id)
+
+    def page_of_projects(self, user: User, after: str, limit: int) -> Slice[Project]:
+        """Where the user has a role, by name: those whose names come behind this one."""
+        member = None if user.is_admin else user.id
+        with self.catalog.reading() as transaction:
+            return projects.page(transaction, member, after, limit)
 
     def projects_of(self, user: User) -> list[Project]:
         """Where the user has a role, by name."""

@@ -23,7 +23,6 @@ from csbs.services.quotas import QuotaService
 from csbs.services.users import UserService
 from csbs.testing.live_api import FastHasher
 from csbs.testing.policy_catalog_contract import make_policy
-from csbs.testing.postgres import Postgres
 from csbs.testing.values import START, make_backup
 
 _TURNS = 12
@@ -144,14 +143,6 @@ def _leave_room(catalog: Catalog, project: ProjectId) -> None:
         if quotas.of_project(transaction, project).backups is None:
             quotas.set_limit(transaction, project, "policies", present + _ROOM)
             quotas.set_limit(transaction, project, "backups", _ROOM)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
-    if request.param == "sqlite":
-        return tmp_path / "catalog.sqlite"
-    postgres: Postgres = request.getfixturevalue("postgres")
-    return postgres.new_database()
 
 
 def test_of_two_that_want_the_same_one_gets_it(place: Path | str) -> None:

@@ -14,7 +14,6 @@ from sqlalchemy import Column, Engine, MetaData, Table, create_engine, insert, i
 
 from csbs.catalog.database import migrations_of, open_database
 from csbs.catalog.postgres import postgres_engine
-from csbs.testing.postgres import Postgres
 
 #: What texts that point at rows have; in others there is more to lose.
 _LONG = "Zürich 中文 😀 '\"\\ %_"
@@ -25,14 +24,6 @@ def _earlier() -> list[str]:
     config = migrations_of(create_engine("sqlite://"))
     found = [each.revision for each in ScriptDirectory.from_config(config).walk_revisions()]
     return found[:0:-1]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
-    if request.param == "sqlite":
-        return tmp_path / "catalog.sqlite"
-    postgres: Postgres = request.getfixturevalue("postgres")
-    return postgres.new_database()
 
 
 @pytest.fixture

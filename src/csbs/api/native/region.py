@@ -18,7 +18,7 @@ from csbs.api.native.models import (
     Reference,
     ServerAssignment,
 )
-from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name, page_by_name
+from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name
 
 router = APIRouter(tags=["region"])
 
@@ -39,7 +39,7 @@ def show_health(here: Known, request: Request) -> Health:
 @router.get("/projects")
 def list_projects(here: Known, after: After = "", limit: Limit = LIMIT_DEFAULT) -> ProjectList:
     """Projects where the caller has a role, by name; all for an administrator."""
-    page = page_by_name(here.region.identity.projects_of(here.user), after, limit)
+    page = here.region.identity.page_of_projects(here.user, after, limit)
     projects = [ProjectDocument.of(each) for each in page.rows]
     return ProjectList(projects=projects, next=next_by_name(page))
 

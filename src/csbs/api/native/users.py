@@ -19,7 +19,7 @@ from csbs.api.native.models import (
     UserDocument,
     UserList,
 )
-from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name, page_by_name
+from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name
 from csbs.domain.tenancy import Role, User
 
 router = APIRouter(tags=["users"])
@@ -36,7 +36,7 @@ _ME = "me"
 @router.get("/users")
 def list_users(here: Administers, after: After = "", limit: Limit = LIMIT_DEFAULT) -> UserList:
     """All users, by name."""
-    page = page_by_name(here.region.users.everyone(), after, limit)
+    page = here.region.users.page(after, limit)
     return UserList(users=[UserDocument.of(each) for each in page.rows], next=next_by_name(page))
 
 
