@@ -132,7 +132,7 @@ def names_of(path: str) -> set[str]:
 def body_of(path: str, ids: dict[str, str]) -> dict[str, Any]:
     """One that is good for whatever is called: keys that nobody knows are ignored."""
     if path.startswith("/native"):
-        bodies = {
+        bodies: dict[str, dict[str, Any]] = {
             "/backups": {"server": SERVER_ID},
             "/quotas": {},
             "/servers/{server}": {"freeze_without_watchdog": True},
