@@ -8,6 +8,7 @@ import typer
 
 from csbs.cli.options import Json, Yes, body, in_project
 from csbs.cli.output import Output, moment, short, table
+from csbs.cli.policy_preview import preview_policy
 from csbs.cli.policy_text import keeps_text, span_text, when_text
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 commands = typer.Typer(
     help="Policies, which back servers up by themselves: create, list, show, set, delete, run, "
-    "bind, unbind."
+    "preview, bind, unbind."
 )
 
 PolicyName = Annotated[
@@ -264,6 +265,9 @@ def run_policy(
             for each in begun.backups
         ],
     )
+
+
+commands.command("preview")(preview_policy)
 
 
 @commands.command("bind")
