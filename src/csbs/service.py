@@ -23,6 +23,7 @@ from csbs.services.access_keys import AccessKeyService
 from csbs.services.assignments import AssignmentService
 from csbs.services.audit import AuditService
 from csbs.services.bootstrap import FirstAdministrator, bootstrap
+from csbs.services.collection import CollectionWaits
 from csbs.services.due_runs import DueRuns
 from csbs.services.engine import TaskEngine
 from csbs.services.expiry import Looks
@@ -225,6 +226,7 @@ def make_region(
             refuse_tied=refuse_bound,
         ),
         audit=AuditService(catalog=catalog, clock=utc_now),
+        collections=CollectionWaits(catalog=catalog, clock=utc_now),
         project_app=ProjectApps(settings, catalog, home, host).of,
         clock=utc_now,
         new_id=new_id,

@@ -1,6 +1,6 @@
 """For who looks after the service: is it alive, is it ready, how does it do.
 
-`/metrics` has numbers of requests only, and nothing of a project.
+`/metrics` has numbers of the region, and nothing of a project.
 """
 
 from __future__ import annotations

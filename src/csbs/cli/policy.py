@@ -54,6 +54,9 @@ Keep = Annotated[
 KeepDays = Annotated[
     int | None, typer.Option(min=-1, help="Keep those of so many days; -1: no such rule.")
 ]
+KeepMonths = Annotated[
+    int | None, typer.Option(min=-1, help="Likewise of so many months, instead of days.")
+]
 KeepDaily = Annotated[
     int | None, typer.Option(min=-1, help="Keep the newest of each of so many days; -1: none.")
 ]
@@ -93,6 +96,7 @@ def create_policy(
     description: Description = None,
     keep: Keep = None,
     keep_days: KeepDays = None,
+    keep_months: KeepMonths = None,
     keep_daily: KeepDaily = None,
     keep_weekly: KeepWeekly = None,
     keep_monthly: KeepMonthly = None,
@@ -113,6 +117,7 @@ def create_policy(
         "permanent": keep_forever,
         "max_backups": keep,
         "max_age_days": keep_days,
+        "max_age_months": keep_months,
         "day_backups": keep_daily,
         "week_backups": keep_weekly,
         "month_backups": keep_monthly,
@@ -178,6 +183,7 @@ def set_policy(
     description: Description = None,
     keep: Keep = None,
     keep_days: KeepDays = None,
+    keep_months: KeepMonths = None,
     keep_daily: KeepDaily = None,
     keep_weekly: KeepWeekly = None,
     keep_monthly: KeepMonthly = None,
@@ -199,6 +205,7 @@ def set_policy(
         "permanent": keep_forever,
         "max_backups": keep,
         "max_age_days": keep_days,
+        "max_age_months": keep_months,
         "day_backups": keep_daily,
         "week_backups": keep_weekly,
         "month_backups": keep_monthly,

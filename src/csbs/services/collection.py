@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from csbs.catalog import Catalog, collections
 from csbs.compute.base import never
-from csbs.domain.clock import Monotonic
+from csbs.domain.clock import Clock, Monotonic
 from csbs.domain.collection import CollectionDecision, Step, collection_due
 from csbs.domain.errors import CsbsError, OperationCancelled
 from csbs.domain.ids import ProjectId
@@ -94,6 +94,21 @@ class CollectionService:
         )
         with self.catalog.transaction() as transaction:
             collections.alarm(transaction, self.project_id, at=now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionWaits:
+    """For who looks after a region: how long deleted backups have taken space."""
+
+    catalog: Catalog
+    clock: Clock
+
+    def waits_s(self) -> list[float]:
+        """For each project where something waits to be freed: how long, longest first."""
+        with self.catalog.transaction() as transaction:
+            since = collections.waiting_since(transaction)
+        now = self.clock()
+        return [max(0.0, (now - each).total_seconds()) for each in since]
 
 
 def _is_lately(at: datetime | None, now: datetime) -> bool:
