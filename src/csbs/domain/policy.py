@@ -89,15 +89,18 @@ class PolicyWithoutServers(Refused):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How long backups are kept.  Numbers: None where there is no such limit.
+    """How long backups are kept.  Numbers: None where there is no such rule.
 
-    `permanent` wins over the first two.  The four others keep more: the newest backup of each of
-    so many days, weeks, months and years of `timezone`.
+    A backup stays if any rule keeps it (`csbs.domain.retention`).  `permanent` keeps all, whatever
+    the others say.  The last four keep the newest backup of each of so many days, weeks, months and
+    years of `timezone`.
     """
 
     permanent: bool = False
     max_backups: int | None = None
     max_age_days: int | None = None
+    #: By the calendar; instead of days.
+    max_age_months: int | None = None
     day_backups: int | None = None
     week_backups: int | None = None
     month_backups: int | None = None
@@ -115,15 +118,36 @@ class Retention:
                 zone_of(self.timezone)
             except UnknownZone as error:
                 raise InvalidPolicy("timezone", str(error)) from None
-        periods = (self.day_backups, self.week_backups, self.month_backups, self.year_backups)
-        if any(periods) and not self.timezone:
+        if self.max_age_days is not None and self.max_age_months is not None:
+            raise InvalidPolicy(
+                "max_age_months", "an age is given in days or in months, not in both"
+            )
+        if any(self._periods) and not self.timezone:
             raise InvalidPolicy("timezone", "it is needed to keep backups by day, week or longer")
         return self
 
+    @property
+    def keeps_for_ever(self) -> bool:
+        """Whether nothing expires: it is said so, or no rule is set.
 
+        Zero days, weeks, months and years are no rule: clients that know these rules send zeroes
+        where they do not want them.
+        """
+        limits = (self.max_backups, self.max_age_days, self.max_age_months)
+        limited = any(each is not None for each in limits) or any(self._periods)
+        return self.permanent or not limited
+
+    @property
+    def _periods(self) -> tuple[int | None, ...]:
+        return self.day_backups, self.week_backups, self.month_backups, self.year_backups
+
+
+#: Who says one of them has no more use for the other.
+_AGES = ("max_age_days", "max_age_months")
 _NUMBERS = (
     "max_backups",
     "max_age_days",
+    "max_age_months",
     "day_backups",
     "week_backups",
     "month_backups",
@@ -299,6 +323,9 @@ def changed_schedule(present: Schedule, wanted: NewSchedule, *, region_zone: str
     said = dict(wanted.retention)
     if said == {"permanent": False}:
         said = {}
+    for age, other in (_AGES, _AGES[::-1]):
+        if said.get(age) is not None:
+            said.setdefault(other, None)
     name, description = wanted.name, wanted.description
     changed = replace(
         present,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from csbs.services.all_projects import AllProjects
 from csbs.services.backup_views import BackupViews
 from csbs.services.backups import BackupService
 from csbs.services.binding import BindingService
 from csbs.services.checks import CheckService
+from csbs.services.expiry import ExpiryService
 from csbs.services.policies import PolicyService
 from csbs.services.quotas import QuotaService
 from csbs.services.restores import RestoreService
@@ -22,12 +24,15 @@ class Protection:
 
     policies: PolicyService
     binding: BindingService
+    expiry: ExpiryService
     quotas: QuotaService
     checks: CheckService
     views: BackupViews
     disks: ServerDisks
     backup_tags: BackupTags
     policy_tags: PolicyTags
+    #: What administrators may see; of every project's use cases the same.
+    all_projects: AllProjects
 
 
 def nobody() -> None:
@@ -63,6 +68,12 @@ def protection_of(
             servers=backups.servers,
             clock=backups.clock,
         ),
+        expiry=ExpiryService(
+            catalog=catalog,
+            project_id=project_id,
+            backups=backups,
+            region_zone=region_zone,
+        ),
         quotas=quotas,
         checks=CheckService(
             catalog=catalog,
@@ -80,4 +91,5 @@ def protection_of(
         views=BackupViews(catalog=catalog, project_id=project_id),
         backup_tags=BackupTags(catalog=catalog, project_id=project_id),
         policy_tags=PolicyTags(catalog=catalog, project_id=project_id),
+        all_projects=AllProjects(catalog=catalog),
     )
