@@ -188,11 +188,11 @@ def _document(profile: Profile) -> dict[str, object]:
 
 def _secret(variable: str, question: str) -> str:
     """From the environment, else from a person, else from standard input."""
-    from csbs.client.profiles import told_secret  # noqa: PLC0415  see cli.options
+    from csbs.client.profiles import told  # noqa: PLC0415  see cli.options
 
-    told = told_secret(variable)
-    if told is not None:
-        return told
+    secret = told(variable)
+    if secret is not None:
+        return secret
     if sys.stdin.isatty():
         return str(typer.prompt(question, hide_input=True, err=True))
     return sys.stdin.readline().rstrip("\n")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,8 +86,10 @@ class Where:
         """The service that is meant; None: this machine."""
         if self.local or self.data_dir is not None:
             return None
-        from csbs.client.profiles import chosen_profile  # noqa: PLC0415  see above
+        from csbs.client.profiles import chosen_profile, told  # noqa: PLC0415  see above
 
+        if self.profile is None and told("DATA_DIR"):
+            return None
         return chosen_profile(self.profile)
 
 
@@ -124,11 +126,13 @@ CHANGES = {
     "policy bind": "bind_servers",
     "policy unbind": "unbind_servers",
     "server tag": "change_server_tags",
+    "notification create": "create_notification",
+    "notification delete": "delete_notification",
+    "notification test": "try_notification",
 }
 
 
 #: Which parameter names what is changed.
-_NAMED = ("backup", "server", "policy", "name")
 
 
 @contextmanager
@@ -208,9 +212,15 @@ def _app(context: typer.Context, project: str | None) -> Iterator[App]:
             region = opened.enter_context(open_region(settings, driver))
             app = region.project_app(region.projects.find(project).id)
         if action is not None and not context.params.get("dry_run"):
-            named = next(filter(None, map(context.params.get, _NAMED)), "")
-            opened.enter_context(app.audit.local(local_user(), action, str(named)))
+            named = _named(context.params)
+            opened.enter_context(app.audit.local(local_user(), action, named))
         yield app
+
+
+def _named(parameters: Mapping[str, object]) -> str:
+    """What a command is about."""
+    names = ("backup", "server", "policy", "notification", "name")
+    return str(next((parameters[name] for name in names if parameters.get(name)), ""))
 
 
 def body(kind: type[B], **fields: object) -> B:

@@ -6,16 +6,26 @@ Names go in as a person types them, documents come out, and errors are those of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from csbs.domain.events import EventKind
 from csbs.domain.task import Watcher
 
 if TYPE_CHECKING:  # `csbs --help` must answer at once
     from csbs.documents.backups import BackupDocument, BackupList, DeletionDocument, NewBackup
     from csbs.documents.base import Deleted, DeletedObject
+    from csbs.documents.events import (
+        EventPage,
+        NewNotification,
+        NewNotificationDocument,
+        NotificationDocument,
+        NotificationList,
+        NotificationTested,
+        RpoList,
+    )
     from csbs.documents.identity import (
         AuditDocument,
         KeyList,
@@ -198,6 +208,31 @@ class Policies(Protocol):
         """Gives and takes tags of a server."""
 
 
+class Notifications(Protocol):
+    """`csbs notification`, `csbs event`, `csbs rpo`."""
+
+    def events(self, last: int, kinds: Sequence[EventKind]) -> EventPage:
+        """The newest events, oldest first."""
+
+    def rpo(self) -> RpoList:
+        """How new backups are."""
+
+    def list_all(self) -> NotificationList:
+        """Where events are sent."""
+
+    def show(self, notification: str) -> NotificationDocument:
+        """One of them."""
+
+    def create(self, new: NewNotification) -> NewNotificationDocument:
+        """Has events sent."""
+
+    def delete(self, notification: str) -> DeletedObject:
+        """Sends nothing there any more."""
+
+    def test(self, notification: str) -> NotificationTested:
+        """Sends a trial event."""
+
+
 class Users(Protocol):
     """`csbs user`, and who may do what in a project."""
 
@@ -270,6 +305,7 @@ class Project:
     repository: Repository
     quotas: Quotas
     policies: Policies
+    notifications: Notifications
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,10 @@ import typer
 
 from csbs.cli import ports
 from csbs.client.errors import ProjectNeeded
+from csbs.client.events import RemoteNotifications
 from csbs.client.login import connected, find_project
 from csbs.client.policies import RemotePolicies
-from csbs.client.profiles import Profile, told_secret
+from csbs.client.profiles import Profile, told
 from csbs.client.project import (
     ProjectCalls,
     RemoteBackups,
@@ -43,6 +44,7 @@ def remote_project(profile: Profile, project: str | None) -> Iterator[ports.Proj
             repository=RemoteRepository(calls),
             quotas=RemoteQuotas(calls),
             policies=RemotePolicies(calls),
+            notifications=RemoteNotifications(calls),
         )
 
 
@@ -60,9 +62,9 @@ def remote_region(profile: Profile) -> Iterator[ports.Region]:
 
 def ask_password(user: str, url: str) -> str | None:
     """The password, from the environment or a person; None: there is nobody to ask."""
-    told = told_secret("PASSWORD")
-    if told is not None:
-        return told
+    password = told("PASSWORD")
+    if password is not None:
+        return password
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
     return str(typer.prompt(f"Password of {user} at {url}", hide_input=True, err=True))

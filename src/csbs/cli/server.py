@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from csbs.cli.notification import rpo_text
 from csbs.cli.options import Json, ServerName, body, in_project, in_region
 from csbs.cli.output import Output, size, table
 
@@ -55,6 +56,7 @@ def show_server(context: typer.Context, server: ServerName, *, json: Json = Fals
             table(("DISK", "SIZE", "FORMAT", "TRACKABLE", "SOURCE"), rows),
             "tracking points: " + (", ".join(found.tracking_points) or "none"),
             f"its file systems are frozen {_whether(found.freeze_without_watchdog)}",
+            *([rpo_text(found.rpo)] if found.rpo else []),
             *(
                 [f"a restore was interrupted: `csbs restore {restoring}` ends it"]
                 if restoring

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -24,14 +24,16 @@ from csbs.client.errors import (
     UrlInvalid,
     told,
 )
-from csbs.documents.base import Body, Document, Refusal
+from csbs.documents.base import Body, Document, Page, Refusal
 from csbs.domain.clock import Sleep, sleep
 from csbs.domain.errors import CsbsError
+from csbs.domain.listing import PAGE_SIZE_MAX
 
 if TYPE_CHECKING:
     from typing import Self
 
 D = TypeVar("D", bound=Document)
+P = TypeVar("P", bound=Page)
 
 _CONNECT_MAX_S = 10.0
 #: Most calls answer at once; those that wait for a guest say so.
@@ -100,7 +102,7 @@ class Connection:
         self,
         kind: type[D],
         *path: str,
-        query: Mapping[str, str | int] | None = None,
+        query: Mapping[str, str | int | Sequence[str]] | None = None,
         within_s: float = _ANSWER_MAX_S,
     ) -> D:
         """Reads; tried again a few times while the service does not answer."""
@@ -114,6 +116,14 @@ class Connection:
             except ServiceUnreachable:
                 self.sleep(pause_s)
         return self._document(kind, send())
+
+    def get_all(self, kind: type[P], *path: str, query: Mapping[str, str | int] | None = None) -> P:
+        """Reads a list, page by page."""
+        asked = {**(query or {}), "limit": PAGE_SIZE_MAX}
+        found = self.get(kind, *path, query=asked)
+        while found.next is not None:
+            found = found.joined(self.get(kind, *path, query={**asked, "after": found.next}))
+        return found
 
     def ask(
         self,
@@ -136,7 +146,7 @@ class Connection:
         path: tuple[str, ...],
         *,
         body: Body | None = None,
-        query: Mapping[str, str | int] | None = None,
+        query: Mapping[str, str | int | Sequence[str]] | None = None,
         within_s: float = _ANSWER_MAX_S,
     ) -> httpx.Response:
         response = self._sent(method, path, body, query, within_s)
@@ -153,7 +163,7 @@ class Connection:
         method: str,
         path: tuple[str, ...],
         body: Body | None,
-        query: Mapping[str, str | int] | None,
+        query: Mapping[str, str | int | Sequence[str]] | None,
         within_s: float,
     ) -> httpx.Response:
         request = self.http.build_request(

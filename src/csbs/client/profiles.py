@@ -130,6 +130,6 @@ def config_folder() -> Path:
     return Path(base) / "csbs"
 
 
-def told_secret(name: str) -> str | None:
-    """`CSBS_PASSWORD`, `CSBS_SECRET_KEY`: what a person gives a command without a prompt."""
+def told(name: str) -> str | None:
+    """`CSBS_PASSWORD`, `CSBS_SECRET_KEY`, `CSBS_DATA_DIR`: what a person told all commands."""
     return os.environ.get(f"CSBS_{name}") or None  # noqa: TID251  likewise

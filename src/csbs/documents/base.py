@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
 
 #: What nobody needs more of.
 Text = Annotated[str, Field(max_length=255)]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+def whole(value: object) -> object:
+    """In JSON 7.0 is a whole number too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 #: Bytes a second; None: what the settings of the service say.
-RateLimit = Annotated[StrictInt, Field(ge=1, le=2**53 - 1)]
+RateLimit = Annotated[StrictInt, Field(ge=1, le=2**53 - 1), BeforeValidator(whole)]
 
 
 class Body(BaseModel):
@@ -28,6 +35,23 @@ class Document(BaseModel):
     def json_value(self) -> dict[str, Any]:
         """What machines read."""
         return self.model_dump(mode="json")
+
+
+class Page(Document):
+    """A part of a list, or all of it."""
+
+    #: What to ask for as `after` to get the next page; null on the last one.
+    next: str | None = None
+
+    def json_value(self) -> dict[str, Any]:
+        """The list alone: who asked for all of it has nothing to go on with."""
+        return self.model_dump(mode="json", exclude={"next"})
+
+    def joined(self, behind: Self) -> Self:
+        """This page with the one behind it."""
+        (rows,) = type(self).model_fields.keys() - {"next"}
+        both = [*getattr(self, rows), *getattr(behind, rows)]
+        return self.model_copy(update={rows: both, "next": behind.next})
 
 
 class Reference(Document):

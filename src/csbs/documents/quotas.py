@@ -6,16 +6,10 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, StrictInt
 
-from csbs.documents.base import Body, Document
+from csbs.documents.base import Body, Document, whole
 from csbs.domain.quota import LIMIT_MAX, Quotas, Usage
 
-
-def _whole(value: object) -> object:
-    """In JSON 7.0 is a whole number too."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Limit = Annotated[StrictInt, Field(ge=-1, le=LIMIT_MAX), BeforeValidator(_whole)]
+Limit = Annotated[StrictInt, Field(ge=-1, le=LIMIT_MAX), BeforeValidator(whole)]
 
 
 class QuotaChange(Body):

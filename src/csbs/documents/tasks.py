@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from csbs.documents.base import Document, Fault, Reference
+from csbs.documents.base import Document, Fault, Page, Reference
 from csbs.domain.task import OPEN_STATES, Task, TaskKind, TaskState
 
 if TYPE_CHECKING:  # who only reads documents needs no catalog
@@ -80,7 +80,7 @@ class TaskDetails(TaskDocument):
         )
 
 
-class TaskList(Document):
+class TaskList(Page):
     """Tasks, oldest first."""
 
     tasks: list[TaskDocument]

@@ -95,7 +95,7 @@ def reading_damaged_again(
 
 
 def _parent(former: Sequence[Backup], disk_id: DiskId) -> Parent | None:
-    """The newest backup that can be restored and has the disk; `former` is ordered, oldest first."""
+    """The newest backup with the disk that can be restored; `former` is ordered, oldest first."""
     for backup in reversed(former):
         disk = backup.disk(disk_id)
         if disk is not None and counts(backup):  # one that a restore reads is there too

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,6 +20,7 @@ from csbs.domain.ids import (
     ServerId,
     tracking_name,
 )
+from csbs.domain.listing import Listing, Slice
 from csbs.domain.lookup import matching
 from csbs.domain.policy import (
     BoundServer,
@@ -77,6 +78,17 @@ class PolicyService:
         """All policies, oldest first."""
         with self.catalog.transaction() as transaction:
             return policies.of_project(transaction, self.project_id)
+
+    def page(self, name: str | None, listing: Listing) -> Slice[Policy]:
+        """A page of all policies, or of the one with this name.  Raises `MarkerUnknown`."""
+        with self.catalog.reading() as transaction:
+            return policies.page(transaction, self.project_id, name, listing)
+
+    def by_ids(self, ids: Iterable[PolicyId]) -> dict[PolicyId, Policy]:
+        """Those of these policies that are there."""
+        with self.catalog.reading() as transaction:
+            found = policies.by_ids(transaction, self.project_id, sorted(set(ids)))
+        return {each.id: each for each in found}
 
     def get(self, policy_id: PolicyId) -> Policy:
         """The policy with just this id.  Raises `PolicyNotFound`."""
@@ -245,7 +257,7 @@ class PolicyService:
 
     def _of_run(self, run_id: CheckpointId, state: BackupState) -> list[Backup]:
         with self.catalog.transaction() as transaction:
-            found = backups.of_run(transaction, self.project_id, run_id)
+            found = backups.of_runs(transaction, self.project_id, [run_id])
         return [each for each in found if each.state is state]
 
     def _changed(
@@ -372,6 +384,8 @@ class PolicyService:
             state=BackupState.ERROR,
             tracking=tracking_name(backup_id),
             disks=(),
+            vcpus=0,
+            memory_bytes=0,
             finished_at=like.created_at,
         ).failed(FailedOperation.BACKUP, error)
         with self.catalog.transaction() as transaction:

@@ -10,10 +10,12 @@ from csbs.services.collection import CollectionService
 from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
 from csbs.services.jobs import JobService
+from csbs.services.notifications import NotificationService
 from csbs.services.protection import Protection
 from csbs.services.repositories import RepositoryAccess
 from csbs.services.repository_keys import KeyService
 from csbs.services.restores import RestoreService
+from csbs.services.rpo import RpoService
 from csbs.services.servers import ServerService
 from csbs.services.stores import StoreService
 from csbs.services.tasks import TaskService
@@ -38,3 +40,5 @@ class App:
     executor: TaskExecutor
     collection: CollectionService
     audit: AuditService
+    notifications: NotificationService
+    rpo: RpoService

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from csbs.services.all_projects import AllProjects
 from csbs.services.backup_views import BackupViews
 from csbs.services.backups import BackupService
 from csbs.services.binding import BindingService
@@ -32,6 +33,8 @@ class Protection:
     disks: ServerDisks
     backup_tags: BackupTags
     policy_tags: PolicyTags
+    #: What administrators may see; of every project's use cases the same.
+    all_projects: AllProjects
 
 
 def nobody() -> None:
@@ -98,4 +101,5 @@ def protection_of(
         views=BackupViews(catalog=catalog, project_id=project_id),
         backup_tags=BackupTags(catalog=catalog, project_id=project_id),
         policy_tags=PolicyTags(catalog=catalog, project_id=project_id),
+        all_projects=AllProjects(catalog=catalog),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from csbs.catalog import Catalog, Transaction, backups, policies, quotas
 from csbs.domain.ids import ProjectId
 from csbs.domain.policy import TooManyPolicies
-from csbs.domain.quota import Quotas, Usage, checked_limit, require_room_for_backups, usage_of
+from csbs.domain.quota import Quotas, Usage, checked_limit, require_room_for_backups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class QuotaService:
 
     def show(self) -> tuple[Quotas, Usage]:
         """The limits, and what counts against them."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             return quotas.of_project(transaction, self.project_id), self._usage(transaction)
 
     def change(self, limits: Mapping[str, int]) -> Quotas:
@@ -54,10 +54,14 @@ class QuotaService:
         limits = quotas.of_project(transaction, self.project_id)
         if limits.backups is None and limits.backup_bytes is None:
             return
-        require_room_for_backups(limits, self._usage(transaction), count)
+        usage = self._usage(transaction, bytes_too=limits.backup_bytes is not None)
+        require_room_for_backups(limits, usage, count)
 
-    def _usage(self, transaction: Transaction) -> Usage:
-        return usage_of(
-            backups.of_project(transaction, self.project_id),
-            policies.count(transaction, self.project_id),
+    def _usage(self, transaction: Transaction, *, bytes_too: bool = True) -> Usage:
+        """Adding bytes up takes a while where there are many backups."""
+        project_id = self.project_id
+        return Usage(
+            backups=backups.count(transaction, project_id),
+            backup_bytes=backups.storage_bytes(transaction, project_id) if bytes_too else 0,
+            policies=policies.count(transaction, project_id),
         )

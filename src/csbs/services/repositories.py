@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -37,13 +37,17 @@ class ManifestsLost(Corrupt):
     )
 
 
+#: Raises `LockLost` if a lock that is thought to be held was lost meanwhile.
+StillHeld = Callable[[], None]
+
+
 class SharedLock(Protocol):
     """A lock that never waits: raises an error that says who holds it."""
 
-    def shared(self, doing: str) -> AbstractContextManager[None]:
+    def shared(self, doing: str) -> AbstractContextManager[StillHeld]:
         """Nobody holds it alone during the body."""
 
-    def exclusive(self, doing: str) -> AbstractContextManager[None]:
+    def exclusive(self, doing: str) -> AbstractContextManager[StillHeld]:
         """Nobody else holds it during the body."""
 
 
@@ -54,20 +58,24 @@ class Locked:
     locks: tuple[SharedLock, ...]
 
     @contextmanager
-    def shared(self, doing: str) -> Iterator[None]:
+    def shared(self, doing: str) -> Iterator[StillHeld]:
         """See `SharedLock.shared`."""
         with ExitStack() as held:
-            for lock in self.locks:
-                held.enter_context(lock.shared(doing))
-            yield
+            yield _all([held.enter_context(lock.shared(doing)) for lock in self.locks])
 
     @contextmanager
-    def exclusive(self, doing: str) -> Iterator[None]:
+    def exclusive(self, doing: str) -> Iterator[StillHeld]:
         """See `SharedLock.exclusive`."""
         with ExitStack() as held:
-            for lock in self.locks:
-                held.enter_context(lock.exclusive(doing))
-            yield
+            yield _all([held.enter_context(lock.exclusive(doing)) for lock in self.locks])
+
+
+def _all(each_held: Sequence[StillHeld]) -> StillHeld:
+    def require() -> None:
+        for still_held in each_held:
+            still_held()
+
+    return require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +104,10 @@ class RepositoryAccess:
         Raises `RepositoryLocked` while a collection runs that somebody asked for; one that began by
         itself gives way.
         """
-        with self._asked_for(doing, cancelled):
-            yield self.open_repository(cancelled)
+        with self._asked_for(doing, cancelled) as still_held:
+            repository = self.open_repository(cancelled)
+            repository.rely_on(still_held)
+            yield repository
 
     @contextmanager
     def shared_store(
@@ -145,8 +155,8 @@ class RepositoryAccess:
                 return asked_here() or asked_elsewhere()
 
             with (
-                self.lock.exclusive("collection"),
-                self._opened(asked_here) as (repository, index),
+                self.lock.exclusive("collection") as still_held,
+                self._opened(still_held, asked_here) as (repository, index),
             ):
                 return self._collect(repository, index, lambda _: None, stopped)
 
@@ -154,13 +164,16 @@ class RepositoryAccess:
     def alone(self, doing: str) -> Iterator[tuple[Repository, ContentIndex]]:
         """For what nobody may write or read beside.  Raises `RepositoryLocked` while one does."""
         with ExitStack() as held:
-            self._enter(held, lambda: self.lock.exclusive(doing), never)
-            with self._opened(never) as parts:
+            still_held = self._enter(held, lambda: self.lock.exclusive(doing), never)
+            with self._opened(still_held, never) as parts:
                 yield parts
 
     @contextmanager
-    def _opened(self, cancelled: Callable[[], bool]) -> Iterator[tuple[Repository, ContentIndex]]:
+    def _opened(
+        self, still_held: StillHeld, cancelled: Callable[[], bool]
+    ) -> Iterator[tuple[Repository, ContentIndex]]:
         repository = self.open_repository(cancelled)
+        repository.rely_on(still_held)
         index = self.open_index(repository)
         try:
             yield repository, index
@@ -181,24 +194,23 @@ class RepositoryAccess:
         return report
 
     @contextmanager
-    def _asked_for(self, doing: str, cancelled: Callable[[], bool]) -> Iterator[None]:
+    def _asked_for(self, doing: str, cancelled: Callable[[], bool]) -> Iterator[StillHeld]:
         with ExitStack() as held:
-            self._enter(held, lambda: self.lock.shared(doing), cancelled)
-            yield
+            yield self._enter(held, lambda: self.lock.shared(doing), cancelled)
 
     def _enter(
         self,
         held: ExitStack,
-        make: Callable[[], AbstractContextManager[None]],
+        make: Callable[[], AbstractContextManager[StillHeld]],
         cancelled: Callable[[], bool],
-    ) -> None:
+    ) -> StillHeld:
         """Takes a lock, for which a collection that began by itself gives way."""
         try:
-            held.enter_context(make())
+            return held.enter_context(make())
         except RepositoryLocked:
             if not self.courtesy.ask(cancelled):
                 raise
-            held.enter_context(make())
+            return held.enter_context(make())
 
     def _require_all(self, repository: Repository, stopped: Callable[[], bool]) -> None:
         there = set()

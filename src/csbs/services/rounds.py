@@ -11,10 +11,14 @@ log = logging.getLogger(__name__)
 _STOP_WAIT_S = 10.0
 
 
+#: Whether the service stops.
+Stopping = Callable[[], bool]
+
+
 class Rounds:
     """Calls `action` at its start, and again so long after each end."""
 
-    def __init__(self, name: str, action: Callable[[], None], *, interval_s: float) -> None:
+    def __init__(self, name: str, action: Callable[[Stopping], None], interval_s: float) -> None:
         """What `action` raises is logged; the next round tries again."""
         self._name = name
         self._action = action
@@ -35,7 +39,7 @@ class Rounds:
     def _work(self) -> None:
         while True:
             try:
-                self._action()
+                self._action(self._stopping.is_set)
             except Exception:  # the top of a thread: the next round tries again
                 log.exception("a round failed", extra={"round": self._name})
             if self._stopping.wait(self._interval_s):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
-from csbs.catalog import Catalog, Transaction, backups, tasks
+from csbs.catalog import Catalog, Transaction, backups, task_lists, tasks
+from csbs.catalog.task_lists import ALL_TASKS, TaskFilter, TaskList
 from csbs.catalog.tasks import TaskOutcome, TaskStep
 from csbs.domain.backup import BackupState
 from csbs.domain.clock import Clock
@@ -15,7 +17,7 @@ from csbs.domain.errors import (
     TaskNotFound,
 )
 from csbs.domain.ids import BackupId, ProjectId, TaskId
-from csbs.domain.lookup import PREFIX_SIZE_MIN
+from csbs.domain.listing import Listing, Slice
 from csbs.domain.task import Task, TaskKind, TaskState
 from csbs.domain.task_errors import TaskNotCancellable, TaskNotDeletable
 from csbs.workflows.runner import NoRunner, TaskRunner
@@ -31,9 +33,17 @@ class TaskService:
     #: Is told of cancels.
     runner: TaskRunner = field(default_factory=NoRunner)
 
+    def page(
+        self, wanted: TaskFilter, listing: Listing, listed: TaskList = ALL_TASKS
+    ) -> Slice[Task]:
+        """A page of those tasks that are meant.  Raises `MarkerUnknown`."""
+        with self.catalog.reading() as transaction:
+            found = task_lists.page(transaction, self.project_id, wanted, listing, listed)
+            return found.map(partial(tasks.by_ids, transaction, self.project_id))
+
     def list_all(self) -> list[Task]:
         """All tasks, oldest first."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             return tasks.of_project(transaction, self.project_id)
 
     def get(self, task_id: TaskId) -> Task:
@@ -48,15 +58,10 @@ class TaskService:
 
     def find(self, wanted: str) -> tuple[Task, Sequence[TaskStep]]:
         """The task with this id or unique prefix, and its journal.  Raises `TaskNotFound`."""
-        found = [
-            each
-            for each in self.list_all()
-            if each.id == wanted
-            or (len(wanted) >= PREFIX_SIZE_MIN and each.id.startswith(wanted.lower()))
-        ]
-        if len(found) != 1:
-            raise TaskNotFound(wanted)
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
+            found = tasks.named(transaction, self.project_id, wanted)
+            if len(found) != 1:
+                raise TaskNotFound(wanted)
             return found[0], tasks.steps(transaction, self.project_id, found[0].id)
 
     def cancel(self, task_id: TaskId) -> Task:

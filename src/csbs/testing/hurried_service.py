@@ -19,7 +19,7 @@ from csbs.config import Settings, load_settings
 from csbs.domain.backup import BackupState
 from csbs.domain.clock import Clock, utc_now
 from csbs.domain.task import TaskState
-from csbs.service import Service, open_service
+from csbs.service import Service, Substitutes, open_service
 
 _LOOK_S = 0.05
 
@@ -32,7 +32,7 @@ def hurried(epoch: datetime, speed: float) -> Clock:
 @contextmanager
 def hurried_service(settings: Settings, epoch: datetime, speed: float) -> Iterator[Service]:
     """See the module."""
-    with open_service(settings, schedule_clock=hurried(epoch, speed)) as service:
+    with open_service(settings, Substitutes(schedule_clock=hurried(epoch, speed))) as service:
         yield service
 
 
