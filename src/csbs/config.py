@@ -140,6 +140,15 @@ class Settings(BaseSettings):
         float,
         Field(gt=0, le=3600, description="How long a server may take to shut down, then force."),
     ] = 120.0
+    shutdown_timeout_s: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=3600,
+            description="How long a stop of the service waits for tasks that it breaks off, and "
+            "for a restore that writes; the next start goes on with what has not ended.",
+        ),
+    ] = 30.0
     store_timeout_s: Annotated[
         float,
         Field(
@@ -174,6 +183,16 @@ class Settings(BaseSettings):
             "others wait. Of one server it is never more than one.",
         ),
     ] = 4
+    schedule_jitter_s: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=21_600,
+            description="Backups that policies begin are spread over so many seconds behind their "
+            "due time, each server always at the same place; at most over half of the time until "
+            "the next run. 0: all at once.",
+        ),
+    ] = 0
     readers: Annotated[
         int,
         Field(
@@ -222,6 +241,32 @@ class Settings(BaseSettings):
             "empty: a random one, which is printed.",
         ),
     ] = ""
+    task_keep_days: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=36500,
+            description="The service forgets tasks that were done or cancelled after so many days; "
+            "0: never.",
+        ),
+    ] = 90
+    failed_task_keep_days: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=36500,
+            description="The same for tasks that failed; anybody may delete them before.",
+        ),
+    ] = 365
+    audit_keep_days: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=36500,
+            description="The service forgets what is older in the audit trail; 0: never. "
+            "`csbs audit export` keeps it elsewhere.",
+        ),
+    ] = 365
     token_lifetime_s: Annotated[
         int, Field(ge=60, le=30 * 86400, description="How long a token of the service is good.")
     ] = 86400

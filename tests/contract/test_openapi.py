@@ -10,6 +10,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis import Case
+from schemathesis.checks import CheckFunction
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from csbs.api.native.room import openapi_document
@@ -25,7 +26,7 @@ schema = schemathesis.openapi.from_dict(openapi_document()).exclude(
 
 
 #: What no schema says: that the third of two shares is none.
-UNCHECKED = {
+UNCHECKED: dict[str, list[CheckFunction]] = {
     "POST /native/v1/projects/{project_id}/repository/verifications": [positive_data_acceptance]
 }
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
@@ -24,8 +24,10 @@ def health_router(accounting: Accounting) -> APIRouter:
         return {"status": "alive"}
 
     @router.get("/readyz")
-    def is_ready() -> JSONResponse:
-        """Whether the catalog answers; its fault is in the log, not in the answer."""
+    def is_ready(request: Request) -> JSONResponse:
+        """Whether it goes on, and the catalog answers; a fault is in the log, not in the answer."""
+        if request.app.state.is_stopping:
+            return JSONResponse({"status": "the service stops"}, _UNAVAILABLE)
         try:
             accounting.region.projects.list_all()
         except CsbsError:

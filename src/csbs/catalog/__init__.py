@@ -5,7 +5,7 @@ transaction in which it runs, and the project whose rows it may see.  Those of `
 `.projects`, `.tokens` and `.access_keys` are of the region: they answer who asks, and for what.
 """
 
-from csbs.catalog import event_tables, identity_tables, policy_tables
+from csbs.catalog import event_tables, identity_tables, policy_tables, run_tables
 from csbs.catalog.catalog import Catalog, Home, Transaction
 from csbs.catalog.identity_file import IdentityFile
 
@@ -17,4 +17,5 @@ __all__ = [
     "event_tables",
     "identity_tables",
     "policy_tables",
+    "run_tables",
 ]

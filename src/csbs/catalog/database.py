@@ -2,7 +2,8 @@
 
 On both, transactions run one after the other, as if each were alone: SQLite is told to take its
 write lock at the beginning, PostgreSQL to wait for an advisory lock.  So a query may look, and a
-later one of the same transaction act on what was seen.
+later one of the same transaction act on what was seen.  Those that only read wait for nobody: they
+see the catalog as of one moment.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ from sqlite3 import Connection as SqliteConnection
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from csbs.catalog.postgres import postgres_engine
+from csbs.catalog.postgres import ONLY_READS, postgres_engine
+from csbs.catalog.statistics import tell_sqlite
 from csbs.domain.errors import CatalogFailed, CatalogTooNew, CsbsError
+from csbs.domain.texts import TextUnusable
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 #: The newest migration (a test compares); known here so that a command on an up-to-date catalog
 #: need not load Alembic.
-HEAD = "0009"
+HEAD = "0010"
 
 #: How long one process waits for another one's transaction.
 _BUSY_TIMEOUT_S = 30
@@ -60,17 +63,21 @@ def _sqlite(path: Path) -> Engine:
         f"sqlite:///{path}", connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False}
     )
     event.listen(engine, "connect", _set_up)
-    event.listen(engine, "begin", _begin_immediate)
+    event.listen(engine, "begin", _begin)
     return engine
 
 
 @contextmanager
 def foreign_errors(name: str) -> Iterator[None]:
-    """Turns the database's errors of the body into `CatalogFailed`."""
+    """Turns the database's errors of the body into `CatalogFailed`, or `TextUnusable`."""
     try:
         yield
     except DBAPIError as error:
         raise CatalogFailed(name, str(error.orig).strip()) from error
+    except StatementError as error:
+        if isinstance(error.orig, TextUnusable):
+            raise error.orig from None
+        raise
     except PoolTimeout as error:
         raise CatalogFailed(name, "all its connections are in use") from error
     except OSError as error:
@@ -99,6 +106,8 @@ def _migrate(engine: Engine, name: str) -> None:
     if present is not None and present not in known:
         raise CatalogTooNew(name, present)
     command.upgrade(config, "head")
+    if engine.dialect.name == "sqlite":
+        tell_sqlite(engine)
 
 
 def _revision(engine: Engine) -> str | None:
@@ -109,7 +118,7 @@ def _revision(engine: Engine) -> str | None:
 
 
 def _set_up(connection: SqliteConnection, _record: Any) -> None:
-    # Transactions are begun by us (`_begin_immediate`), not by the driver in its own way.
+    # Transactions are begun by us (`_begin`), not by the driver in its own way.
     connection.isolation_level = None
     for pragma in (
         "journal_mode = WAL",
@@ -120,6 +129,7 @@ def _set_up(connection: SqliteConnection, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_immediate(connection: Connection) -> None:
+def _begin(connection: Connection) -> None:
     # A transaction that reads first and writes later could fail at the write otherwise.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    only_reads = connection.get_execution_options().get(ONLY_READS, False)
+    connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")

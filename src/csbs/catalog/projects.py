@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, or_, select
 
 from csbs.catalog.catalog import Transaction
-from csbs.catalog.tables import metadata, projects
+from csbs.catalog.tables import deleted_projects, metadata, projects
 from csbs.domain.ids import ProjectId
 from csbs.domain.tenancy import Project
 
-#: What a project must have none of before it goes.
+#: What a project must have none of before it goes; its tasks are of its servers.
 _OWNED = {"servers", "backups", "policies"}
 #: What stays of it.
 _KEPT = {"audit_events"}
@@ -57,12 +58,30 @@ def holdings(transaction: Transaction, project_id: ProjectId) -> dict[str, int]:
     }
 
 
-def remove(transaction: Transaction, project_id: ProjectId) -> None:
-    """The project goes, with all that is left of it but the audit trail; it owns nothing."""
+def remove(transaction: Transaction, project: Project, *, at: datetime) -> None:
+    """The project goes, with all that is left of it but the audit trail; it owns nothing.
+
+    It is remembered that its repository has to go too: see `deleted`.
+    """
+    project_id = project.id
     for table in reversed(metadata.sorted_tables):
         if "project_id" in table.c and table.name not in _KEPT:
             transaction.execute(delete(table).where(table.c.project_id == project_id))
     transaction.execute(delete(projects).where(projects.c.id == project_id))
+    transaction.execute(
+        insert(deleted_projects).values(id=project_id, name=project.name, deleted_at=at)
+    )
+
+
+def deleted(transaction: Transaction) -> list[Project]:
+    """Projects that are gone, and whose repositories may still be there, the oldest first."""
+    rows = transaction.execute(select(deleted_projects).order_by(deleted_projects.c.deleted_at))
+    return [_project(row) for row in rows]
+
+
+def forget_deleted(transaction: Transaction, project_id: ProjectId) -> None:
+    """Nothing is left of the project."""
+    transaction.execute(delete(deleted_projects).where(deleted_projects.c.id == project_id))
 
 
 def _project(row: Row[Any]) -> Project:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,8 @@ from sqlalchemy import Row, delete, func, insert, select, update
 
 from csbs.catalog import events, leases
 from csbs.catalog.catalog import Transaction
-from csbs.catalog.tables import backups, task_steps, tasks
+from csbs.catalog.lookup import is_named
+from csbs.catalog.tables import task_steps, tasks
 from csbs.domain.errors import TaskNotFound
 from csbs.domain.events import task_failed
 from csbs.domain.ids import BackupId, ProjectId, ServerId, TaskId
@@ -33,9 +34,27 @@ def add(transaction: Transaction, task: Task) -> None:
     _tell_failure(transaction, task)
 
 
+def add_all(transaction: Transaction, new: Sequence[Task]) -> None:
+    """Enters new tasks."""
+    if new:
+        transaction.execute(insert(tasks), [asdict(each) for each in new])
+
+
 def of_project(transaction: Transaction, project_id: ProjectId) -> list[Task]:
     """All tasks of the project, oldest first."""
     return _load(transaction, tasks.c.project_id == project_id)
+
+
+def by_ids(transaction: Transaction, project_id: ProjectId, ids: Sequence[TaskId]) -> list[Task]:
+    """Those of these tasks that are there, in this order."""
+    found = _load(transaction, tasks.c.project_id == project_id, tasks.c.id.in_(ids))
+    known = {each.id: each for each in found}
+    return [known[each] for each in ids if each in known]
+
+
+def named(transaction: Transaction, project_id: ProjectId, wanted: str) -> list[Task]:
+    """Tasks that `wanted` may mean: by id, or by a prefix of it that is long enough."""
+    return _load(transaction, tasks.c.project_id == project_id, is_named(tasks.c.id, wanted))
 
 
 def running(transaction: Transaction, project_id: ProjectId, server_id: ServerId) -> list[Task]:
@@ -81,10 +100,11 @@ def newest_of_backup(
     return found[-1] if found else None
 
 
-def newest_of_backups(transaction: Transaction, project_id: ProjectId) -> dict[BackupId, Task]:
-    """For each backup of the project the task that was last asked for about it."""
-    own = select(backups.c.id).where(backups.c.project_id == project_id)
-    found = _load(transaction, tasks.c.project_id == project_id, tasks.c.backup_id.in_(own))
+def newest_of_backups(
+    transaction: Transaction, project_id: ProjectId, backup_ids: Collection[BackupId]
+) -> dict[BackupId, Task]:
+    """For each of these backups the task that was last asked for about it."""
+    found = _load(transaction, tasks.c.project_id == project_id, tasks.c.backup_id.in_(backup_ids))
     return {task.backup_id: task for task in found}
 
 

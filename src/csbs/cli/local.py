@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from csbs.cli import ports
+from csbs.cli.local_policies import LocalPolicies
 from csbs.documents import servers
 from csbs.documents.backups import BackupDocument, BackupList, DeletionDocument, NewBackup
 from csbs.documents.base import Deleted, DeletedObject, Reference
@@ -86,7 +87,8 @@ class _Servers:
     app: App
 
     def list_all(self) -> ServerList:
-        return servers.listed(self.app.servers, operator=True)
+        found = self.app.servers
+        return ServerList(servers=servers.listed(found, found.list_all(), operator=True))
 
     def show(self, server: str) -> ServerDetails:
         return servers.detailed(self.app.servers, self.app.rpo, server, operator=True)
@@ -325,6 +327,7 @@ def local_project(app: App) -> ports.Project:
         tasks=_Tasks(app),
         repository=_Repository(app),
         quotas=_Quotas(app),
+        policies=LocalPolicies(app),
         notifications=_Notifications(app),
     )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from csbs.cli import audit, backup, keys, projects, quota, repository, server, task, users
+from csbs.cli import audit, backup, keys, policy, projects, quota, repository, server, task, users
 from csbs.cli.doctor import doctor
 from csbs.cli.exit_codes import DONE, EXIT_CODES, UNEXPECTED, USAGE
 from csbs.cli.login import commands as profiles
@@ -62,6 +62,7 @@ app.add_typer(server.commands, name="server")
 app.add_typer(backup.commands, name="backup")
 app.command("restore")(restore)
 app.add_typer(task.commands, name="task")
+app.add_typer(policy.commands, name="policy")
 app.add_typer(quota.commands, name="quota")
 app.command("rpo")(show_rpo)
 app.add_typer(events, name="event")

@@ -119,10 +119,20 @@ CHANGES = {
     "repository rotate-key": "rotate_key",
     "repository recovery-key": "show_recovery_key",
     "quota set": "change_quotas",
+    "policy create": "create_policy",
+    "policy set": "change_policy",
+    "policy delete": "delete_policy",
+    "policy run": "run_policy",
+    "policy bind": "bind_servers",
+    "policy unbind": "unbind_servers",
+    "server tag": "change_server_tags",
     "notification create": "create_notification",
     "notification delete": "delete_notification",
     "notification test": "try_notification",
 }
+
+
+#: Which parameter names what is changed.
 
 
 @contextmanager
@@ -203,13 +213,13 @@ def _app(context: typer.Context, project: str | None) -> Iterator[App]:
             app = region.project_app(region.projects.find(project).id)
         if action is not None and not context.params.get("dry_run"):
             named = _named(context.params)
-            opened.enter_context(app.audit.local(local_user(), action, str(named)))
+            opened.enter_context(app.audit.local(local_user(), action, named))
         yield app
 
 
 def _named(parameters: Mapping[str, object]) -> str:
     """What a command is about."""
-    names = ("backup", "server", "notification", "name")
+    names = ("backup", "server", "policy", "notification", "name")
     return str(next((parameters[name] for name in names if parameters.get(name)), ""))
 
 

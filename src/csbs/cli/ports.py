@@ -41,6 +41,17 @@ if TYPE_CHECKING:  # `csbs --help` must answer at once
         UserDetails,
         UserList,
     )
+    from csbs.documents.policies import (
+        BegunDocument,
+        NewPolicyBody,
+        PolicyChangeBody,
+        PolicyDetails,
+        PolicyList,
+        PolicyRunBody,
+        ServersBody,
+        ServerTagsBody,
+        ServerTagsDocument,
+    )
     from csbs.documents.quotas import QuotaChange, QuotasDocument
     from csbs.documents.repository import (
         CollectDocument,
@@ -159,6 +170,40 @@ class Quotas(Protocol):
         """Sets limits."""
 
 
+class Policies(Protocol):
+    """`csbs policy`, and `csbs server tag`."""
+
+    def list_all(self) -> PolicyList:
+        """All policies."""
+
+    def show(self, policy: str) -> PolicyDetails:
+        """One policy."""
+
+    def create(self, new: NewPolicyBody) -> PolicyDetails:
+        """Makes a policy."""
+
+    def change(self, policy: str, change: PolicyChangeBody) -> PolicyDetails:
+        """Changes a policy."""
+
+    def delete(self, policy: str) -> DeletedObject:
+        """Deletes a policy."""
+
+    def bind(self, policy: str, servers: ServersBody) -> PolicyDetails:
+        """Binds servers."""
+
+    def unbind(self, policy: str, servers: ServersBody) -> PolicyDetails:
+        """Lets servers go."""
+
+    def run(self, policy: str, body: PolicyRunBody, watcher: Watcher) -> BegunDocument:
+        """Backs its servers up now: here to the end, in a service it is begun."""
+
+    def tags(self, server: str) -> ServerTagsDocument:
+        """A server's tags."""
+
+    def tag(self, server: str, body: ServerTagsBody) -> ServerTagsDocument:
+        """Gives and takes tags of a server."""
+
+
 class Notifications(Protocol):
     """`csbs notification`, `csbs event`, `csbs rpo`."""
 
@@ -255,6 +300,7 @@ class Project:
     tasks: Tasks
     repository: Repository
     quotas: Quotas
+    policies: Policies
     notifications: Notifications
 
 

@@ -55,7 +55,7 @@ def create_project(
 def delete_project(
     context: typer.Context, project: ProjectName, *, yes: Yes = False, json: Json = False
 ) -> None:
-    """Delete a project that owns neither servers nor backups."""
+    """Delete a project that owns neither servers nor backups, with its empty repository."""
     output = Output(json)
     output.confirm(f"Delete project {project}?", f"the deletion of project {project}", yes=yes)
     with in_region(context, "delete_project", project) as region:

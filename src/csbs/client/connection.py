@@ -24,14 +24,16 @@ from csbs.client.errors import (
     UrlInvalid,
     told,
 )
-from csbs.documents.base import Body, Document, Refusal
+from csbs.documents.base import Body, Document, Page, Refusal
 from csbs.domain.clock import Sleep, sleep
 from csbs.domain.errors import CsbsError
+from csbs.domain.listing import PAGE_SIZE_MAX
 
 if TYPE_CHECKING:
     from typing import Self
 
 D = TypeVar("D", bound=Document)
+P = TypeVar("P", bound=Page)
 
 _CONNECT_MAX_S = 10.0
 #: Most calls answer at once; those that wait for a guest say so.
@@ -114,6 +116,14 @@ class Connection:
             except ServiceUnreachable:
                 self.sleep(pause_s)
         return self._document(kind, send())
+
+    def get_all(self, kind: type[P], *path: str, query: Mapping[str, str | int] | None = None) -> P:
+        """Reads a list, page by page."""
+        asked = {**(query or {}), "limit": PAGE_SIZE_MAX}
+        found = self.get(kind, *path, query=asked)
+        while found.next is not None:
+            found = found.joined(self.get(kind, *path, query={**asked, "after": found.next}))
+        return found
 
     def ask(
         self,

@@ -98,7 +98,7 @@ def address_of(profile: Profile) -> Address:
 
 def find_project(connection: Connection, wanted: str) -> ProjectDocument:
     """The project with this id or name, where the caller has a role.  Raises `ProjectUnknown`."""
-    for each in connection.get(ProjectList, "projects").projects:
+    for each in connection.get_all(ProjectList, "projects").projects:
         if wanted in {each.id, each.name}:
             return each
     raise ProjectUnknown(wanted)
@@ -163,7 +163,7 @@ def _project(connection: Connection, wanted: str | None, region: str) -> Project
     """The one that was named; else the only one; else the one that is called like the region."""
     if wanted is not None:
         return find_project(connection, wanted)
-    found = connection.get(ProjectList, "projects").projects
+    found = connection.get_all(ProjectList, "projects").projects
     if len(found) == 1:
         return found[0]
     return next((each for each in found if each.name == region), None)

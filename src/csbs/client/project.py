@@ -68,7 +68,7 @@ class RemoteServers:
 
     def list_all(self) -> ServerList:
         """All servers of the project."""
-        return self.calls.connection.get(ServerList, *self.calls.path, "servers")
+        return self.calls.connection.get_all(ServerList, *self.calls.path, "servers")
 
     def show(self, server: str) -> ServerDetails:
         """One server."""
@@ -104,7 +104,7 @@ class RemoteBackups:
     def list_all(self, server: str | None) -> BackupList:
         """All backups, or those of one server."""
         query = None if server is None else {"server": server}
-        return self.calls.connection.get(BackupList, *self.calls.path, "backups", query=query)
+        return self.calls.connection.get_all(BackupList, *self.calls.path, "backups", query=query)
 
     def show(self, backup: str) -> BackupDocument:
         """One backup."""
@@ -174,7 +174,7 @@ class RemoteTasks:
 
     def list_all(self) -> TaskList:
         """All tasks."""
-        return self.calls.connection.get(TaskList, *self.calls.path, "tasks")
+        return self.calls.connection.get_all(TaskList, *self.calls.path, "tasks")
 
     def show(self, task: str) -> TaskDetails:
         """One task."""

@@ -39,7 +39,7 @@ class RemoteUsers:
 
     def list_all(self) -> UserList:
         """All users."""
-        return self.connection.get(UserList, "users")
+        return self.connection.get_all(UserList, "users")
 
     def show(self, user: str) -> UserDetails:
         """One user."""
@@ -77,7 +77,7 @@ class RemoteProjects:
 
     def list_all(self) -> ProjectList:
         """All projects that the caller may see."""
-        return self.connection.get(ProjectList, "projects")
+        return self.connection.get_all(ProjectList, "projects")
 
     def create(self, new: NewProject) -> ProjectDocument:
         """Makes a project."""

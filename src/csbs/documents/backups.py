@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StrictBool
 
-from csbs.documents.base import Body, Document, RateLimit, Reference, Text
+from csbs.documents.base import Body, Document, Page, RateLimit, Reference, Text
 from csbs.domain.backup import Backup, BackupState, DiskBackup
 from csbs.domain.consistency import Consistency, FreezeEvidence
 from csbs.domain.deletion_plan import DeletionPlan
@@ -146,7 +146,7 @@ class SubmittedBackup(BackupDocument):
     task_id: str
 
 
-class BackupList(Document):
+class BackupList(Page):
     """Backups, oldest first."""
 
     backups: list[BackupDocument]

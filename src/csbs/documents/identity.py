@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool
 
-from csbs.documents.base import Body, Document, Name, Reference, Text
+from csbs.documents.base import Body, Document, Name, Page, Reference, Text
 from csbs.domain.audit import AuditEvent
 from csbs.domain.tenancy import AccessKey, Membership, Project, Role, User
 
@@ -47,7 +47,7 @@ class ProjectDocument(Document):
         return cls(id=project.id, name=project.name)
 
 
-class ProjectList(Document):
+class ProjectList(Page):
     """Projects, by name."""
 
     projects: list[ProjectDocument]
@@ -124,7 +124,7 @@ class UserDetails(UserDocument):
         )
 
 
-class UserList(Document):
+class UserList(Page):
     """Users, by name."""
 
     users: list[UserDocument]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 from pydantic import StrictBool
 
-from csbs.documents.base import Body, Document, Reference
+from csbs.documents.base import Body, Document, Page, Reference
 from csbs.documents.events import RpoDocument
 from csbs.domain.server import DiskDescription, ServerDescription, ServerState
 
@@ -81,7 +82,7 @@ class ServerStopped(ServerDocument):
     stopped_by: str
 
 
-class ServerList(Document):
+class ServerList(Page):
     """Servers, by name."""
 
     servers: list[ServerDocument]
@@ -108,15 +109,15 @@ class ServerUntracked(Document):
     removed: list[str]
 
 
-def listed(servers: ServerService, *, operator: bool) -> ServerList:
-    """All servers of the project."""
-    found, restoring = servers.list_all(), servers.half_restored()
-    return ServerList(
-        servers=[
-            ServerDocument.of(each, operator=operator, unfinished_restore_of=restoring.get(each.id))
-            for each in found
-        ]
-    )
+def listed(
+    servers: ServerService, found: Sequence[ServerDescription], *, operator: bool
+) -> list[ServerDocument]:
+    """These servers of the project."""
+    restoring = servers.half_restored()
+    return [
+        ServerDocument.of(each, operator=operator, unfinished_restore_of=restoring.get(each.id))
+        for each in found
+    ]
 
 
 def detailed(

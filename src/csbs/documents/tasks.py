@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from csbs.documents.base import Document, Fault, Reference
+from csbs.documents.base import Document, Fault, Page, Reference
 from csbs.domain.task import OPEN_STATES, Task, TaskKind, TaskState
 
 if TYPE_CHECKING:  # who only reads documents needs no catalog
@@ -39,6 +39,8 @@ class TaskDocument(Document):
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    #: How it came to be, where nobody asked for it.
+    note: str = ""
     #: What it is at, for people.
     doing: str
     done_bytes: int
@@ -78,7 +80,7 @@ class TaskDetails(TaskDocument):
         )
 
 
-class TaskList(Document):
+class TaskList(Page):
     """Tasks, oldest first."""
 
     tasks: list[TaskDocument]
@@ -100,6 +102,7 @@ def _fields(task: Task) -> dict[str, Any]:
         "created_at": task.created_at,
         "started_at": task.started_at,
         "ended_at": task.ended_at,
+        "note": task.note,
         "doing": task.doing,
         "done_bytes": task.done_bytes,
         "total_bytes": task.total_bytes,

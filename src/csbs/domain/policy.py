@@ -89,15 +89,18 @@ class PolicyWithoutServers(Refused):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How long backups are kept.  Numbers: None where there is no such limit.
+    """How long backups are kept.  Numbers: None where there is no such rule.
 
-    `permanent` wins over the first two.  The four others keep more: the newest backup of each of
-    so many days, weeks, months and years of `timezone`.
+    A backup stays if any rule keeps it (`csbs.domain.retention`).  `permanent` keeps all, whatever
+    the others say.  The last four keep the newest backup of each of so many days, weeks, months and
+    years of `timezone`.
     """
 
     permanent: bool = False
     max_backups: int | None = None
     max_age_days: int | None = None
+    #: By the calendar; instead of days.
+    max_age_months: int | None = None
     day_backups: int | None = None
     week_backups: int | None = None
     month_backups: int | None = None
@@ -115,15 +118,36 @@ class Retention:
                 zone_of(self.timezone)
             except UnknownZone as error:
                 raise InvalidPolicy("timezone", str(error)) from None
-        periods = (self.day_backups, self.week_backups, self.month_backups, self.year_backups)
-        if any(periods) and not self.timezone:
+        if self.max_age_days is not None and self.max_age_months is not None:
+            raise InvalidPolicy(
+                "max_age_months", "an age is given in days or in months, not in both"
+            )
+        if any(self._periods) and not self.timezone:
             raise InvalidPolicy("timezone", "it is needed to keep backups by day, week or longer")
         return self
 
+    @property
+    def keeps_for_ever(self) -> bool:
+        """Whether nothing expires: it is said so, or no rule is set.
 
+        Zero days, weeks, months and years are no rule: clients that know these rules send zeroes
+        where they do not want them.
+        """
+        limits = (self.max_backups, self.max_age_days, self.max_age_months)
+        limited = any(each is not None for each in limits) or any(self._periods)
+        return self.permanent or not limited
+
+    @property
+    def _periods(self) -> tuple[int | None, ...]:
+        return self.day_backups, self.week_backups, self.month_backups, self.year_backups
+
+
+#: Who says one of them has no more use for the other.
+_AGES = ("max_age_days", "max_age_months")
 _NUMBERS = (
     "max_backups",
     "max_age_days",
+    "max_age_months",
     "day_backups",
     "week_backups",
     "month_backups",
@@ -147,6 +171,8 @@ class Schedule:
     pattern: str
     #: What the pattern does not say is as in this moment.
     starts_at: datetime
+    #: When the scheduler runs it next (UTC); None: never by itself.
+    next_run_at: datetime | None = None
 
 
 def timetable_of(schedule: Schedule, region_zone: str) -> Timetable:
@@ -188,6 +214,12 @@ class Policy:
     servers: tuple[BoundServer, ...] = ()
     schedules: tuple[Schedule, ...] = ()
     tags: tuple[Tag, ...] = ()
+    #: Servers with all of these tags are bound by themselves, those of no policy; None: none is.
+    auto_bind: tuple[Tag, ...] | None = None
+
+    def schedule(self, schedule_id: str) -> Schedule | None:
+        """The schedule, if it is one of this policy."""
+        return next((each for each in self.schedules if each.id == schedule_id), None)
 
     def server(self, server_id: ServerId) -> BoundServer | None:
         """The server, if it is bound to this policy."""
@@ -218,6 +250,8 @@ class NewPolicy:
     #: At most one; a policy without any runs only when somebody asks.
     schedules: Sequence[NewSchedule] = ()
     tags: Collection[Tag] = ()
+    #: See `Policy.auto_bind`.
+    auto_bind: Collection[Tag] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +266,9 @@ class PolicyChange:
     servers: Sequence[BoundServer] | None = None
     schedules: Sequence[NewSchedule] | None = None
     tags: Collection[Tag] | None = None
+    auto_bind: Collection[Tag] | None = None
+    #: No server is bound by itself any more.
+    stop_auto_bind: bool = False
 
 
 def checked_policy_name(name: str) -> str:
@@ -286,6 +323,9 @@ def changed_schedule(present: Schedule, wanted: NewSchedule, *, region_zone: str
     said = dict(wanted.retention)
     if said == {"permanent": False}:
         said = {}
+    for age, other in (_AGES, _AGES[::-1]):
+        if said.get(age) is not None:
+            said.setdefault(other, None)
     name, description = wanted.name, wanted.description
     changed = replace(
         present,

@@ -1,11 +1,8 @@
 """When a policy is due: pure functions of rules, a zone and instants.
 
-A rule names local times on local days.  What they are as instants, where a zone changes its clock:
-
-    a time that does not exist      the next instant that does (02:30 becomes 03:00)
-    a time that exists twice        the first of the two
-    due times that come nearer      the first of them runs; what follows within an hour of one
-    than an hour by that            that runs is left out
+A rule names local times on local days; `csbs.domain.zones.local_instant` says when they are.  Where
+a change of the clock brings due times nearer than an hour, the first of them runs, and what follows
+within an hour of one that runs is left out.
 
 So there are never two runs within an hour, and no due day is left without one.  "Every n days"
 counts local dates from that of the rule's beginning, whatever its hour.
@@ -18,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from itertools import pairwise, product
 from math import lcm
 
@@ -29,6 +26,7 @@ from csbs.domain.recurrence import (
     Weekday,
     parse_pattern,
 )
+from csbs.domain.zones import local_instant
 
 #: FAQ 3.6: up to 24 times a day, neighbours at least one hour apart, over midnight too.
 RUNS_PER_DAY_MAX = 24
@@ -36,7 +34,6 @@ APART_MINUTES_MIN = 60
 
 _APART = timedelta(minutes=APART_MINUTES_MIN)
 _DAY = timedelta(days=1)
-_SECOND = timedelta(seconds=1)
 _WEEK_DAYS = 7
 _MINUTES_PER_HOUR = 60
 _MINUTES_PER_DAY = 24 * 60
@@ -144,7 +141,7 @@ def _due_from(table: Timetable, first: date, until: datetime | None) -> Iterator
     last = None
     for day in _days(table, first):
         for minute in table.times[day.weekday()]:
-            instant = _instant(table.zone, day, minute)
+            instant = local_instant(table.zone, day, minute)
             if until is not None and instant > until:
                 return
             if instant >= table.begins_at and (last is None or instant - last >= _APART):
@@ -231,20 +228,3 @@ def _wall_gaps_minutes(table: Timetable) -> Iterator[int]:
             if last is not None:
                 yield moment - last
             last = moment
-
-
-def _instant(zone: tzinfo, day: date, minute: int) -> datetime:
-    """When that local time is; see the table of the module."""
-    wall = datetime.combine(day, time(*divmod(minute, _MINUTES_PER_HOUR)), tzinfo=zone)
-    instant = wall.astimezone(UTC)
-    if instant.astimezone(zone) == wall:  # of one zone: the clocks on the wall are compared
-        return instant
-    # It is skipped: these two are on either side, by the clock after and before the change.
-    early, late = wall.replace(fold=1).astimezone(UTC), instant
-    while late - early > _SECOND:
-        middle = early + (late - early) // _SECOND // 2 * _SECOND
-        if middle.astimezone(zone) > wall:
-            late = middle
-        else:
-            early = middle
-    return late

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 from csbs.domain.errors import Invalid
 
+_SECOND = timedelta(seconds=1)
+_MINUTES_PER_HOUR = 60
 #: No place on earth is further from UTC.
 _OFFSET_MIN, _OFFSET_MAX = timedelta(hours=-12), timedelta(hours=14)
 _OFFSET = re.compile(r"UTC([+-])([01]\d):([0-5]\d)")
@@ -53,3 +55,24 @@ def zone_of(name: str) -> tzinfo:
         raise UnknownZone(name)
     with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as file:
         return ZoneInfo.from_file(file, key=name)
+
+
+def local_instant(zone: tzinfo, day: date, minute: int) -> datetime:
+    """When that local time is (UTC): minutes of a day, on the clock on the wall.
+
+    A time that does not exist is the next instant that does (02:30 becomes 03:00), one that exists
+    twice is the first of the two.
+    """
+    wall = datetime.combine(day, time(*divmod(minute, _MINUTES_PER_HOUR)), tzinfo=zone)
+    instant = wall.astimezone(UTC)
+    if instant.astimezone(zone) == wall:  # of one zone: the clocks on the wall are compared
+        return instant
+    # It is skipped: these two are on either side, by the clock after and before the change.
+    early, late = wall.replace(fold=1).astimezone(UTC), instant
+    while late - early > _SECOND:
+        middle = early + (late - early) // _SECOND // 2 * _SECOND
+        if middle.astimezone(zone) > wall:
+            late = middle
+        else:
+            early = middle
+    return late

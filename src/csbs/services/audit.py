@@ -71,7 +71,7 @@ class AuditService:
         since: datetime | None = None,
     ) -> list[AuditEvent]:
         """The next events after this number, oldest first; None: those of the whole region."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             return audit.after(transaction, project_id, number=after, limit=limit, since=since)
 
     def everything(
@@ -80,7 +80,7 @@ class AuditService:
         """All events, oldest first, read page by page."""
         number = 0
         while True:
-            with self.catalog.transaction() as transaction:
+            with self.catalog.reading() as transaction:
                 page = audit.after(transaction, project_id, number=number, limit=_PAGE, since=since)
             yield from page
             if len(page) < _PAGE:

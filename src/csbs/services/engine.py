@@ -20,9 +20,8 @@ from csbs.workflows.runner import Control, Runner
 log = logging.getLogger(__name__)
 
 _INTERVAL_S = 60.0
-#: How long a stop waits for tasks that are broken off; what has not ended then is gone on with by
-#: the next life.
-STOP_WAIT_S = 30.0
+#: The same for the round that looks after tasks, which comes to its end meanwhile.
+_KEEPER_WAIT_S = 5.0
 
 
 class TaskEngine:
@@ -35,14 +34,14 @@ class TaskEngine:
         executor_of: Callable[[ProjectId], TaskExecutor],
         projects: Callable[[], Sequence[ProjectId]],
         driver: ComputeDriver,
-        interval_s: float = _INTERVAL_S,
+        stop_wait_s: float = 30.0,
     ) -> None:
         """`executor_of` and `projects` are asked from `start` on, by any thread."""
         self.runner = make_runner(self._execute)
         self._executor_of = executor_of
         self._projects = projects
         self._driver = driver
-        self._interval_s = interval_s
+        self._stop_wait_s = stop_wait_s
         self._stopping = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="task-keeper", daemon=True)
 
@@ -53,13 +52,15 @@ class TaskEngine:
             self._feed(project_id)
         self._keeper.start()
 
-    def stop(self) -> None:
-        """Breaks off what can be broken off, and waits a while for it."""
+    def stop(self) -> bool:
+        """Breaks off what can be broken off; whether all has ended, which is waited for a while."""
         self._stopping.set()
-        if not self.runner.stop(timeout_s=STOP_WAIT_S):
-            log.warning("tasks are still under way; the next start goes on with them")
+        ended = self.runner.stop(timeout_s=self._stop_wait_s)
         if self._keeper.is_alive():
-            self._keeper.join(STOP_WAIT_S)
+            self._keeper.join(_KEEPER_WAIT_S)
+        if not ended:
+            log.warning("tasks are still under way; the next start goes on with them")
+        return ended and not self._keeper.is_alive()
 
     def _execute(self, project_id: ProjectId, task_id: TaskId, control: Control) -> None:
         self._executor_of(project_id).execute(task_id, control)
@@ -70,7 +71,7 @@ class TaskEngine:
                 self._look_after()
             except Exception:  # the top of a thread: the next round tries again
                 log.exception("looking after tasks failed")
-            if self._stopping.wait(self._interval_s):
+            if self._stopping.wait(_INTERVAL_S):
                 return
 
     def _look_after(self) -> None:

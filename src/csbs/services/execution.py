@@ -156,6 +156,8 @@ class TaskExecutor:
             cancelled=given_up,
             wait_s=self.lock_wait_s,
         )
+        if not waiting:
+            work.let_go(task)
         return self.locks.enter(
             held,
             lambda: work.ready(task, control.cancel.is_set),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
+from csbs.services.collection import CollectionService
 from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
 from csbs.services.jobs import JobService
@@ -37,6 +38,7 @@ class App:
     jobs: JobService
     protection: Protection
     executor: TaskExecutor
+    collection: CollectionService
     audit: AuditService
     notifications: NotificationService
     rpo: RpoService

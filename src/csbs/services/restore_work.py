@@ -48,6 +48,9 @@ class RestoreWork:
     restores: RestoreService
     results: Results
 
+    def let_go(self, task: Task) -> None:
+        """See `Work.let_go`: images that may be half written stay locked until it goes on."""
+
     @contextmanager
     def ready(self, task: Task, cancelled: Callable[[], bool]) -> Iterator[CarryOut]:
         """See `Work.ready`."""

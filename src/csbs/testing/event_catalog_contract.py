@@ -339,7 +339,9 @@ class EventCatalogContract:
         add_events(catalog, [failure(OTHER, 1)])
 
         with catalog.transaction() as transaction:
-            projects.remove(transaction, OTHER)
+            other = projects.by_id(transaction, OTHER)
+            assert other is not None
+            projects.remove(transaction, other, at=START)
             assert events.page(transaction, OTHER, limit=9) == []
             assert notifications.backlog(transaction, target) == Backlog()
 

@@ -40,10 +40,11 @@ class Postgres:
         self._reader: threading.Thread | None = None
 
     def new_database(self) -> str:
-        """The URL of an empty database."""
+        """The URL of an empty database, which sorts texts as people of the US do, not as Python."""
         name = f"test_{uuid4().hex}"
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            order = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
+            connection.execute(f"CREATE DATABASE {name} {order}".encode())
         return self._url(name)
 
     def start(self) -> None:
@@ -70,6 +71,13 @@ class Postgres:
         assert self._reader is not None, "it was started"
         self._reader.join()
         self._process = self._reader = None
+
+    def processes(self) -> list[int]:
+        """Ids of all its processes, the first one first."""
+        assert self._process is not None, "it runs"
+        first = self._process.pid
+        children = Path(f"/proc/{first}/task/{first}/children").read_text("ascii").split()
+        return [first, *map(int, children)]
 
     def stop(self) -> None:
         """Ends it."""

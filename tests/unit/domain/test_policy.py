@@ -82,6 +82,41 @@ def test_a_change_keeps_what_it_does_not_say() -> None:
     assert changed.pattern == PATTERN
 
 
+def test_an_age_in_months_replaces_one_in_days_and_the_other_way() -> None:
+    present = schedule(max_age_days=30, max_backups=3)
+
+    in_months = changed_schedule(
+        present, NewSchedule(retention={"max_age_months": 3}), region_zone="UTC"
+    )
+    in_days = changed_schedule(
+        in_months, NewSchedule(retention={"max_age_days": 7}), region_zone="UTC"
+    )
+    same = changed_schedule(
+        in_months, NewSchedule(retention={"max_age_days": None}), region_zone="UTC"
+    )
+
+    assert in_months.retention == Retention(max_age_months=3, max_backups=3)
+    assert in_days.retention == Retention(max_age_days=7, max_backups=3)
+    assert same == in_months
+
+
+def test_an_age_in_days_and_in_months_contradict_each_other() -> None:
+    with pytest.raises(InvalidPolicy, match="in days or in months, not in both"):
+        schedule(max_age_days=30, max_age_months=1)
+
+
+def test_backups_are_kept_for_ever_where_no_rule_is_set() -> None:
+    zone = "UTC+01:00"
+
+    assert Retention().keeps_for_ever
+    assert Retention(permanent=True, max_backups=1).keeps_for_ever
+    assert Retention(day_backups=0, week_backups=0, timezone=zone).keeps_for_ever
+    assert not Retention(max_backups=0).keeps_for_ever
+    assert not Retention(max_age_days=0).keeps_for_ever
+    assert not Retention(max_age_months=1).keeps_for_ever
+    assert not Retention(year_backups=1, timezone=zone).keeps_for_ever
+
+
 def test_permanent_false_alone_says_nothing() -> None:
     present = schedule(permanent=True)
 

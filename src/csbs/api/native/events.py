@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
 from csbs.api.context import Changes, Reads
-from csbs.api.native.region import Limit
+from csbs.api.native.paging import LIMIT_DEFAULT, Limit
 from csbs.documents.events import (
     EventDocument,
     EventPage,
@@ -34,7 +34,7 @@ NotificationName = Annotated[str, Path(max_length=64, description="Id or name of
 
 @router.get("/events")
 def list_events(
-    here: Reads, after: AfterEvent = None, limit: Limit = 100, kind: OfKinds = None
+    here: Reads, after: AfterEvent = None, limit: Limit = LIMIT_DEFAULT, kind: OfKinds = None
 ) -> EventPage:
     """Events of the project, oldest first: the newest, or the next after a number."""
     found = here.app.notifications.events(after=after, limit=limit, kinds=kind or ())

@@ -7,7 +7,18 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from csbs.api.context import AdministersProject, Changes, InProject, Reads
-from csbs.api.native.region import After, Limit, ServerName, Since
+from csbs.api.native.paging import (
+    LIMIT_DEFAULT,
+    After,
+    AfterPlace,
+    Limit,
+    by_age,
+    next_by_age,
+    next_by_name,
+    page_by_name,
+)
+from csbs.api.native.region import AfterEvent, ServerName, Since
+from csbs.catalog.task_lists import TaskFilter
 from csbs.documents import servers
 from csbs.documents.backups import (
     BackupDocument,
@@ -53,9 +64,12 @@ OfServer = Annotated[
 
 
 @router.get("/servers")
-def list_servers(here: Reads) -> ServerList:
-    """The project's servers, with their disks."""
-    return servers.listed(here.app.servers, operator=_operator(here))
+def list_servers(here: Reads, after: After = "", limit: Limit = LIMIT_DEFAULT) -> ServerList:
+    """The project's servers, by name, with their disks."""
+    found = here.app.servers
+    page = page_by_name(found.list_all(), after, limit)
+    rows = servers.listed(found, page.rows, operator=_operator(here))
+    return ServerList(servers=rows, next=next_by_name(page))
 
 
 @router.get("/servers/{server}")
@@ -93,10 +107,15 @@ def untrack_server(server: ServerName, here: Changes) -> ServerUntracked:
 
 
 @router.get("/backups")
-def list_backups(here: Reads, server: OfServer = None) -> BackupList:
+def list_backups(
+    here: Reads, server: OfServer = None, after: AfterPlace = "", limit: Limit = LIMIT_DEFAULT
+) -> BackupList:
     """The project's backups, oldest first."""
-    found = here.app.backups.list_all(server)
-    return BackupList(backups=[BackupDocument.of(each, operator=_operator(here)) for each in found])
+    page = here.app.backups.page(server, by_age(after, limit))
+    return BackupList(
+        backups=[BackupDocument.of(each, operator=_operator(here)) for each in page.rows],
+        next=next_by_age(page),
+    )
 
 
 @router.post("/backups", status_code=202)
@@ -157,9 +176,10 @@ def restore_backup(backup: BackupName, body: NewRestore, here: Changes) -> TaskD
 
 
 @router.get("/tasks")
-def list_tasks(here: Reads) -> TaskList:
+def list_tasks(here: Reads, after: AfterPlace = "", limit: Limit = LIMIT_DEFAULT) -> TaskList:
     """The project's tasks, oldest first."""
-    return TaskList(tasks=[TaskDocument.of(each) for each in here.app.tasks.list_all()])
+    page = here.app.tasks.page(TaskFilter(), by_age(after, limit))
+    return TaskList(tasks=[TaskDocument.of(each) for each in page.rows], next=next_by_age(page))
 
 
 @router.get("/tasks/{task}")
@@ -205,7 +225,7 @@ def change_quotas(body: QuotaChange, here: AdministersProject) -> QuotasDocument
 
 @router.get("/audit")
 def list_changes(
-    here: Reads, after: After = 0, limit: Limit = 100, since: Since = None
+    here: Reads, after: AfterEvent = 0, limit: Limit = LIMIT_DEFAULT, since: Since = None
 ) -> AuditPage:
     """Changes in the project, oldest first."""
     events = here.region.audit.page(here.project_id, after=after, limit=limit, since=since)

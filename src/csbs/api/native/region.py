@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import AwareDatetime, BeforeValidator
 
 from csbs.api.context import Administers, Known
+from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name, page_by_name
 from csbs.documents.base import Reference
 from csbs.documents.identity import (
     Assignment,
@@ -28,8 +29,7 @@ ServerName = Annotated[
     str,
     Path(max_length=255, description="Id, unique prefix of 8 or more, or unique name of a server."),
 ]
-After = Annotated[int, Query(ge=0, le=2**62, description="Number of the last event seen.")]
-Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
+AfterEvent = Annotated[int, Query(ge=0, le=2**62, description="Number of the last event seen.")]
 
 
 def _only_rfc3339(text: object) -> object:
@@ -54,10 +54,11 @@ def show_health(here: Known, request: Request) -> Health:
 
 
 @router.get("/projects")
-def list_projects(here: Known) -> ProjectList:
-    """Projects where the caller has a role; all for an administrator."""
-    found = here.region.identity.projects_of(here.user)
-    return ProjectList(projects=[ProjectDocument.of(each) for each in found])
+def list_projects(here: Known, after: After = "", limit: Limit = LIMIT_DEFAULT) -> ProjectList:
+    """Projects where the caller has a role, by name; all for an administrator."""
+    page = page_by_name(here.region.identity.projects_of(here.user), after, limit)
+    projects = [ProjectDocument.of(each) for each in page.rows]
+    return ProjectList(projects=projects, next=next_by_name(page))
 
 
 @router.post("/projects", status_code=201)
@@ -68,7 +69,7 @@ def create_project(body: NewProject, here: Administers) -> ProjectDocument:
 
 @router.delete("/projects/{project}", status_code=204)
 def delete_project(project: ProjectName, here: Administers) -> None:
-    """Deletes a project that owns nothing."""
+    """Deletes a project that owns nothing, with its empty repository."""
     here.region.projects.delete(project)
 
 
@@ -84,7 +85,7 @@ def assign_server(server: ServerName, body: Assignment, here: Administers) -> Se
 
 @router.get("/audit")
 def list_all_changes(
-    here: Administers, after: After = 0, limit: Limit = 100, since: Since = None
+    here: Administers, after: AfterEvent = 0, limit: Limit = LIMIT_DEFAULT, since: Since = None
 ) -> AuditPage:
     """Changes in the whole region, oldest first."""
     events = here.region.audit.page(None, after=after, limit=limit, since=since)
