@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.concurrency import run_in_threadpool
 
 from csbs.api.limits import Finished
+from csbs.api.rpo_metrics import RpoMetrics
 from csbs.domain.audit import DONE, AuditEvent
 from csbs.domain.errors import CsbsError
 from csbs.domain.tenancy import Caller, UserId
@@ -30,6 +31,7 @@ class Accounting:
     def __init__(self, region: Region) -> None:
         self.region = region
         self.metrics = CollectorRegistry()
+        self.metrics.register(RpoMetrics(region.rpo))
         self._requests = Counter(
             "csbs_http_requests",
             "Requests answered.",

@@ -11,7 +11,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Column, ColumnElement, FromClause, Row, Select, and_, false, or_, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    FromClause,
+    Row,
+    Select,
+    and_,
+    false,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
@@ -19,6 +30,7 @@ from sqlalchemy.types import Boolean
 
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.tables import UtcDateTime
+from csbs.domain.ids import ProjectId
 from csbs.domain.listing import Listing, MarkerUnknown, Order, Slice
 
 Condition = ColumnElement[bool]
@@ -46,6 +58,11 @@ class Source:
     scope: Sequence[Condition]
     #: What it can be sorted by, never null; a key that is not here sorts as equal.
     keys: Mapping[str, ColumnElement[Any]]
+
+
+def own(column: ColumnElement[str], project_id: ProjectId | None) -> Condition:
+    """Rows of the project; None: of all projects, which only administrators may see together."""
+    return true() if project_id is None else column == project_id
 
 
 def page_of_ids(

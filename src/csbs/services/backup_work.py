@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from csbs.catalog import backups
+from csbs.catalog import backups, tasks
 from csbs.domain.backup import BackupState, FailedOperation
 from csbs.domain.errors import BackupNotFound, CsbsError, NotFound
 from csbs.domain.server import ServerRef
@@ -17,7 +17,7 @@ from csbs.repository import ContentIndex, Repository
 from csbs.services.backups import BackupService
 from csbs.services.requests import kept_backup_request
 from csbs.services.servers import require_whole
-from csbs.services.work import Attempt, CarryOut
+from csbs.services.work import Attempt, CarryOut, Results
 from csbs.workflows.records import CatalogRecords, forget_or_fail, retire_unused
 from csbs.workflows.run import check_cancelled
 from csbs.workflows.settle import settle_backup
@@ -30,6 +30,11 @@ class BackupWork:
     """See `Work`."""
 
     backups: BackupService
+
+    def let_go(self, task: Task) -> None:
+        """See `Work.let_go`: a frozen guest is thawed, a job and images that it holds go."""
+        with suppress(NotFound):  # a server that is gone has nothing that could be left
+            self.backups.driver.clean_up(task.server_id)
 
     @contextmanager
     def ready(self, task: Task, cancelled: Callable[[], bool]) -> Iterator[CarryOut]:
@@ -67,9 +72,6 @@ class BackupWork:
     def _settle(self, repository: Repository, task: Task) -> None:
         """Ends what a former life of the service left of the backup."""
         service = self.backups
-        with suppress(NotFound):  # a server that is gone has nothing that could be left
-            service.driver.pay_thaw(task.server_id)
-            service.driver.clean_up(task.server_id)
         try:
             settle_backup(service.records(repository), task)
         finally:
@@ -84,6 +86,10 @@ class DeletionWork:
     """See `Work`."""
 
     backups: BackupService
+    results: Results
+
+    def let_go(self, task: Task) -> None:
+        """See `Work.let_go`: a deletion holds nothing."""
 
     @contextmanager
     def ready(self, task: Task, cancelled: Callable[[], bool]) -> Iterator[CarryOut]:
@@ -106,4 +112,8 @@ class DeletionWork:
         repository.require_owner()
         self.backups.settle_server(repository, task.server_id)
         with suppress(BackupNotFound):  # a former life came to the end
-            self.backups.delete_now(attempt.run, task.backup_id, repository)
+            plan = self.backups.delete_now(attempt.run, task.backup_id, repository)
+            result = self.results.deleted(plan)
+            if result is not None:
+                with self.backups.catalog.transaction() as transaction:
+                    tasks.set_result(transaction, task.project_id, task.id, result)

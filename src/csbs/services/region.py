@@ -13,6 +13,7 @@ from csbs.services.audit import AuditService
 from csbs.services.identity import IdentityService
 from csbs.services.project_app import App
 from csbs.services.projects import ProjectService
+from csbs.services.rpo import RpoSummary
 from csbs.services.users import UserService
 
 
@@ -31,3 +32,5 @@ class Region:
     project_app: Callable[[ProjectId], App]
     clock: Clock
     new_id: NewId
+    #: What the last look at all servers found.
+    rpo: Callable[[], RpoSummary] = RpoSummary

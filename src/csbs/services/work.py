@@ -7,7 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from csbs.domain.task import Task
+from csbs.domain.deletion_plan import DeletionPlan
+from csbs.domain.task import Task, TaskResult
+from csbs.services.restores import RestoreDone
 from csbs.workflows.run import Run
 
 
@@ -23,12 +25,31 @@ class Attempt:
     cause: Callable[[Exception], Exception]
 
 
+def _nothing(*_done: object, **_how: object) -> None:
+    """Where nobody asks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """What is kept of what a task did: as the API shows it, which lies above."""
+
+    #: What was done, and whether the server was started.
+    restored: Callable[[RestoreDone, bool], TaskResult | None] = _nothing
+    deleted: Callable[[DeletionPlan], TaskResult | None] = _nothing
+
+
 #: Carries the attempt out; the server's and the repository's locks are held.
 CarryOut = Callable[[Attempt], None]
 
 
 class Work(Protocol):
     """One kind of task."""
+
+    def let_go(self, task: Task) -> None:
+        """Ends at the server what a process that died in the task held there, and nobody needs.
+
+        The server's lock is held; the repository may be out of reach.  May be repeated.
+        """
 
     def ready(self, task: Task, cancelled: Callable[[], bool]) -> AbstractContextManager[CarryOut]:
         """Holds the repository for the task during the body.

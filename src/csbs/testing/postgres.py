@@ -72,6 +72,13 @@ class Postgres:
         self._reader.join()
         self._process = self._reader = None
 
+    def processes(self) -> list[int]:
+        """Ids of all its processes, the first one first."""
+        assert self._process is not None, "it runs"
+        first = self._process.pid
+        children = Path(f"/proc/{first}/task/{first}/children").read_text("ascii").split()
+        return [first, *map(int, children)]
+
     def stop(self) -> None:
         """Ends it."""
         if self._process is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from csbs.catalog import backups
+from csbs.catalog import backups, collections
 from csbs.domain.backup import Backup, BackupState
 from csbs.domain.deletion_plan import DeletionPlan, Neighbours, neighbours, plan_deletion
 from csbs.domain.errors import Corrupt, NotFound
@@ -61,6 +61,7 @@ def _record(records: Records, plan: DeletionPlan) -> None:
         backups.set_storage(transaction, backup.project_id, plan.moved)
         backups.remove(transaction, backup.project_id, backup.id)
         give_up_tokens(transaction, backup)
+        collections.want(transaction, backup.project_id, at=records.clock())
 
 
 def _storage_bytes(repository: Repository, backup: Backup, each: Neighbours) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -90,7 +89,6 @@ class ServiceLab:
         self._make_host(folder, beside, vda_size_bytes)
         self.cancel = threading.Event()
         #: Projects that an engine wanted kept up, each time.
-        self.kept_up: list[Sequence[ProjectId]] = []
         home = self._make_catalog(folder, beside, former)
         self.home = home
         self.project_id: ProjectId = home.project_id

@@ -142,3 +142,56 @@ def test_a_deletion_that_dies_anywhere_is_finished(tmp_path: Path) -> None:
             assert [backup.id for backup in lab.listed()] == [second.id]
             assert lab.tasks()[-1].state is TaskState.DONE
         assert lab.saved(second) == lab.content()
+
+
+#: Calls of the clock: within the copying, and between the commit and its record.
+IN_COPY, COMMITTED = 12, 17
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[ServiceLab]:
+    """A server with a backup, which has written since."""
+    made = ServiceLab(tmp_path)
+    made.server.start()
+    made.write(1)
+    made.submit()
+    made.write(2)
+    yield made
+    made.close()
+
+
+@contextlib.contextmanager
+def store_away(lab: ServiceLab) -> Iterator[None]:
+    away = lab.store_folder.with_name("away")
+    lab.store_folder.rename(away)
+    try:
+        yield
+    finally:
+        away.rename(lab.store_folder)
+
+
+@pytest.mark.parametrize(
+    ("crash_at", "state"), [(IN_COPY, BackupState.ERROR), (COMMITTED, BackupState.AVAILABLE)]
+)
+def test_a_tracking_point_stays_until_somebody_can_tell_whether_its_backup_was_committed(
+    lab: ServiceLab, crash_at: int, state: BackupState
+) -> None:
+    assert dies(lab, crash_at, lab.submit)
+    with store_away(lab):
+        lab.next_life()
+        assert [task for task in lab.tasks() if task.is_open] == []
+    lab.next_life()
+
+    require_ended(lab)
+    assert lab.listed()[-1].state is state
+    lab.submit()
+    assert {disk.mode for disk in lab.listed()[-1].disks} == {Mode.INCREMENTAL}
+
+
+def test_a_server_is_let_go_although_the_store_does_not_answer(lab: ServiceLab) -> None:
+    assert dies(lab, IN_COPY, lab.submit)
+    job = lab.server.live_jobs[-1]
+    with store_away(lab):
+        lab.next_life()
+
+        assert job.ended

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
+from pydantic import AwareDatetime, BeforeValidator
 
 from csbs.api.context import Administers, Known
-from csbs.api.native.models import (
+from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name, page_by_name
+from csbs.documents.base import Reference
+from csbs.documents.identity import (
     Assignment,
     AuditDocument,
     AuditPage,
@@ -15,10 +19,8 @@ from csbs.api.native.models import (
     NewProject,
     ProjectDocument,
     ProjectList,
-    Reference,
     ServerAssignment,
 )
-from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name
 
 router = APIRouter(tags=["region"])
 
@@ -28,6 +30,21 @@ ServerName = Annotated[
     Path(max_length=255, description="Id, unique prefix of 8 or more, or unique name of a server."),
 ]
 AfterEvent = Annotated[int, Query(ge=0, le=2**62, description="Number of the last event seen.")]
+
+
+def _only_rfc3339(text: object) -> object:
+    """Pydantic would take numbers too."""
+    if isinstance(text, str) and not _RFC3339.match(text):
+        raise ValueError("is not like 2026-01-31T08:00:00Z")
+    return text
+
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]")
+Since = Annotated[
+    AwareDatetime | None,
+    BeforeValidator(_only_rfc3339),
+    Query(description="Only since then."),
+]
 
 
 @router.get("/health")
@@ -68,8 +85,8 @@ def assign_server(server: ServerName, body: Assignment, here: Administers) -> Se
 
 @router.get("/audit")
 def list_all_changes(
-    here: Administers, after: AfterEvent = 0, limit: Limit = LIMIT_DEFAULT
+    here: Administers, after: AfterEvent = 0, limit: Limit = LIMIT_DEFAULT, since: Since = None
 ) -> AuditPage:
     """Changes in the whole region, oldest first."""
-    events = here.region.audit.page(None, after=after, limit=limit)
+    events = here.region.audit.page(None, after=after, limit=limit, since=since)
     return AuditPage(events=[AuditDocument.of(each) for each in events])

@@ -8,10 +8,10 @@ import pytest
 
 from csbs.api.csbs_v1.wire.bodies import ProtectBody
 from csbs.api.csbs_v1.wire.codes import ENTRIES, code_of, karbor_fault, sentence
-from csbs.api.csbs_v1.wire.json_body import read_body, read_json
 from csbs.api.csbs_v1.wire.queries import Query
 from csbs.api.csbs_v1.wire.times import parse_time, time_text, trigger_time_text
 from csbs.api.errors import RequestInvalid
+from csbs.api.json_body import read_body, read_json
 from csbs.domain.errors import BackupNotFound, CsbsError, DriverFailed
 
 
@@ -101,7 +101,13 @@ def test_keys_that_nobody_knows_are_ignored() -> None:
 
 def test_a_next_page_keeps_the_filter_and_has_each_parameter_once() -> None:
     query = Query(
-        [("a", "1"), ("a", "2"), ("limit", "9"), ("offset", "3"), ("b", ""), ("c", "x y")]
+        [
+            *[("resource_type", "A::B"), ("resource_type", "C"), ("name", "1"), ("name", "2")],
+            *[("limit", "9"), ("offset", "3"), ("b", ""), ("c", "x y")],
+        ]
     )
 
-    assert query.with_marker("m", 5) == "a=1%2C2&c=x%20y&limit=5&marker=m"
+    assert query.text("name") == "1"
+    assert query.with_marker("m", 5) == (
+        "resource_type=A%3A%3AB%2CC&name=1&c=x%20y&limit=5&marker=m"
+    )
