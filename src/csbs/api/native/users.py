@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from csbs.api.context import Administers, InRegion, Known
-from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name, page_by_name
+from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name
 from csbs.documents.identity import (
     KeyDocument,
     KeyList,
