@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import (
+    Connection,
+    Engine,
+    MetaData,
+    String,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+)
 
 #: How long a new connection may take.
 _CONNECT_TIMEOUT_S = 10
@@ -52,3 +61,22 @@ def _one_after_the_other(connection: Connection) -> None:
         return
     # Freed by the end of the transaction, however it ends.
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+
+
+def sort_by_code_points(connection: Connection, metadata: MetaData) -> None:
+    """Gives all texts of these tables the order that they have in Python and in SQLite.
+
+    Migrations need not: what they made with the order of the database is found here.
+    """
+    found = inspect(connection)
+    present = set(found.get_table_names())
+    for table in metadata.sorted_tables:
+        if table.name not in present:  # an upgrade to an older revision, as tests make it
+            continue
+        changes = [
+            f'ALTER COLUMN "{column["name"]}" TYPE {kind.compile(connection.dialect)} COLLATE "C"'
+            for column in found.get_columns(table.name)
+            if isinstance(kind := column["type"], String) and kind.collation != "C"
+        ]
+        if changes:
+            connection.exec_driver_sql(f'ALTER TABLE "{table.name}" {", ".join(changes)}')

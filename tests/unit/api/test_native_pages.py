@@ -121,7 +121,7 @@ def test_projects_of_a_user_are_those_where_he_has_a_role(
 
 
 @pytest.mark.parametrize("what", ["backups", "tasks"])
-@pytest.mark.parametrize("after", ["x", "1767225600000000", "-", "2026-01-01Z", "7-%00"])
+@pytest.mark.parametrize("after", ["x", "1767225600000000", "-", "2026-01-01Z", "7-A"])
 def test_what_is_no_place_is_refused(
     api: LiveApi, admin: httpx.Client, what: str, after: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""Indexes of lists and of pruning; deleted projects; texts are sorted by code points."""
+"""Indexes of lists and of pruning; deleted projects."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,24 +23,14 @@ _CREATED = (
     ("backup_tags", "key", "value"),
     ("audit_events", "at"),
 )
-#: All tables that there are by now.
-_TABLES = (
-    *("identity", "projects", "servers", "disks", "backups", "disk_backups", "token_moves"),
-    *("tasks", "task_steps", "leases", "epochs", "users", "memberships", "tokens", "access_keys"),
-    *("used_signatures", "audit_events", "policies", "policy_servers", "schedules"),
-    *("backup_tags", "policy_tags", "quotas"),
-)
 
 
 def upgrade() -> None:
     """Applies it."""
-    if op.get_bind().dialect.name == "postgresql":
-        for table in _TABLES:
-            _sort_by_code_points(table)
     op.create_table(
         "deleted_projects",
-        sa.Column("id", _text(32), nullable=False),
-        sa.Column("name", _text(64), nullable=False),
+        sa.Column("id", sa.String(32), nullable=False),
+        sa.Column("name", sa.String(64), nullable=False),
         sa.Column("deleted_at", sa.DateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deleted_projects")),
     )
@@ -48,17 +38,3 @@ def upgrade() -> None:
         op.drop_index(name, table)
     for table, *columns in _CREATED:
         op.create_index(f"ix_{table}_{'_'.join(columns)}", table, columns)
-
-
-def _text(size: int) -> sa.String:
-    return sa.String(size).with_variant(sa.String(size, collation="C"), "postgresql")
-
-
-def _sort_by_code_points(table: str) -> None:
-    changes = [
-        f'ALTER COLUMN "{column["name"]}" TYPE {kind.compile(op.get_bind().dialect)} COLLATE "C"'
-        for column in sa.inspect(op.get_bind()).get_columns(table)
-        if isinstance(kind := column["type"], sa.String)
-    ]
-    if changes:
-        op.execute(f"ALTER TABLE {table} {', '.join(changes)}")
