@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 from csbs import stores
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
 from csbs.blockio.memory import keep_freed_memory
-from csbs.catalog import Catalog, Home, IdentityFile, backups, leases
+from csbs.catalog import Catalog, Home, IdentityFile, backups, collections, leases, projects
 from csbs.compute.base import ComputeDriver, HostCheck, never
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
@@ -26,6 +27,7 @@ from csbs.domain.errors import CsbsError, DataFolderBusy, DataFolderFull, Invali
 from csbs.domain.ids import ProjectId
 from csbs.domain.rate import parse_rate
 from csbs.domain.store_url import FolderPlace, parse_store_url
+from csbs.notify import HttpOptions, HttpSender, MailOptions, SmtpMailer
 from csbs.repository import (
     ContentIndex,
     Encryption,
@@ -40,20 +42,25 @@ from csbs.repository.errors import (
     RepositoryNotFound,
 )
 from csbs.repository.objectstore import ObjectStore, Reserve, default_min_free
+from csbs.repository.secret_box import SecretBox
 from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
+from csbs.services.collection import CollectionService
 from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
 from csbs.services.jobs import Jobs, JobService
 from csbs.services.locks import Locks, data_folder_alone, data_folder_in_use
+from csbs.services.notifications import NotificationService
 from csbs.services.project_app import App
-from csbs.services.protection import protection_of
+from csbs.services.protection import nobody, protection_of
 from csbs.services.quotas import QuotaService
 from csbs.services.rebuilding import RebuildService
-from csbs.services.repositories import Locked, RepositoryAccess, SharedLock
+from csbs.services.repositories import Locked, RepositoryAccess, SharedLock, StillHeld
 from csbs.services.repository_keys import KeyService
 from csbs.services.repository_removal import RepositoryRemoval
 from csbs.services.restores import RestoreService
+from csbs.services.rpo import RpoService
+from csbs.services.sending import Sending
 from csbs.services.servers import ServerService
 from csbs.services.stores import NamedStore, StoreService
 from csbs.services.tasks import TaskService
@@ -87,7 +94,7 @@ def open_app(settings: Settings, driver: ComputeDriver | None = None) -> Iterato
 
     Raises `FolderDenied`, `FolderUnusable`, `DataFolderBusy`, `CatalogFailed`, `CatalogTooNew`.
     """
-    with _open_catalog(settings) as catalog:
+    with _open_catalog(settings, alone=False) as (catalog, _):
         host = host_of(settings, driver or make_driver(settings))
         yield wired(settings, catalog, _home(settings, catalog), host)
 
@@ -99,7 +106,7 @@ def open_rebuilding(settings: Settings, project: str | None) -> Iterator[Rebuild
     `project` chooses among several in the store.  Raises what `open_app` raises,
     `RepositoryNotFound`, `SeveralRepositories` and `ProjectInUse`.
     """
-    with _open_catalog(settings) as catalog:
+    with _open_catalog(settings, alone=False) as (catalog, _):
         own = _home(settings, catalog).project_id
         catalog.adopt_project(_project_in_store(settings, project, own))
         home = _home(settings, catalog)
@@ -113,39 +120,43 @@ def open_rebuilding(settings: Settings, project: str | None) -> Iterator[Rebuild
 
 @contextmanager
 def open_home(settings: Settings, *, alone: bool) -> Iterator[tuple[Catalog, Home]]:
-    """The catalog and who it is; `alone`: while no other csbs uses the data folder.
+    """The catalog and who it is; `alone`: while no other csbs uses the data folder or the catalog.
 
     Raises what `open_app` raises.
     """
-    held = data_folder_alone if alone else data_folder_in_use
-    with (
-        _open_catalog(settings, held=held) as catalog,
-        _one_service(settings, catalog) if alone else nullcontext(),
-    ):
+    with _open_catalog(settings, alone=alone) as (catalog, _):
         yield catalog, _home(settings, catalog)
 
 
-def _one_service(settings: Settings, catalog: Catalog) -> AbstractContextManager[None]:
-    """A service has a catalog for itself, also one that other data folders may use."""
-    lock = catalog.lock("csbs serve", lambda holder: DataFolderBusy(str(settings.data_dir), holder))
-    return nullcontext() if lock is None else lock.exclusive("csbs serve")
+@contextmanager
+def open_home_alone(settings: Settings) -> Iterator[tuple[Catalog, Home, StillHeld]]:
+    """Like `open_home`; the last one raises `LockLost` if another may be there by now."""
+    with _open_catalog(settings, alone=True) as (catalog, still_alone):
+        yield catalog, _home(settings, catalog), still_alone
 
 
 @contextmanager
-def _open_catalog(
-    settings: Settings,
-    *,
-    held: Callable[[Path], AbstractContextManager[None]] = data_folder_in_use,
-) -> Iterator[Catalog]:
+def _open_catalog(settings: Settings, *, alone: bool) -> Iterator[tuple[Catalog, StillHeld]]:
     keep_freed_memory()
     _make_data_folder(settings.data_dir)
-    with held(settings.data_dir):
+    with (data_folder_alone if alone else data_folder_in_use)(settings.data_dir):
         _keep_reserve(settings.data_dir)
         catalog = Catalog.open(settings.catalog_url or settings.data_dir / "catalog.sqlite")
         try:
-            yield catalog
+            with _catalog_in_use(settings, catalog, alone=alone) as still_held:
+                yield catalog, still_held
         finally:
             catalog.close()
+
+
+def _catalog_in_use(
+    settings: Settings, catalog: Catalog, *, alone: bool
+) -> AbstractContextManager[StillHeld]:
+    """As the data folder, for a catalog that other data folders may use too."""
+    lock = catalog.lock("csbs serve", lambda holder: DataFolderBusy(str(settings.data_dir), holder))
+    if lock is None:
+        return nullcontext(lambda: None)
+    return lock.exclusive("csbs serve") if alone else lock.shared("a local command")
 
 
 def _home(settings: Settings, catalog: Catalog) -> Home:
@@ -232,6 +243,8 @@ class Host:
     locks: Locks
     #: What carries out tasks behind the caller's back.
     runner: TaskRunner = field(default_factory=NoRunner)
+    #: Told of every change of a policy.
+    policies_changed: Callable[[], None] = nobody
     #: Work on repositories that no call waits for.
     jobs: Jobs = field(default_factory=Jobs)
 
@@ -281,9 +294,64 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
         tasks=TaskService(
             catalog=catalog, project_id=home.project_id, clock=utc_now, runner=host.runner
         ),
+        collection=CollectionService(
+            catalog=catalog,
+            project_id=home.project_id,
+            repositories=repositories,
+            monotonic=monotonic,
+        ),
         executor=_executor(parts, backup_service, restores),
-        protection=protection_of(backup_service, restores),
+        protection=protection_of(
+            backup_service,
+            restores,
+            region_zone=settings.timezone,
+            policies_changed=host.policies_changed,
+        ),
         audit=AuditService(catalog=catalog, clock=utc_now),
+        notifications=NotificationService(
+            catalog=catalog,
+            project_id=home.project_id,
+            sending=sending_of(settings, catalog),
+            clock=utc_now,
+            new_id=new_id,
+            random_bytes=random_bytes,
+        ),
+        rpo=RpoService(catalog=catalog, project_id=home.project_id, clock=utc_now),
+    )
+
+
+def sending_of(settings: Settings, catalog: Catalog) -> Sending:
+    """How events leave this service."""
+
+    def project_name(project_id: ProjectId) -> str:
+        with catalog.transaction() as transaction:
+            found = projects.by_id(transaction, project_id)
+        return project_id if found is None else found.name
+
+    return Sending(
+        catalog=catalog,
+        secrets=SecretBox(key_files(settings), random_bytes),
+        webhooks=HttpSender(
+            HttpOptions(
+                local_allowed=settings.webhook_local_targets,
+                ca_file=settings.notification_ca_file,
+                user_agent=f"csbs/{metadata.version('csbs')}",
+            )
+        ),
+        mailer=SmtpMailer(
+            MailOptions(
+                host=settings.smtp_host,
+                port=settings.smtp_port,
+                security=settings.smtp_security,
+                user=settings.smtp_user,
+                password=settings.smtp_password,
+                sender=settings.smtp_from,
+                ca_file=settings.notification_ca_file,
+            ),
+            utc_now,
+        ),
+        project_name=project_name,
+        clock=utc_now,
     )
 
 
@@ -411,6 +479,10 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         with catalog.transaction() as transaction:
             leases.raise_epoch(transaction, project_id)
 
+    def collected() -> None:
+        with catalog.transaction() as transaction:
+            collections.end(transaction, project_id, at=utc_now())
+
     def open_index(_repository: Repository) -> ContentIndex:
         index_path.parent.mkdir(parents=True, exist_ok=True)
         return ContentIndex(index_path)
@@ -422,6 +494,7 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         open_index=open_index,
         restorable_keys=restorable_keys,
         raise_epoch=raise_epoch,
+        collected=collected,
     )
 
 
@@ -448,8 +521,15 @@ def _repository_lock(
     settings: Settings, catalog: Catalog, project_id: ProjectId, name: str
 ) -> SharedLock:
     own = repository_lock(settings.data_dir / f"repository-{project_id}.lock", name)
+
+    def epoch() -> int:
+        with catalog.transaction() as transaction:
+            return leases.epoch(transaction, project_id)
+
     everywhere = catalog.lock(
-        f"csbs repository {project_id}", lambda holder: RepositoryLocked(name, holder)
+        f"csbs repository {project_id}",
+        lambda holder: RepositoryLocked(name, holder),
+        state=epoch,
     )
     return own if everywhere is None else Locked((own, everywhere))
 

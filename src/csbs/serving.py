@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
+from types import FrameType
+from typing import Protocol
 
 import structlog
 import uvicorn
@@ -19,8 +24,11 @@ import uvicorn
 from csbs.api.application import ApiOptions, make_application
 from csbs.api.limits import LimitOptions
 from csbs.config import Settings
-from csbs.domain.errors import Invalid, Unavailable
+from csbs.domain.errors import CsbsError, Invalid, Unavailable
+from csbs.domain.lock_errors import LockLost
 from csbs.service import Service, open_service
+
+log = logging.getLogger(__name__)
 
 #: Connections that are open at once; the API itself bounds requests in work.
 _CONNECTIONS_MAX = 1000
@@ -29,6 +37,10 @@ _STOP_WAIT_S = 10
 _BACKLOG = 256
 #: A client that keeps a connection open and sends nothing.
 _IDLE_S = 60
+#: How often the service looks whether it has the catalog for itself.
+_ALONE_INTERVAL_S = 5.0
+#: Exit code after a second signal.
+_ENDED_TWICE = 130
 
 
 @dataclass(eq=False)
@@ -63,21 +75,30 @@ class TlsUnusable(Invalid):
     template = "the certificate {0.certificate} and its key cannot be used: {0.why}"
 
 
-def run_service(settings: Settings, say: Callable[[str], None]) -> None:
+def run_service(
+    settings: Settings,
+    say: Callable[[str], None],
+    opening: Opening = open_service,
+) -> None:
     """Serves until SIGTERM or SIGINT, then ends what is in work and lets the data folder go.
 
-    `say` gets the words for a person: where it listens, and the first password if one was made.
+    A second signal ends the process as a kill would; so does the end of the time for tasks that go
+    on.  `say` gets the words for a person: where it listens, and the first password if one was
+    made.  Raises `LockLost` if another service may have the catalog by now.
     """
     _write_log_lines()
     _check_tls(settings)
-    with _listening(settings) as listener, open_service(settings) as service:
+    with (
+        _listening(settings) as listener,
+        opening(settings, when_late=partial(_end_now, 0)) as service,
+    ):
         _tell_first_password(service, say)
         ready = partial(_tell_where, settings, listener, say)
         server = make_server(service, settings, ready)
-        for each in (signal.SIGTERM, signal.SIGINT):
-            # uvicorn raises the signal again once it has stopped; here it has done its work.
-            signal.signal(each, lambda *_: None)
-        server.run([listener])
+        for each in (signal.SIGTERM, signal.SIGINT):  # as long as uvicorn has none of its own
+            signal.signal(each, lambda *_: _end_now(_ENDED_TWICE))
+        with _stopped_when_not_alone(service, server):
+            server.run([listener])
 
 
 def make_server(service: Service, settings: Settings, ready: Callable[[], None]) -> uvicorn.Server:
@@ -99,8 +120,48 @@ def make_server(service: Service, settings: Settings, ready: Callable[[], None])
     return _Server(config, ready)
 
 
+@contextmanager
+def _stopped_when_not_alone(service: Service, server: uvicorn.Server) -> Iterator[None]:
+    """Two services at one catalog would take one another's tasks for those of a dead one."""
+    ended, lost = threading.Event(), list[LockLost]()
+
+    def watch() -> None:
+        while not ended.wait(_ALONE_INTERVAL_S):
+            try:
+                service.still_alone()
+            except LockLost as error:
+                lost.append(error)
+                server.should_exit = True
+                return
+            except CsbsError as error:  # then nobody else can have it either
+                log.warning("the catalog does not answer", extra={"why": str(error)})
+
+    threading.Thread(target=watch, name="alone", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+    if lost:
+        raise lost[0]
+
+
+def _end_now(code: int) -> None:
+    """Without a wait for threads that go on: the next start finds what they did."""
+    os.write(sys.stderr.fileno(), b'{"level": "warning", "message": "ended at once"}\n')
+    os._exit(code)
+
+
+class Opening(Protocol):
+    """Opens the service; see `csbs.service.open_service`."""
+
+    def __call__(
+        self, settings: Settings, *, when_late: Callable[[], None]
+    ) -> AbstractContextManager[Service]:
+        """See above."""
+
+
 class _Server(uvicorn.Server):
-    """Says when it is ready."""
+    """Says when it is ready, and is not ready any more when it was asked to stop."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -110,6 +171,14 @@ class _Server(uvicorn.Server):
         """Begins to accept connections."""
         await super().startup(sockets)
         self._ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stops at the first signal, and ends at the second."""
+        del sig, frame
+        if self.should_exit:
+            _end_now(_ENDED_TWICE)
+        self.config.app.state.is_stopping = True  # type: ignore[union-attr]  # it is a FastAPI
+        self.should_exit = True
 
 
 def _options(settings: Settings) -> ApiOptions:

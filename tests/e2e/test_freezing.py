@@ -10,18 +10,21 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from csbs.config import Settings
 from csbs.domain.errors import ToolFailed
 from csbs.testing.guest import GuestServer, GuestWriter
 from csbs.testing.libvirt_daemon import own_libvirtd, restart_libvirtd
 from demo.command import CsbsCommand
 from tests.e2e.conftest import Running
 from tests.e2e.host import WAIT_S, virsh, wait_until
+from tests.integration.kills.service import Client, ServiceProcess
 
 #: The budget of a freeze, and what the watchdog in the guest may take beyond it.
 LONGEST_WAIT_MS = 3000 + 2000
@@ -235,6 +238,37 @@ def test_csbs_and_its_guard_killed_while_frozen(lab: Lab) -> None:
         return not lab.debt.exists()
 
     wait_until(is_paid, "a later command pays the debt")
+
+
+def test_a_service_and_its_guard_killed_while_frozen(lab: Lab, tmp_path: Path) -> None:
+    action = """
+    for task in os.listdir("/proc/self/task"):
+        for child in open(f"/proc/self/task/{task}/children").read().split():
+            os.kill(int(child), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+    """
+    script = SABOTAGED.format(action=textwrap.indent(textwrap.dedent(action).strip(), "    "))
+    settings = Settings(
+        data_dir=lab.csbs.data_dir, run_dir=lab.csbs.run_dir, scratch_dir=lab.csbs.scratch_dir
+    )
+    dying, whole = (
+        ServiceProcess([sys.executable, "-c", program, "serve"], settings, tmp_path / "log")
+        for program in (script, SABOTAGED.format(action="    pass"))
+    )
+    dying.start()
+    with closing(Client(dying.url)) as client:
+        answer = client.call("POST", "/backups", {"server": lab.guest.name})
+    assert (answer.status_code, dying.wait()) == (202, -9)
+    assert lab.debt.exists()
+
+    whole.start()
+    try:
+        wait_until(lambda: not lab.debt.exists(), "the next start pays the debt")
+        with closing(Client(whole.url)) as client:
+            client.wait_until_ended()
+            assert client.tasks()[-1]["error_code"] == "ProcessDied"
+    finally:
+        whole.kill()
 
 
 def test_libvirtd_stopped_while_frozen(lab: Lab) -> None:

@@ -50,6 +50,7 @@ def make_application(region: Region, options: ApiOptions) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.region = region
+    app.state.is_stopping = False
     app.state.public_url = options.public_url.rstrip("/")
     accounting = Accounting(region)
     app.include_router(health_router(accounting))

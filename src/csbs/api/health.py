@@ -1,11 +1,11 @@
 """For who looks after the service: is it alive, is it ready, how does it do.
 
-`/metrics` has numbers of requests only, and nothing of a project.
+`/metrics` has numbers only; of a project nothing but ids of servers, where a setting asks for them.
 """
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
@@ -24,8 +24,10 @@ def health_router(accounting: Accounting) -> APIRouter:
         return {"status": "alive"}
 
     @router.get("/readyz")
-    def is_ready() -> JSONResponse:
-        """Whether the catalog answers; its fault is in the log, not in the answer."""
+    def is_ready(request: Request) -> JSONResponse:
+        """Whether it goes on, and the catalog answers; a fault is in the log, not in the answer."""
+        if request.app.state.is_stopping:
+            return JSONResponse({"status": "the service stops"}, _UNAVAILABLE)
         try:
             accounting.region.projects.list_all()
         except CsbsError:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from csbs.catalog.catalog import Transaction
-from csbs.catalog.listing import Condition, Source, has_part, latest, page_of_ids
+from csbs.catalog.listing import Condition, Source, has_part, latest, own, page_of_ids
 from csbs.catalog.tables import backups, tasks
 from csbs.domain.backup import BackupState
 from csbs.domain.ids import BackupId, CheckpointId, PolicyId, ProjectId, ServerId
@@ -53,9 +53,9 @@ class BackupFilter:
 
 
 def page(
-    transaction: Transaction, project_id: ProjectId, wanted: BackupFilter, listing: Listing
+    transaction: Transaction, project_id: ProjectId | None, wanted: BackupFilter, listing: Listing
 ) -> Slice[BackupId]:
-    """Ids on the page.  Raises `MarkerUnknown`."""
+    """Ids on the page, of the project or of all.  Raises `MarkerUnknown`."""
     keys = {
         "created_at": backups.c.created_at,
         "protected_at": backups.c.created_at,
@@ -68,19 +68,19 @@ def page(
         table = backups.outerjoin(newest, newest.c.backup_id == backups.c.id)
         keys["updated_at"] = _updated_at(newest)
     source = Source(
-        table=table, id=backups.c.id, scope=[backups.c.project_id == project_id], keys=keys
+        table=table, id=backups.c.id, scope=[own(backups.c.project_id, project_id)], keys=keys
     )
     found = page_of_ids(transaction, source, _conditions(project_id, wanted), listing)
     return found.map(lambda ids: [BackupId(each) for each in ids])
 
 
-def count(transaction: Transaction, project_id: ProjectId, wanted: BackupFilter) -> int:
+def count(transaction: Transaction, project_id: ProjectId | None, wanted: BackupFilter) -> int:
     """How many are meant."""
-    query = select(func.count()).select_from(backups).where(backups.c.project_id == project_id)
+    query = select(func.count()).select_from(backups).where(own(backups.c.project_id, project_id))
     return int(transaction.scalar(query.where(*_conditions(project_id, wanted))) or 0)
 
 
-def _is_shown_as(project_id: ProjectId, state: str) -> Condition:
+def _is_shown_as(project_id: ProjectId | None, state: str) -> Condition:
     """Backups that are shown in this state.
 
     By few open tasks instead of the newest task of each backup, so that an index serves.
@@ -92,18 +92,18 @@ def _is_shown_as(project_id: ProjectId, state: str) -> Condition:
         if state == shown:
             # Two queries by an index each: an `or` would be looked up in all backups.
             same = backups.alias("same")
-            own = select(same.c.id).where(same.c.project_id == project_id)
+            ours = select(same.c.id).where(own(same.c.project_id, project_id))
             busy_too = _is_newest_open(project_id, kind, same)
             return backups.c.id.in_(
                 union_all(
-                    own.where(same.c.state == state),
-                    own.where(same.c.state == BackupState.AVAILABLE, busy_too),
+                    ours.where(same.c.state == state),
+                    ours.where(same.c.state == BackupState.AVAILABLE, busy_too),
                 )
             )
     return backups.c.state == state
 
 
-def shown_state(project_id: ProjectId, table: FromClause = backups) -> ColumnElement[str]:
+def shown_state(project_id: ProjectId | None, table: FromClause = backups) -> ColumnElement[str]:
     """The state in which a backup of the table is shown."""
     is_available = table.c.state == BackupState.AVAILABLE
     return case(
@@ -116,18 +116,18 @@ def shown_state(project_id: ProjectId, table: FromClause = backups) -> ColumnEle
 
 
 def _is_newest_open(
-    project_id: ProjectId, kind: TaskKind, table: FromClause = backups
+    project_id: ProjectId | None, kind: TaskKind, table: FromClause = backups
 ) -> Condition:
     """The newest task about the backup has not ended, and is of this kind."""
     later = tasks.alias("later")
     has_later = exists().where(
-        later.c.project_id == project_id,
+        own(later.c.project_id, project_id),
         later.c.backup_id == tasks.c.backup_id,
         tuple_(later.c.created_at, later.c.id) > tuple_(tasks.c.created_at, tasks.c.id),
     )
     return table.c.id.in_(
         select(tasks.c.backup_id).where(
-            tasks.c.project_id == project_id,
+            own(tasks.c.project_id, project_id),
             tasks.c.state.in_(sorted(OPEN_STATES)),
             tasks.c.kind == kind,
             ~has_later,
@@ -135,13 +135,13 @@ def _is_newest_open(
     )
 
 
-def _newest_tasks(project_id: ProjectId) -> Subquery:
+def _newest_tasks(project_id: ProjectId | None) -> Subquery:
     """The newest task about each backup that has some."""
     newest_first = [tasks.c.created_at.desc(), tasks.c.id.desc()]
     place = func.row_number().over(partition_by=tasks.c.backup_id, order_by=newest_first)
     numbered = (
         select(tasks.c.backup_id, tasks.c.started_at, tasks.c.ended_at, place.label("place"))
-        .where(tasks.c.project_id == project_id)
+        .where(own(tasks.c.project_id, project_id))
         .subquery("numbered")
     )
     return select(numbered).where(numbered.c.place == 1).subquery("newest")
@@ -154,7 +154,7 @@ def _updated_at(newest: Subquery) -> ColumnElement[datetime]:
     )
 
 
-def _conditions(project_id: ProjectId, wanted: BackupFilter) -> Sequence[Condition]:
+def _conditions(project_id: ProjectId | None, wanted: BackupFilter) -> Sequence[Condition]:
     if wanted.nothing:
         return [false()]
     column = backups.c

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, delete, func, insert, or_, select, union, update
 
 from csbs.catalog.catalog import Transaction
+from csbs.catalog.listing import in_order
 from csbs.catalog.lookup import begins, is_named
 from csbs.catalog.tables import backups, disk_backups
 from csbs.domain.backup import (
@@ -38,6 +39,13 @@ def add(transaction: Transaction, backup: Backup) -> None:
     """Enters a new backup with its disks."""
     transaction.execute(insert(backups).values(_values(backup)))
     _add_disks(transaction, backup)
+
+
+def add_all(transaction: Transaction, new: Sequence[Backup]) -> None:
+    """Enters new backups whose disks are not known yet."""
+    assert not any(each.disks for each in new)
+    if new:
+        transaction.execute(insert(backups), [_values(each) for each in new])
 
 
 def save(transaction: Transaction, backup: Backup) -> None:
@@ -71,8 +79,7 @@ def by_ids(
 ) -> list[Backup]:
     """Those of these backups that are there, in this order."""
     found = _load(transaction, backups.c.project_id == project_id, backups.c.id.in_(ids))
-    known = {each.id: each for each in found}
-    return [known[each] for each in ids if each in known]
+    return in_order(found, ids)
 
 
 def of_runs(
@@ -149,6 +156,14 @@ def servers_named(transaction: Transaction, project_id: ProjectId, wanted: str) 
 def of_policy(transaction: Transaction, project_id: ProjectId, policy_id: PolicyId) -> list[Backup]:
     """The backups that are left of all runs of the policy, oldest first."""
     return _load(transaction, backups.c.project_id == project_id, backups.c.policy_id == policy_id)
+
+
+def projects_of(transaction: Transaction, ids: Sequence[BackupId]) -> dict[BackupId, ProjectId]:
+    """Whose these backups are; for lists over all projects."""
+    rows = transaction.execute(
+        select(backups.c.id, backups.c.project_id).where(backups.c.id.in_(ids))
+    ).all()
+    return {BackupId(row.id): ProjectId(row.project_id) for row in rows}
 
 
 def unsettled(transaction: Transaction, project_id: ProjectId) -> list[ServerRef]:

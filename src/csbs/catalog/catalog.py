@@ -70,14 +70,19 @@ class Catalog:
         """Lets go of the database."""
         self._engine.dispose()
 
-    def lock(self, name: str, busy: Callable[[str], CsbsError]) -> AdvisoryLock | None:
+    def lock(
+        self,
+        name: str,
+        busy: Callable[[str], CsbsError],
+        state: Callable[[], object] = lambda: None,
+    ) -> AdvisoryLock | None:
         """A lock that all who use this catalog share; None for a file, which one folder has.
 
-        `busy` makes the error for one that is held.
+        `busy` makes the error for one that is held; for `state` see `AdvisoryLock`.
         """
         if self._engine.dialect.name == "sqlite":
             return None
-        return AdvisoryLock(self._engine, name, busy)
+        return AdvisoryLock(self._engine, name, busy, state)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from csbs.catalog import tags
 from csbs.catalog.catalog import Transaction
-from csbs.catalog.listing import Source, page_of_ids
+from csbs.catalog.listing import Source, in_order, own, page_of_ids
 from csbs.catalog.policy_tables import policies, policy_servers, schedules
 from csbs.domain.consistency import ApplicationMode
 from csbs.domain.ids import DiskId, PolicyId, ProjectId, ServerId
@@ -26,6 +26,7 @@ from csbs.domain.policy import (
     Schedule,
     ServerBound,
 )
+from csbs.domain.tags import Tag
 
 
 def add(transaction: Transaction, policy: Policy) -> None:
@@ -79,21 +80,23 @@ def of_project(transaction: Transaction, project_id: ProjectId) -> list[Policy]:
 
 
 def by_ids(
-    transaction: Transaction, project_id: ProjectId, ids: Sequence[PolicyId]
+    transaction: Transaction, project_id: ProjectId | None, ids: Sequence[PolicyId]
 ) -> list[Policy]:
     """Those of these policies that are there, in this order."""
-    known = {each.id: each for each in _load(transaction, project_id, policies.c.id.in_(ids))}
-    return [known[each] for each in ids if each in known]
+    return in_order(_load(transaction, project_id, policies.c.id.in_(ids)), ids)
 
 
 def page(
-    transaction: Transaction, project_id: ProjectId, name: str | None, listing: Listing
+    transaction: Transaction, project_id: ProjectId | None, name: str | None, listing: Listing
 ) -> Slice[Policy]:
-    """A page of the policies, or of the one with this name.  Raises `MarkerUnknown`."""
+    """A page of the policies, or of those with this name; without a project: of all projects.
+
+    Raises `MarkerUnknown`.
+    """
     source = Source(
         table=policies,
         id=policies.c.id,
-        scope=[policies.c.project_id == project_id],
+        scope=[own(policies.c.project_id, project_id)],
         keys={key: policies.c[key] for key in ("created_at", "updated_at", "name")},
     )
     wanted = [] if name is None else [policies.c.name == name]
@@ -142,6 +145,9 @@ def _values(policy: Policy) -> dict[str, Any]:
         "description": policy.description,
         "parameters": dict(policy.parameters),
         "application": int(policy.application),
+        "auto_bind": (
+            None if policy.auto_bind is None else {tag.key: tag.value for tag in policy.auto_bind}
+        ),
         "created_at": policy.created_at,
         "updated_at": policy.updated_at,
     }
@@ -173,8 +179,8 @@ def _add_parts(transaction: Transaction, policy: Policy) -> None:
     tags.set_of_policy(transaction, policy.project_id, policy.id, policy.tags)
 
 
-def _load(transaction: Transaction, project_id: ProjectId, *wanted: Any) -> list[Policy]:
-    conditions = [policies.c.project_id == project_id, *wanted]
+def _load(transaction: Transaction, project_id: ProjectId | None, *wanted: Any) -> list[Policy]:
+    conditions = [own(policies.c.project_id, project_id), *wanted]
     rows = transaction.execute(
         select(policies).where(*conditions).order_by(policies.c.created_at, policies.c.id)
     ).all()
@@ -202,16 +208,26 @@ def _load(transaction: Transaction, project_id: ProjectId, *wanted: Any) -> list
         .order_by(schedules.c.policy_id, schedules.c.position)
     ):
         plans[row.policy_id].append(_schedule(row))
-    given = tags.of_policies(transaction, project_id, [row.id for row in rows])
+    given: dict[str, tuple[Tag, ...]] = {}
+    for owner in {ProjectId(row.project_id) for row in rows}:
+        given |= tags.of_policies(transaction, owner, [row.id for row in rows])
     return [
         Policy(
-            **dict(row._mapping) | {"application": ApplicationMode(row.application)},  # noqa: SLF001  its public name in SQLAlchemy
+            **dict(row._mapping)  # noqa: SLF001  its public name in SQLAlchemy
+            | {
+                "application": ApplicationMode(row.application),
+                "auto_bind": _auto_bind(row.auto_bind),
+            },
             servers=tuple(servers[row.id]),
             schedules=tuple(plans[row.id]),
             tags=given.get(row.id, ()),
         )
         for row in rows
     ]
+
+
+def _auto_bind(kept: Mapping[str, str] | None) -> tuple[Tag, ...] | None:
+    return None if kept is None else tuple(sorted(Tag(key, kept[key]) for key in kept))
 
 
 def _schedule(row: Row[Any]) -> Schedule:

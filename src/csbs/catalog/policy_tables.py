@@ -26,6 +26,8 @@ policies = Table(
     Column("parameters", JSON, nullable=False),
     #: See `csbs.domain.consistency.ApplicationMode`.
     Column("application", Integer, nullable=False),
+    #: Tags of servers that are bound by themselves, as `{key: value}`; null: none is.
+    Column("auto_bind", JSON(none_as_null=True)),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     UniqueConstraint("project_id", "name"),
@@ -69,6 +71,8 @@ schedules = Table(
     Column("trigger_name", text(255), nullable=False),
     Column("pattern", text(), nullable=False),
     Column("starts_at", UtcDateTime, nullable=False),
+    #: When it is due next; null: it never runs by itself.
+    Column("next_run_at", UtcDateTime, index=True),
     #: See `csbs.domain.policy.Retention`.
     Column("retention", JSON, nullable=False),
 )

@@ -12,6 +12,9 @@ _TIMEOUTS_MS = {
     "lock_timeout": 30_000,
     "idle_in_transaction_session_timeout": 60_000,
 }
+#: How long a server that has vanished is believed to be there: a cut network says nothing.
+_SILENCE_MAX_MS = 30_000
+_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
 _POOL_SIZE = 5
 _POOL_MORE = 10
 _POOL_TIMEOUT_S = 30
@@ -28,7 +31,12 @@ def postgres_engine(url: str) -> Engine:
     options = " ".join(f"-c {name}={value}" for name, value in _TIMEOUTS_MS.items())
     engine = create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
-        connect_args={"connect_timeout": _CONNECT_TIMEOUT_S, "options": options},
+        connect_args={
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "options": options,
+            "tcp_user_timeout": _SILENCE_MAX_MS,
+            **_KEEPALIVE,
+        },
         pool_pre_ping=True,
         pool_size=_POOL_SIZE,
         max_overflow=_POOL_MORE,

@@ -138,6 +138,8 @@ servers = Table(
     Column("freeze_without_watchdog", Boolean, nullable=False, default=False),
     #: TrackingPoints that nobody needs may still be at the host.
     Column("retire_owed", Boolean, nullable=False, default=False),
+    #: Somebody took it out of a policy: no rule of tags binds it again.
+    Column("keep_unbound", Boolean, nullable=False, default=False),
 )
 
 disks = Table(
@@ -187,6 +189,9 @@ backups = Table(
     Column("checkpoint_id", text(36), nullable=False),
     Column("policy_id", text(36)),
     Column("auto_trigger", Boolean, nullable=False, default=False),
+    #: What the server had.
+    Column("vcpus", Integer, nullable=False, default=0),
+    Column("memory_bytes", BigInteger, nullable=False, default=0),
     # What pages of lists are sorted by or found by (`csbs.catalog.backup_lists`).
     Index("ix_backups_project_id_created_at", "project_id", "created_at"),
     Index("ix_backups_project_id_name", "project_id", "name"),
@@ -258,6 +263,8 @@ tasks = Table(
     #: Set by anybody; the runner of the task looks at it once a second.
     Column("cancel_requested", Boolean, nullable=False, default=False),
     Column("cancellable", Boolean, nullable=False, default=True),
+    #: For people: how it came to be, where nobody asked for it.
+    Column("note", Text, nullable=False, default=""),
     Index("ix_tasks_server_id_state", "server_id", "state"),
     Index("ix_tasks_project_id_created_at", "project_id", "created_at"),
     Index("ix_tasks_project_id_kind_created_at", "project_id", "kind", "created_at"),
@@ -298,6 +305,20 @@ leases = Table(
     #: Keys of the manifests that are used.
     Column("uses", JSON, nullable=False),
     Column("given_at", UtcDateTime, nullable=False),
+)
+
+#: What waits to be freed, and how collections ended (see `csbs.domain.collection`).
+collections = Table(
+    "collections",
+    metadata,
+    Column(
+        "project_id", String(32), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("wanted_since", UtcDateTime),
+    Column("tried_at", UtcDateTime),
+    Column("why_not", Text, nullable=False, default=""),
+    Column("ended_at", UtcDateTime),
+    Column("alarmed_at", UtcDateTime),
 )
 
 #: How often a collection has raised the epoch of a project's repository.

@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select, update
 
-from csbs.catalog import leases
+from csbs.catalog import events, leases
 from csbs.catalog.catalog import Transaction
+from csbs.catalog.listing import in_order
 from csbs.catalog.lookup import is_named
 from csbs.catalog.tables import task_steps, tasks
 from csbs.domain.errors import TaskNotFound
+from csbs.domain.events import task_failed
 from csbs.domain.ids import BackupId, ProjectId, ServerId, TaskId
 from csbs.domain.task import OPEN_STATES, Task, TaskKind, TaskRequest, TaskResult, TaskState
 
@@ -28,8 +30,15 @@ class TaskStep:
 
 
 def add(transaction: Transaction, task: Task) -> None:
-    """Enters a new task."""
+    """Enters a new task; one that has failed already is an event."""
     transaction.execute(insert(tasks).values(asdict(task)))
+    _tell_failure(transaction, task)
+
+
+def add_all(transaction: Transaction, new: Sequence[Task]) -> None:
+    """Enters new tasks."""
+    if new:
+        transaction.execute(insert(tasks), [asdict(each) for each in new])
 
 
 def of_project(transaction: Transaction, project_id: ProjectId) -> list[Task]:
@@ -40,8 +49,7 @@ def of_project(transaction: Transaction, project_id: ProjectId) -> list[Task]:
 def by_ids(transaction: Transaction, project_id: ProjectId, ids: Sequence[TaskId]) -> list[Task]:
     """Those of these tasks that are there, in this order."""
     found = _load(transaction, tasks.c.project_id == project_id, tasks.c.id.in_(ids))
-    known = {each.id: each for each in found}
-    return [known[each] for each in ids if each in known]
+    return in_order(found, ids)
 
 
 def named(transaction: Transaction, project_id: ProjectId, wanted: str) -> list[Task]:
@@ -154,9 +162,12 @@ def remove_failed(transaction: Transaction, project_id: ProjectId) -> int:
 def end(
     transaction: Transaction, project_id: ProjectId, task_id: TaskId, outcome: TaskOutcome
 ) -> None:
-    """Records how the task ended, and ends its leases; one that ended already stays as it is."""
+    """Records how the task ended, and ends its leases; one that ended already stays as it is.
+
+    A failure is an event, in the same transaction.
+    """
     leases.end_of_task(transaction, project_id, task_id)
-    transaction.execute(
+    result = transaction.execute(
         update(tasks)
         .where(
             tasks.c.project_id == project_id,
@@ -165,6 +176,8 @@ def end(
         )
         .values(asdict(outcome) | {"bytes_per_s": None, "left_s": None, "doing": ""})
     )
+    if result.rowcount == 1 and outcome.state is TaskState.ERROR:
+        _tell_failure(transaction, get(transaction, project_id, task_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +279,11 @@ def steps(transaction: Transaction, project_id: ProjectId, task_id: TaskId) -> l
         .order_by(task_steps.c.position)
     ).all()
     return [TaskStep(name=row.name, began_at=row.began_at, ended_at=row.ended_at) for row in rows]
+
+
+def _tell_failure(transaction: Transaction, task: Task) -> None:
+    if task.state is TaskState.ERROR:
+        events.add(transaction, [task_failed(task, at=task.ended_at or task.created_at)])
 
 
 def _load(transaction: Transaction, *conditions: Any) -> list[Task]:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from csbs.cli import ports
+from csbs.cli.local_policies import LocalPolicies
 from csbs.documents import servers
 from csbs.documents.backups import BackupDocument, BackupList, DeletionDocument, NewBackup
 from csbs.documents.base import Deleted, DeletedObject, Reference
+from csbs.documents.events import (
+    EventDocument,
+    EventPage,
+    NewNotification,
+    NewNotificationDocument,
+    NotificationDocument,
+    NotificationList,
+    NotificationTested,
+    RpoDocument,
+    RpoList,
+)
 from csbs.documents.identity import (
     AuditDocument,
     KeyDocument,
@@ -45,6 +57,7 @@ from csbs.documents.servers import (
     ServerUntracked,
 )
 from csbs.documents.tasks import TaskDetails, TaskDocument, TaskList
+from csbs.domain.events import EventKind
 from csbs.domain.ids import BackupId
 from csbs.domain.task import Watcher
 from csbs.repository import EVERYTHING, parse_share
@@ -74,10 +87,11 @@ class _Servers:
     app: App
 
     def list_all(self) -> ServerList:
-        return servers.listed(self.app.servers, operator=True)
+        found = self.app.servers
+        return ServerList(servers=servers.listed(found, found.list_all(), operator=True))
 
     def show(self, server: str) -> ServerDetails:
-        return servers.detailed(self.app.servers, server, operator=True)
+        return servers.detailed(self.app.servers, self.app.rpo, server, operator=True)
 
     def start(self, server: str) -> ServerDocument:
         started = self.app.servers.start(server)
@@ -192,6 +206,35 @@ class _Quotas:
 
 
 @dataclass(frozen=True, slots=True)
+class _Notifications:
+    app: App
+
+    def events(self, last: int, kinds: Sequence[EventKind]) -> EventPage:
+        found = self.app.notifications.events(limit=last, kinds=kinds)
+        return EventPage(events=[EventDocument.of(each) for each in found])
+
+    def rpo(self) -> RpoList:
+        return RpoList(servers=[RpoDocument.of(each) for each in self.app.rpo.list_all()])
+
+    def list_all(self) -> NotificationList:
+        found = self.app.notifications.list_all()
+        return NotificationList(notifications=[NotificationDocument.of(*each) for each in found])
+
+    def show(self, notification: str) -> NotificationDocument:
+        return NotificationDocument.of(*self.app.notifications.find(notification))
+
+    def create(self, new: NewNotification) -> NewNotificationDocument:
+        return NewNotificationDocument.with_secret(*self.app.notifications.create(new.target()))
+
+    def delete(self, notification: str) -> DeletedObject:
+        gone = self.app.notifications.delete(notification)
+        return DeletedObject(deleted=gone.id, name=gone.name)
+
+    def test(self, notification: str) -> NotificationTested:
+        return NotificationTested.of(self.app.notifications.test(notification))
+
+
+@dataclass(frozen=True, slots=True)
 class _Users:
     region: Region
 
@@ -284,6 +327,8 @@ def local_project(app: App) -> ports.Project:
         tasks=_Tasks(app),
         repository=_Repository(app),
         quotas=_Quotas(app),
+        policies=LocalPolicies(app),
+        notifications=_Notifications(app),
     )
 
 

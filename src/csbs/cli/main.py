@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from csbs.cli import audit, backup, keys, projects, quota, repository, server, task, users
+from csbs.cli import audit, backup, keys, policy, projects, quota, repository, server, task, users
 from csbs.cli.doctor import doctor
 from csbs.cli.exit_codes import DONE, EXIT_CODES, UNEXPECTED, USAGE
 from csbs.cli.login import commands as profiles
 from csbs.cli.login import login, logout
+from csbs.cli.notification import events, notifications, show_rpo
 from csbs.cli.options import Where
 from csbs.cli.output import Output, show_error
 from csbs.cli.restore import restore
@@ -61,7 +62,11 @@ app.add_typer(server.commands, name="server")
 app.add_typer(backup.commands, name="backup")
 app.command("restore")(restore)
 app.add_typer(task.commands, name="task")
+app.add_typer(policy.commands, name="policy")
 app.add_typer(quota.commands, name="quota")
+app.command("rpo")(show_rpo)
+app.add_typer(events, name="event")
+app.add_typer(notifications, name="notification")
 app.add_typer(repository.commands, name="repository")
 app.add_typer(users.commands, name="user")
 app.add_typer(projects.commands, name="project")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +119,20 @@ CHANGES = {
     "repository rotate-key": "rotate_key",
     "repository recovery-key": "show_recovery_key",
     "quota set": "change_quotas",
+    "policy create": "create_policy",
+    "policy set": "change_policy",
+    "policy delete": "delete_policy",
+    "policy run": "run_policy",
+    "policy bind": "bind_servers",
+    "policy unbind": "unbind_servers",
+    "server tag": "change_server_tags",
+    "notification create": "create_notification",
+    "notification delete": "delete_notification",
+    "notification test": "try_notification",
 }
+
+
+#: Which parameter names what is changed.
 
 
 @contextmanager
@@ -199,9 +212,15 @@ def _app(context: typer.Context, project: str | None) -> Iterator[App]:
             region = opened.enter_context(open_region(settings, driver))
             app = region.project_app(region.projects.find(project).id)
         if action is not None and not context.params.get("dry_run"):
-            named = context.params.get("backup") or context.params.get("server") or ""
-            opened.enter_context(app.audit.local(local_user(), action, str(named)))
+            named = _named(context.params)
+            opened.enter_context(app.audit.local(local_user(), action, named))
         yield app
+
+
+def _named(parameters: Mapping[str, object]) -> str:
+    """What a command is about."""
+    names = ("backup", "server", "policy", "notification", "name")
+    return str(next((parameters[name] for name in names if parameters.get(name)), ""))
 
 
 def body(kind: type[B], **fields: object) -> B:

@@ -6,16 +6,26 @@ Names go in as a person types them, documents come out, and errors are those of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from csbs.domain.events import EventKind
 from csbs.domain.task import Watcher
 
 if TYPE_CHECKING:  # `csbs --help` must answer at once
     from csbs.documents.backups import BackupDocument, BackupList, DeletionDocument, NewBackup
     from csbs.documents.base import Deleted, DeletedObject
+    from csbs.documents.events import (
+        EventPage,
+        NewNotification,
+        NewNotificationDocument,
+        NotificationDocument,
+        NotificationList,
+        NotificationTested,
+        RpoList,
+    )
     from csbs.documents.identity import (
         AuditDocument,
         KeyList,
@@ -31,6 +41,18 @@ if TYPE_CHECKING:  # `csbs --help` must answer at once
         UserDetails,
         UserList,
     )
+    from csbs.documents.policies import (
+        BegunDocument,
+        NewPolicyBody,
+        PolicyChangeBody,
+        PolicyDetails,
+        PolicyList,
+        PolicyRunBody,
+        ServersBody,
+        ServerTagsBody,
+        ServerTagsDocument,
+    )
+    from csbs.documents.previews import PreviewDocument
     from csbs.documents.quotas import QuotaChange, QuotasDocument
     from csbs.documents.repository import (
         CollectDocument,
@@ -149,6 +171,68 @@ class Quotas(Protocol):
         """Sets limits."""
 
 
+class Policies(Protocol):
+    """`csbs policy`, and `csbs server tag`."""
+
+    def list_all(self) -> PolicyList:
+        """All policies."""
+
+    def show(self, policy: str) -> PolicyDetails:
+        """One policy."""
+
+    def create(self, new: NewPolicyBody) -> PolicyDetails:
+        """Makes a policy."""
+
+    def change(self, policy: str, change: PolicyChangeBody) -> PolicyDetails:
+        """Changes a policy."""
+
+    def delete(self, policy: str) -> DeletedObject:
+        """Deletes a policy."""
+
+    def bind(self, policy: str, servers: ServersBody) -> PolicyDetails:
+        """Binds servers."""
+
+    def unbind(self, policy: str, servers: ServersBody) -> PolicyDetails:
+        """Lets servers go."""
+
+    def run(self, policy: str, body: PolicyRunBody, watcher: Watcher) -> BegunDocument:
+        """Backs its servers up now: here to the end, in a service it is begun."""
+
+    def preview(self, policy: str, at: datetime | None) -> PreviewDocument:
+        """What it keeps and removes, now or at a later instant."""
+
+    def tags(self, server: str) -> ServerTagsDocument:
+        """A server's tags."""
+
+    def tag(self, server: str, body: ServerTagsBody) -> ServerTagsDocument:
+        """Gives and takes tags of a server."""
+
+
+class Notifications(Protocol):
+    """`csbs notification`, `csbs event`, `csbs rpo`."""
+
+    def events(self, last: int, kinds: Sequence[EventKind]) -> EventPage:
+        """The newest events, oldest first."""
+
+    def rpo(self) -> RpoList:
+        """How new backups are."""
+
+    def list_all(self) -> NotificationList:
+        """Where events are sent."""
+
+    def show(self, notification: str) -> NotificationDocument:
+        """One of them."""
+
+    def create(self, new: NewNotification) -> NewNotificationDocument:
+        """Has events sent."""
+
+    def delete(self, notification: str) -> DeletedObject:
+        """Sends nothing there any more."""
+
+    def test(self, notification: str) -> NotificationTested:
+        """Sends a trial event."""
+
+
 class Users(Protocol):
     """`csbs user`, and who may do what in a project."""
 
@@ -220,6 +304,8 @@ class Project:
     tasks: Tasks
     repository: Repository
     quotas: Quotas
+    policies: Policies
+    notifications: Notifications
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

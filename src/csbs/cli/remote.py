@@ -10,7 +10,9 @@ import typer
 
 from csbs.cli import ports
 from csbs.client.errors import ProjectNeeded
+from csbs.client.events import RemoteNotifications
 from csbs.client.login import connected, find_project
+from csbs.client.policies import RemotePolicies
 from csbs.client.profiles import Profile, told
 from csbs.client.project import (
     ProjectCalls,
@@ -41,6 +43,8 @@ def remote_project(profile: Profile, project: str | None) -> Iterator[ports.Proj
             tasks=RemoteTasks(calls),
             repository=RemoteRepository(calls),
             quotas=RemoteQuotas(calls),
+            policies=RemotePolicies(calls),
+            notifications=RemoteNotifications(calls),
         )
 
 

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
+from csbs.cli.notification import rpo_text
 from csbs.cli.options import Json, ServerName, body, in_project, in_region
 from csbs.cli.output import Output, size, table
 
-commands = typer.Typer(help="Servers: list, show, stop, start, set, assign, untrack.")
+commands = typer.Typer(help="Servers: list, show, stop, start, set, tag, assign, untrack.")
 
 
 @commands.command("list")
@@ -55,6 +56,7 @@ def show_server(context: typer.Context, server: ServerName, *, json: Json = Fals
             table(("DISK", "SIZE", "FORMAT", "TRACKABLE", "SOURCE"), rows),
             "tracking points: " + (", ".join(found.tracking_points) or "none"),
             f"its file systems are frozen {_whether(found.freeze_without_watchdog)}",
+            *([rpo_text(found.rpo)] if found.rpo else []),
             *(
                 [f"a restore was interrupted: `csbs restore {restoring}` ends it"]
                 if restoring
@@ -103,6 +105,37 @@ def set_server(
         done = project.servers.change(server, change)
     how = _whether(done.freeze_without_watchdog)
     Output(json).show(done, f"backups of {done.server.name} freeze its file systems {how}")
+
+
+@commands.command("tag")
+def tag_server(
+    context: typer.Context,
+    server: ServerName,
+    tags: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Tags that it gets.")
+    ] = None,
+    *,
+    remove: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="Take the tag with this key away.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show a server's tags, give it some, take some away.
+
+    A policy that binds servers by tags takes it, if it belongs to none.
+    """
+    from csbs.documents.policies import ServerTagsBody  # noqa: PLC0415  see cli.options
+
+    given = {key: value for key, _, value in (each.partition("=") for each in tags or ())}
+    wanted = body(ServerTagsBody, tags=given, remove=remove or [])
+    with in_project(context) as project:
+        if given or remove:
+            found = project.policies.tag(server, wanted)
+        else:
+            found = project.policies.tags(server)
+    text = ", ".join(f"{key}={value}" for key, value in found.tags.items())
+    policy = f"policy {found.policy.name}" if found.policy else "no policy"
+    Output(json).show(found, f"{found.server.name}: {text or 'no tags'}; {policy}")
 
 
 @commands.command("assign")

@@ -60,6 +60,8 @@ def show_task(
             [(step.name, moment(step.began_at), moment(step.ended_at)) for step in found.steps],
         ),
     ]
+    if found.note:
+        lines.append(found.note)
     if found.error is not None:
         lines.append(f"failed: {found.error.message}")
     Output(json).show(found, "\n".join(filter(None, lines)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -104,7 +104,7 @@ class Connection:
         self,
         kind: type[D],
         *path: str,
-        query: Mapping[str, str | int] | None = None,
+        query: Mapping[str, str | int | Sequence[str]] | None = None,
         within_s: float = _ANSWER_MAX_S,
     ) -> D:
         """Reads; tried again a few times while the service does not answer."""
@@ -155,7 +155,7 @@ class Connection:
         path: tuple[str, ...],
         *,
         body: Body | None = None,
-        query: Mapping[str, str | int] | None = None,
+        query: Mapping[str, str | int | Sequence[str]] | None = None,
         within_s: float = _ANSWER_MAX_S,
     ) -> httpx.Response:
         response = self._sent(method, path, body, query, within_s)
@@ -173,7 +173,7 @@ class Connection:
         method: str,
         path: tuple[str, ...],
         body: Body | None,
-        query: Mapping[str, str | int] | None,
+        query: Mapping[str, str | int | Sequence[str]] | None,
         within_s: float,
     ) -> httpx.Response:
         request = self.http.build_request(

@@ -177,7 +177,8 @@ class ComputeDriver(Protocol):
         """Ends what a dead csbs left at this server, and says what it was.
 
         Jobs of ours, sockets, scratch files and qemu-nbd processes (those of an unfinished
-        restore too).  TrackingPoints stay.  To be called with the server's lock held only.
+        restore too); file systems that were left frozen are thawed at once, as far as they can be.
+        TrackingPoints stay.  To be called with the server's lock held only.
         """
 
     def open_for_restore(

@@ -146,7 +146,7 @@ class SubmittedBackup(BackupDocument):
     task_id: str
 
 
-class BackupList(Document):
+class BackupList(Page):
     """Backups, oldest first."""
 
     backups: list[BackupDocument]

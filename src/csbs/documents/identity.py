@@ -47,7 +47,7 @@ class ProjectDocument(Document):
         return cls(id=project.id, name=project.name)
 
 
-class ProjectList(Document):
+class ProjectList(Page):
     """Projects, by name."""
 
     projects: list[ProjectDocument]
@@ -128,7 +128,7 @@ class UserDetails(UserDocument):
         )
 
 
-class UserList(Document):
+class UserList(Page):
     """Users, by name."""
 
     users: list[UserDocument]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 from pydantic import StrictBool
 
 from csbs.documents.base import Body, Document, Page, Reference
+from csbs.documents.events import RpoDocument
 from csbs.domain.server import DiskDescription, ServerDescription, ServerState
 
 if TYPE_CHECKING:  # who only reads documents needs no catalog
+    from csbs.services.rpo import RpoService
     from csbs.services.servers import ServerService
 
 
@@ -69,6 +72,8 @@ class ServerDetails(ServerDocument):
 
     tracking_points: list[str]
     freeze_without_watchdog: bool
+    #: Null: it was never backed up, nor bound to a policy.
+    rpo: RpoDocument | None
 
 
 class ServerStopped(ServerDocument):
@@ -77,7 +82,7 @@ class ServerStopped(ServerDocument):
     stopped_by: str
 
 
-class ServerList(Document):
+class ServerList(Page):
     """Servers, by name."""
 
     servers: list[ServerDocument]
@@ -108,25 +113,29 @@ class ServerUntracked(Document):
     removed: list[str]
 
 
-def listed(servers: ServerService, *, operator: bool) -> ServerList:
-    """All servers of the project."""
-    found, restoring = servers.list_all(), servers.half_restored()
-    return ServerList(
-        servers=[
-            ServerDocument.of(each, operator=operator, unfinished_restore_of=restoring.get(each.id))
-            for each in found
-        ]
-    )
+def listed(
+    servers: ServerService, found: Sequence[ServerDescription], *, operator: bool
+) -> list[ServerDocument]:
+    """These servers of the project."""
+    restoring = servers.half_restored()
+    return [
+        ServerDocument.of(each, operator=operator, unfinished_restore_of=restoring.get(each.id))
+        for each in found
+    ]
 
 
-def detailed(servers: ServerService, wanted: str, *, operator: bool) -> ServerDetails:
+def detailed(
+    servers: ServerService, rpo: RpoService, wanted: str, *, operator: bool
+) -> ServerDetails:
     """One server.  Raises `ServerNotFound`, `ServerAmbiguous`."""
     found = servers.find(wanted)
     plain = described(servers, found, operator=operator)
+    status = rpo.of_server(found.id)
     return ServerDetails(
         **plain.model_dump(),
         tracking_points=list(servers.tracking(found).checkpoints),
         freeze_without_watchdog=servers.freezes_without_watchdog(found),
+        rpo=None if status is None else RpoDocument.of(status),
     )
 
 

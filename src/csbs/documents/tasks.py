@@ -39,6 +39,8 @@ class TaskDocument(Document):
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    #: How it came to be, where nobody asked for it.
+    note: str = ""
     #: What it is at, for people.
     doing: str
     done_bytes: int
@@ -78,7 +80,7 @@ class TaskDetails(TaskDocument):
         )
 
 
-class TaskList(Document):
+class TaskList(Page):
     """Tasks, oldest first."""
 
     tasks: list[TaskDocument]
@@ -104,6 +106,7 @@ def _fields(task: Task) -> dict[str, Any]:
         "created_at": task.created_at,
         "started_at": task.started_at,
         "ended_at": task.ended_at,
+        "note": task.note,
         "doing": task.doing,
         "done_bytes": task.done_bytes,
         "total_bytes": task.total_bytes,

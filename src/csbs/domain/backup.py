@@ -102,6 +102,9 @@ class Backup:
     #: The run that made it; one by hand has a run of its own, with the backup's id.
     checkpoint_id: CheckpointId
     description: str = ""
+    #: What the server had; 0 where nothing told.
+    vcpus: int = 0
+    memory_bytes: int = 0
     #: The policy whose run made it.
     policy_id: PolicyId | None = None
     #: The policy's schedule began that run, not a person.

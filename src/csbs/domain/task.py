@@ -73,6 +73,8 @@ class Task:
     cancel_requested: bool = False
     #: False: it cannot be stopped (any more); a restore has begun to write.
     cancellable: bool = True
+    #: For people: how it came to be, where nobody asked for it.
+    note: str = ""
     request: TaskRequest = field(default_factory=dict)
     #: Of one that is done, where there is more to say than that.
     result: TaskResult | None = None

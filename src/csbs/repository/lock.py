@@ -38,20 +38,21 @@ class FileLock:
     busy: Callable[[str], CsbsError]
 
     @contextmanager
-    def shared(self, doing: str) -> Iterator[None]:
+    def shared(self, doing: str) -> Iterator[Callable[[], None]]:
         """Nobody holds it alone during the body.
 
         Never waits: raises what `busy` makes, and `FolderDenied` or
-        `FolderUnusable` if the folder cannot be used.
+        `FolderUnusable` if the folder cannot be used.  The body gets a
+        function that would raise if the lock were lost: this one never is.
         """
         with self._held(doing, fcntl.LOCK_SH):
-            yield
+            yield _never_lost
 
     @contextmanager
-    def exclusive(self, doing: str) -> Iterator[None]:
-        """Nobody else holds it during the body; raises like `shared`."""
+    def exclusive(self, doing: str) -> Iterator[Callable[[], None]]:
+        """Nobody else holds it during the body; see `shared`."""
         with self._held(doing, fcntl.LOCK_EX):
-            yield
+            yield _never_lost
 
     @contextmanager
     def _held(self, doing: str, how: int) -> Iterator[None]:
@@ -74,6 +75,10 @@ class FileLock:
             return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise folder_error(self.path.parent, error) from error
+
+
+def _never_lost() -> None:
+    """The kernel keeps it for as long as the descriptor is open."""
 
 
 def _holder(descriptor: int) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from csbs.domain.clock import Clock, Monotonic, NewId, monotonic
-from csbs.domain.errors import Denied, Unavailable
+from csbs.domain.errors import Denied, OperationCancelled, Unavailable
 from csbs.repository import difference as differences
 from csbs.repository import text_object
 from csbs.repository.collect import CollectParts, CollectProgress, CollectReport, collect
@@ -16,7 +16,9 @@ from csbs.repository.content_index import ContentIndex
 from csbs.repository.damage import Damage, keep_damage, known_damage
 from csbs.repository.damaged_runs import DamagedRuns
 from csbs.repository.errors import (
+    BackupMissing,
     CorruptObject,
+    MissingPack,
     OtherConfig,
     RepositoryNotEncrypted,
     RepositoryOwned,
@@ -34,9 +36,10 @@ from csbs.repository.key_ring import KeyRing
 from csbs.repository.loss import OnLoss
 from csbs.repository.manifest import Image, Manifest
 from csbs.repository.manifest_store import ManifestStore, manifest_key
-from csbs.repository.marks import named_blocks
+from csbs.repository.marks import Marks, named_blocks
 from csbs.repository.mend import mend
 from csbs.repository.objectstore.base import ObjectStore
+from csbs.repository.pack import pack_key
 from csbs.repository.pack_reader import PackReader
 from csbs.repository.pack_writer import PACK_SIZE
 from csbs.repository.reader import ImageReader
@@ -78,6 +81,7 @@ class Repository:
         self._manifests = ManifestStore(store, opened.keys.manifests, opened.owner.counts)
         self._packs = PackReader(store, opened.keys.digest_key, data_keys=opened.keys.data)
         self._packs.damage = known_damage(store)
+        self._require_lock: Callable[[], None] = lambda: None
 
     @staticmethod
     def open(  # noqa: PLR0913  all that makes it this repository
@@ -108,8 +112,19 @@ class Repository:
         )
         return Repository(store, opened)
 
+    def rely_on(self, still_held: Callable[[], None]) -> None:
+        """From now on nothing is committed or removed before `still_held` was asked.
+
+        It raises if the lock is lost that the caller holds, as `collect` and `begin` want it.
+        """
+        self._require_lock = still_held
+
     def require_owner(self) -> None:
-        """Raises `RepositoryOwned` unless this catalog is the last owner, asked anew."""
+        """Raises `RepositoryOwned` unless this catalog is the last owner, asked anew.
+
+        Raises also what says that the caller's lock is lost; see `rely_on`.
+        """
+        self._require_lock()
         require_owner(self._store, self.name, self._opened.owner, self._opened.catalog_id)
 
     @property
@@ -125,7 +140,9 @@ class Repository:
         """
         successor = Successor(self._opened.catalog_id, at)
         owner = take_over(self._store, self.name, successor, self._counting)
-        return Repository(self._store, replace(self._opened, owner=owner))
+        taken = Repository(self._store, replace(self._opened, owner=owner))
+        taken.rely_on(self._require_lock)
+        return taken
 
     def _counting(self, owner: Owner, known: frozenset[str]) -> frozenset[str]:
         return frozenset(
@@ -200,6 +217,17 @@ class Repository:
         """The backup under this key.  Raises `BackupMissing` if it is absent, void or deleted."""
         return self._manifests.get(key)
 
+    def is_whole(self, key: str) -> bool:
+        """Whether all packs are there that the backup under this key names; walks its maps."""
+        marks = Marks(self._packs)
+        try:
+            for image in self.manifest(key).images:
+                marks.add(image)
+        except (BackupMissing, MissingPack):
+            return False
+        there = {each.key for each in self._store.list("packs/")}
+        return all(pack_key(pack_id) in there for pack_id in marks.pack_ids() if marks.has(pack_id))
+
     def fence(self, key: str, backup_id: str) -> bool:
         """Makes sure that the backup is never committed; False: it was already.
 
@@ -238,12 +266,20 @@ class Repository:
         index: ContentIndex,
         *,
         progress: Callable[[CollectProgress], None] | None = None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> CollectReport:
         """Frees what no live backup names.  The caller holds the exclusive lock.
 
-        Raises `RepositoryOwned`, also in the middle of it; if the map of a live backup cannot be
-        read, or backups tell of a later owner than there is, nothing is freed.
+        Raises `OperationCancelled` soon after `stopped` says so: what was done is done, and the
+        next collection goes on with the rest.  Raises `RepositoryOwned`, also in the middle of it;
+        if the map of a live backup cannot be read, or backups tell of a later owner than there is,
+        nothing is freed.
         """
+
+        def check() -> None:
+            if stopped():
+                raise OperationCancelled("the collection")
+
         self.require_owner()
         require_owner_of_all(self._store)
         return collect(
@@ -254,6 +290,7 @@ class Repository:
                 index=index,
                 require_owner=self.require_owner,
                 progress=progress or _ignore,
+                check=check,
             )
         )
 

@@ -43,7 +43,7 @@ class BackupViews:
         """A page of those backups that are meant.  Raises `MarkerUnknown`."""
         with self.catalog.reading() as transaction:
             found = backup_lists.page(transaction, self.project_id, wanted, listing)
-            return found.map(partial(self._views, transaction))
+            return found.map(partial(views_of, transaction, self.project_id))
 
     def count(self, wanted: BackupFilter) -> int:
         """How many backups are meant."""
@@ -53,20 +53,8 @@ class BackupViews:
     def by_ids(self, ids: Collection[BackupId]) -> dict[BackupId, BackupView]:
         """Those of these backups that are there."""
         with self.catalog.reading() as transaction:
-            found = self._views(transaction, sorted(ids))
+            found = views_of(transaction, self.project_id, sorted(ids))
         return {each.backup.id: each for each in found}
-
-    def _views(self, transaction: Transaction, ids: Sequence[BackupId]) -> list[BackupView]:
-        newest = tasks.newest_of_backups(transaction, self.project_id, ids)
-        given = tags.of_backups(transaction, self.project_id, ids)
-        return [
-            BackupView(
-                backup=_as_shown(each, newest.get(each.id)),
-                task=newest.get(each.id),
-                tags=given.get(each.id, ()),
-            )
-            for each in backups.by_ids(transaction, self.project_id, ids)
-        ]
 
     def get(self, backup_id: BackupId) -> BackupView:
         """The backup with just this id.  Raises `BackupNotFound`."""
@@ -110,6 +98,22 @@ class BackupViews:
         for each in found:
             runs.setdefault(each.checkpoint_id, []).append(_as_shown(each, newest.get(each.id)))
         return [runs[each] for each in run_ids if each in runs]
+
+
+def views_of(
+    transaction: Transaction, project_id: ProjectId, ids: Sequence[BackupId]
+) -> list[BackupView]:
+    """Those of these backups that are there, in this order."""
+    newest = tasks.newest_of_backups(transaction, project_id, ids)
+    given = tags.of_backups(transaction, project_id, ids)
+    return [
+        BackupView(
+            backup=_as_shown(each, newest.get(each.id)),
+            task=newest.get(each.id),
+            tags=given.get(each.id, ()),
+        )
+        for each in backups.by_ids(transaction, project_id, ids)
+    ]
 
 
 def _as_shown(backup: Backup, task: Task | None) -> Backup:

@@ -31,6 +31,11 @@ class BackupWork:
 
     backups: BackupService
 
+    def let_go(self, task: Task) -> None:
+        """See `Work.let_go`: a frozen guest is thawed, a job and images that it holds go."""
+        with suppress(NotFound):  # a server that is gone has nothing that could be left
+            self.backups.driver.clean_up(task.server_id)
+
     @contextmanager
     def ready(self, task: Task, cancelled: Callable[[], bool]) -> Iterator[CarryOut]:
         """See `Work.ready`."""
@@ -67,9 +72,6 @@ class BackupWork:
     def _settle(self, repository: Repository, task: Task) -> None:
         """Ends what a former life of the service left of the backup."""
         service = self.backups
-        with suppress(NotFound):  # a server that is gone has nothing that could be left
-            service.driver.pay_thaw(task.server_id)
-            service.driver.clean_up(task.server_id)
         try:
             settle_backup(service.records(repository), task)
         finally:
@@ -85,6 +87,9 @@ class DeletionWork:
 
     backups: BackupService
     results: Results
+
+    def let_go(self, task: Task) -> None:
+        """See `Work.let_go`: a deletion holds nothing."""
 
     @contextmanager
     def ready(self, task: Task, cancelled: Callable[[], bool]) -> Iterator[CarryOut]:

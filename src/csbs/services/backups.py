@@ -72,7 +72,7 @@ class ServerToBackUp:
 
 
 #: Letters of any script (Chinese names are usual), digits, `_` and `-`.
-_NAME = re.compile(r"\w[\w-]{0,254}")
+_NAME = re.compile(r"[\w-]{1,255}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,24 +212,34 @@ class BackupService:
         Raises `BackupNotFound`, and `BackupInUse` while it is made or restored.
         """
         with self.catalog.transaction() as transaction:
-            backup = backups.get(transaction, self.project_id, backup_id)
-            newest = tasks.newest_of_backup(transaction, self.project_id, backup_id)
-            if newest is not None and newest.is_open:
-                if newest.kind is TaskKind.DELETION:
-                    return newest
-                raise BackupInUse(backup_id, f"its {newest.kind} is not finished")
-            self._refuse_in_use(transaction, backup)
-            task = waiting_task(
-                TaskId(self.new_id()),
-                TaskKind.DELETION,
-                backup,
-                at=self.clock(),
-                request=keep_deletion(backup),
-            )
-            backups.set_state(transaction, self.project_id, backup_id, BackupState.DELETING)
-            tasks.add(transaction, task)
+            task = self.enter_deletion(transaction, backup_id)
         self.runner.start(task)
         return task
+
+    def enter_deletion(
+        self, transaction: Transaction, backup_id: BackupId, *, note: str = ""
+    ) -> Task:
+        """See `submit_deletion`; behind the transaction the caller hands the task to the runner.
+
+        `note` says how the task came to be.
+        """
+        backup = backups.get(transaction, self.project_id, backup_id)
+        newest = tasks.newest_of_backup(transaction, self.project_id, backup_id)
+        if newest is not None and newest.is_open:
+            if newest.kind is TaskKind.DELETION:
+                return newest
+            raise BackupInUse(backup_id, f"its {newest.kind} is not finished")
+        self._refuse_in_use(transaction, backup)
+        task = waiting_task(
+            TaskId(self.new_id()),
+            TaskKind.DELETION,
+            backup,
+            at=self.clock(),
+            request=keep_deletion(backup),
+        )
+        backups.set_state(transaction, self.project_id, backup_id, BackupState.DELETING)
+        tasks.add(transaction, replace(task, note=note))
+        return replace(task, note=note)
 
     def measure_deletion(self, wanted: str) -> DeletionPlan:
         """What deleting the backup changes in its server's storage; changes nothing."""
@@ -324,7 +334,13 @@ class BackupService:
         server = _ready(self.driver.describe(backup.server_id))
         identified = self._identify(request, server)
         plans = self._plan_reading(request, server, identified, repository)
-        backup = reserved(repository, replace(backup, disks=_new_disks(identified, plans)))
+        backup = replace(
+            backup,
+            disks=_new_disks(identified, plans),
+            vcpus=server.vcpus,
+            memory_bytes=server.memory_bytes,
+        )
+        backup = reserved(repository, backup)
         with self.catalog.transaction() as transaction:
             servers.remember_server(transaction, self.project_id, server.id, server.name)
             servers.remember_disks(transaction, self.project_id, server.id, identified.disks)
@@ -435,6 +451,8 @@ class BackupService:
             policy_id=request.policy_id,
             auto_trigger=request.auto_trigger,
             disks=_new_disks(identified, plans),
+            vcpus=server.vcpus,
+            memory_bytes=server.memory_bytes,
         )
 
     def _default_name(self, backup_id: BackupId) -> str:
@@ -464,9 +482,7 @@ def reserved(repository: Repository, backup: Backup) -> Backup:
 
 def _require_name(request: CreateBackup) -> None:
     if request.name is not None and not _NAME.fullmatch(request.name):
-        raise InvalidName(
-            request.name, "use 1 to 255 letters, digits, _ or -, and no - at the beginning"
-        )
+        raise InvalidName(request.name, "use 1 to 255 letters, digits, _ and -")
 
 
 def _ready(server: ServerDescription) -> ServerDescription:

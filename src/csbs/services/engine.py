@@ -2,8 +2,7 @@
 
 At its start it gives the runner every task that a former life left open.  From then on it looks,
 once a minute, after tasks that could not be handed over, and after what no task will end: guests
-that are owed a thaw, backups whose end could not be recorded, and what is old enough to be
-forgotten.
+that are owed a thaw, and backups whose end could not be recorded.
 """
 
 from __future__ import annotations
@@ -21,9 +20,8 @@ from csbs.workflows.runner import Control, Runner
 log = logging.getLogger(__name__)
 
 _INTERVAL_S = 60.0
-#: How long a stop waits for tasks that are broken off; what has not ended then is gone on with by
-#: the next life.
-STOP_WAIT_S = 30.0
+#: The same for the round that looks after tasks, which comes to its end meanwhile.
+_KEEPER_WAIT_S = 5.0
 
 
 class TaskEngine:
@@ -36,17 +34,14 @@ class TaskEngine:
         executor_of: Callable[[ProjectId], TaskExecutor],
         projects: Callable[[], Sequence[ProjectId]],
         driver: ComputeDriver,
-        upkeep: Callable[[Sequence[ProjectId]], object] = len,
+        stop_wait_s: float = 30.0,
     ) -> None:
-        """All functions are called from `start` on, by any thread.
-
-        `upkeep` is called with all projects each time that the engine looks after them.
-        """
+        """`executor_of` and `projects` are asked from `start` on, by any thread."""
         self.runner = make_runner(self._execute)
         self._executor_of = executor_of
         self._projects = projects
         self._driver = driver
-        self._upkeep = upkeep
+        self._stop_wait_s = stop_wait_s
         self._stopping = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="task-keeper", daemon=True)
 
@@ -57,13 +52,15 @@ class TaskEngine:
             self._feed(project_id)
         self._keeper.start()
 
-    def stop(self) -> None:
-        """Breaks off what can be broken off, and waits a while for it."""
+    def stop(self) -> bool:
+        """Breaks off what can be broken off; whether all has ended, which is waited for a while."""
         self._stopping.set()
-        if not self.runner.stop(timeout_s=STOP_WAIT_S):
-            log.warning("tasks are still under way; the next start goes on with them")
+        ended = self.runner.stop(timeout_s=self._stop_wait_s)
         if self._keeper.is_alive():
-            self._keeper.join(STOP_WAIT_S)
+            self._keeper.join(_KEEPER_WAIT_S)
+        if not ended:
+            log.warning("tasks are still under way; the next start goes on with them")
+        return ended and not self._keeper.is_alive()
 
     def _execute(self, project_id: ProjectId, task_id: TaskId, control: Control) -> None:
         self._executor_of(project_id).execute(task_id, control)
@@ -85,7 +82,6 @@ class TaskEngine:
             self._feed(project_id)
             self._executor_of(project_id).settle_leftovers()
         self.runner.forget_ended()
-        self._upkeep(self._projects())
 
     def _feed(self, project_id: ProjectId) -> None:
         """Gives the runner what is open; it knows what it has already."""

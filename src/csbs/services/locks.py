@@ -91,7 +91,7 @@ class DataFolderServed(DataFolderBusy):
     )
 
 
-def data_folder_in_use(folder: Path) -> AbstractContextManager[None]:
+def data_folder_in_use(folder: Path) -> AbstractContextManager[object]:
     """Local commands share the data folder; a service holds it alone.
 
     Raises `DataFolderServed` while a service holds it, `FolderDenied` without rights.
@@ -100,7 +100,7 @@ def data_folder_in_use(folder: Path) -> AbstractContextManager[None]:
     return lock.shared("a local command")
 
 
-def data_folder_alone(folder: Path) -> AbstractContextManager[None]:
+def data_folder_alone(folder: Path) -> AbstractContextManager[object]:
     """A service holds the data folder alone, while it runs.
 
     Raises `DataFolderBusy` while a local command or another service uses it, `FolderDenied`

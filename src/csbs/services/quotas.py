@@ -36,12 +36,12 @@ class QuotaService:
 
     def require_backup(self, transaction: Transaction) -> None:
         """For the transaction that has entered a backup.  Raises `QuotaExceeded`."""
-        self._require_backups(transaction, 0)
+        self.require_room(transaction, 0)
 
     def require_backups(self, count: int) -> None:
         """Raises `QuotaExceeded` if there is no room for so many backups more."""
         with self.catalog.transaction() as transaction:
-            self._require_backups(transaction, count)
+            self.require_room(transaction, count)
 
     def require_policy(self, transaction: Transaction) -> None:
         """For the transaction that has entered a policy.  Raises `TooManyPolicies`."""
@@ -49,7 +49,8 @@ class QuotaService:
         if most is not None and policies.count(transaction, self.project_id) > most:
             raise TooManyPolicies(self.project_id, most)
 
-    def _require_backups(self, transaction: Transaction, count: int) -> None:
+    def require_room(self, transaction: Transaction, count: int) -> None:
+        """Raises `QuotaExceeded` if there is no room for so many backups more."""
         limits = quotas.of_project(transaction, self.project_id)
         if limits.backups is None and limits.backup_bytes is None:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 
 from csbs.catalog import Catalog, Transaction, backups, task_lists, tasks
@@ -74,7 +75,7 @@ class TaskService:
             _require_cancellable(task)
             tasks.request_cancel(transaction, self.project_id, task_id)
             if task.state is TaskState.WAITING:
-                self._end_waiting(transaction, task)
+                end_waiting(transaction, task, at=self.clock())
         self.runner.cancel(task)
         return self.get(task_id)
 
@@ -91,22 +92,23 @@ class TaskService:
         with self.catalog.transaction() as transaction:
             return tasks.remove_failed(transaction, self.project_id)
 
-    def _end_waiting(self, transaction: Transaction, task: Task) -> None:
-        """Nothing of it was begun: there is no need to wait for its turn."""
-        error = OperationCancelled(f"the {task.kind}")
-        outcome = TaskOutcome(
-            state=TaskState.CANCELLED,
-            ended_at=self.clock(),
-            error_kind=error.kind,
-            error_code=type(error).__name__,
-            error_object=error.object_name,
-            error_message=str(error),
-        )
-        tasks.end(transaction, self.project_id, task.id, outcome)
-        if task.kind is TaskKind.BACKUP:
-            backups.remove(transaction, self.project_id, task.backup_id)
-        else:
-            backups.set_state(transaction, self.project_id, task.backup_id, BackupState.AVAILABLE)
+
+def end_waiting(transaction: Transaction, task: Task, *, at: datetime) -> None:
+    """Cancels a task of which nothing was begun: there is no need to wait for its turn."""
+    error = OperationCancelled(f"the {task.kind}")
+    outcome = TaskOutcome(
+        state=TaskState.CANCELLED,
+        ended_at=at,
+        error_kind=error.kind,
+        error_code=type(error).__name__,
+        error_object=error.object_name,
+        error_message=str(error),
+    )
+    tasks.end(transaction, task.project_id, task.id, outcome)
+    if task.kind is TaskKind.BACKUP:
+        backups.remove(transaction, task.project_id, task.backup_id)
+    else:
+        backups.set_state(transaction, task.project_id, task.backup_id, BackupState.AVAILABLE)
 
 
 def _require_cancellable(task: Task) -> None:

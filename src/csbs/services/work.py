@@ -45,6 +45,12 @@ CarryOut = Callable[[Attempt], None]
 class Work(Protocol):
     """One kind of task."""
 
+    def let_go(self, task: Task) -> None:
+        """Ends at the server what a process that died in the task held there, and nobody needs.
+
+        The server's lock is held; the repository may be out of reach.  May be repeated.
+        """
+
     def ready(self, task: Task, cancelled: Callable[[], bool]) -> AbstractContextManager[CarryOut]:
         """Holds the repository for the task during the body.
 

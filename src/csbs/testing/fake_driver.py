@@ -57,6 +57,8 @@ from csbs.domain.server import (
 from csbs.testing.faults import Faults
 
 _TOOL_TIMEOUT_S = 60.0
+#: How the names of a job's files begin, in the folder of its server.
+_JOB = "job-"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,6 +80,8 @@ class FakeServer:
     broken: set[TrackingName] = field(default_factory=set)
     #: Jobs that end with the running server.
     live_jobs: list[FakeJob] = field(default_factory=list)
+    #: Told of each change of what is above: a host may keep it for its next process.
+    changed: Callable[[FakeServer], None] = lambda _: None
 
     def path(self, target: str) -> Path:
         """The image of a disk."""
@@ -86,10 +90,12 @@ class FakeServer:
     def start(self) -> None:
         """The server runs, whatever the driver thinks of it."""
         self.state = ServerState.RUNNING
+        self.changed(self)
 
     def power_off(self) -> None:
         """The server shuts itself down."""
         self.state = ServerState.STOPPED
+        self.changed(self)
         while self.live_jobs:
             self.live_jobs.pop().end()
 
@@ -233,15 +239,19 @@ class FakeDriver:
         server = FakeServer(id=server_id, name=name, folder=folder, targets=tuple(disks))
         for target, size_bytes in disks.items():
             create_image(server.path(target), image_format="qcow2", size_bytes=size_bytes)
-        self._servers[server_id] = server
+        self.adopt_server(server)
         return server
+
+    def adopt_server(self, server: FakeServer) -> None:
+        """A server that is there already, with what a former process left of its jobs."""
+        self._servers[server.id] = server
 
     def close(self) -> None:
         """Ends all jobs, and what unfinished restores left."""
         for _, job in self._jobs:
             job.end()
-        for server_id in self._servers:
-            end_recorded(server_id, list(self._folder.glob("*.pid")))
+        for server in self._servers.values():
+            end_recorded(server.id, list(server.folder.glob("*.pid")))
 
     # --- the port ----------------------------------------------------------------------------
 
@@ -279,9 +289,10 @@ class FakeDriver:
         name = tracking_name(request.backup_id)
         self._refuse_lost_tracking(server, request)
         with self._served(server, request) as served:
+            server.checkpoints.append(name)
+            server.changed(server)
             for disk in request.disks:
                 add_bitmap(server.path(disk.target), name)
-        server.checkpoints.append(name)
         return self._job(server, request, served)
 
     def go_on_stopped(self, request: JobRequest) -> BackupJob:
@@ -311,7 +322,9 @@ class FakeDriver:
         left = self._open_jobs(server)
         for job in left:
             job.end()
-        ended = end_recorded(server_id, list(self._folder.glob("*.pid")))
+        ended = end_recorded(server_id, list(server.folder.glob("*.pid")))
+        for file in server.folder.glob(f"{_JOB}*"):
+            file.unlink()
         return ["ended a backup job"] * len(left) + ended
 
     @contextmanager
@@ -327,7 +340,7 @@ class FakeDriver:
             ServerRef(server.id, server.name),
             [self._only_usable(server, each) for each in disks],
             qemu=QemuUser(owner.st_uid, owner.st_gid),
-            files=self._folder / self._new_id()[:8],
+            files=server.folder / f"{_JOB}{self._new_id()[:8]}",
         ) as opened:
             yield opened
 
@@ -349,11 +362,13 @@ class FakeDriver:
         server = self._called("start", server_id)
         if any(job.holds_images for job in self._open_jobs(server)):
             raise ServerStartFailed(server.name, "its images are locked")
-        server.state = ServerState.RUNNING
+        server.start()
 
     def set_autostart(self, server_id: ServerId, *, on: bool) -> None:
         """See `ComputeDriver.set_autostart`."""
-        self._called("set_autostart", server_id).autostart = on
+        server = self._called("set_autostart", server_id)
+        server.autostart = on
+        server.changed(server)
 
     def definition_with(
         self, definition_xml: str, images: Mapping[str, Path], *, image_format: str
@@ -431,14 +446,19 @@ class FakeDriver:
         return job
 
     def _serve_copy(self, server: FakeServer, target: str, since: TrackingName | None) -> QemuNbd:
-        unique = self._new_id()[:8]
-        copy = self._folder / f"{unique}.qcow2"
+        unique = f"{_JOB}{self._new_id()[:8]}"
+        copy = server.folder / f"{unique}.qcow2"
         shutil.copyfile(server.path(target), copy)
-        return start_qemu_nbd(
-            NbdImage(path=str(copy), format="qcow2", export=target, read_only=True, bitmap=since),
-            socket=self._folder / f"{unique}.sock",
-            pid_file=None,
-        )
+        try:
+            return start_qemu_nbd(
+                NbdImage(
+                    path=str(copy), format="qcow2", export=target, read_only=True, bitmap=since
+                ),
+                socket=server.folder / f"{unique}.sock",
+                pid_file=server.folder / f"{unique}.pid",
+            )
+        finally:
+            copy.unlink()  # qemu-nbd has it open
 
 
 def _reached(server: FakeServer, request: JobRequest) -> ReachedConsistency:
@@ -461,6 +481,8 @@ def _described(server: FakeServer) -> ServerDescription:
         disks=tuple(_described_disk(server, target) for target in server.targets),
         autostart=server.autostart,
         definition_xml=f"<domain><name>{server.name}</name></domain>",
+        vcpus=2,
+        memory_bytes=2 * 1024**3,
     )
 
 
@@ -495,3 +517,4 @@ def _retire(server: FakeServer, names: Collection[TrackingName]) -> None:
             remove_bitmap(server.path(target), name)
     server.checkpoints = [name for name in server.checkpoints if name not in names]
     server.broken -= set(names)
+    server.changed(server)

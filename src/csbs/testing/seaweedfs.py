@@ -102,6 +102,16 @@ class SeaweedFS:
         record_process(self._process.pid, self._folder / RECORD)
         self._wait_until_ready()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """It takes connections and answers nothing during the body, as one that hangs."""
+        assert self._process is not None, "it runs"
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """Ends it as a power cut would, in the middle of what it does."""
         assert self._process is not None, "it runs"

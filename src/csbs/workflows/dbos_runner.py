@@ -177,9 +177,30 @@ def _named(url: str) -> str:
 
 
 def sqlite_url(path: Path) -> str:
-    """The URL of a database of DBOS in this file, which is made with a write-ahead log."""
-    with closing(sqlite3.connect(path)) as connection:
-        # Without it each step of DBOS's book-keeping waits for the disk several times.
-        connection.execute("PRAGMA journal_mode = WAL")
-    path.chmod(0o600)
+    """The URL of a database of DBOS in this file, which is made with a write-ahead log.
+
+    One that is damaged is put aside: the catalog knows every open task.  Raises `CatalogFailed`.
+    """
+    try:
+        if not _is_sound(path):
+            log.error("the file is damaged, and put aside", extra={"path": str(path)})
+            for each in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+                if each.exists():
+                    each.replace(each.with_name(f"{each.name}.damaged"))
+            _is_sound(path)
+        path.chmod(0o600)
+    except (sqlite3.Error, OSError) as error:
+        raise CatalogFailed(str(path), str(error)) from error
     return f"sqlite:///{path}"
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            # Without it each step of DBOS's book-keeping waits for the disk several times.
+            connection.execute("PRAGMA journal_mode = WAL")
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            raise
+        return False

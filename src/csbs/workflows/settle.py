@@ -36,6 +36,15 @@ class ProcessDied(Unavailable):
     template = "csbs ended in the middle of {0.operation}"
 
 
+@dataclass(eq=False)
+class BackupCollected(Unavailable):
+    """A collection removed what a backup had stored before it was committed."""
+
+    backup: str
+
+    template = "what backup {0.backup} had stored was removed before it was finished"
+
+
 def settle(records: Records, project_id: ProjectId, server_id: ServerId) -> None:
     """Ends what dead processes left; the server's lock must be held.  May be repeated.
 
@@ -89,8 +98,12 @@ def _settle_protecting(records: Records, backup: Backup, task: Task | None) -> N
     except Corrupt as error:
         forget_or_fail(records, backup, error)
         return
-    if not fenced:
+    if not fenced and records.repository.is_whole(backup.manifest_key):
         record_commit(records, backup)
+    elif not fenced:  # whoever put the manifest had lost its lock, and a collection ran
+        key, now = backup.manifest_key, records.clock()
+        records.repository.delete(key, backup.id, deleted_at=now)
+        forget_or_fail(records, backup, BackupCollected(backup.id))
     elif task is not None and task.cancel_requested:
         forget_or_fail(records, backup, OperationCancelled("the backup"))
     else:

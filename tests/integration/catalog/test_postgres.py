@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,11 +19,14 @@ from csbs.catalog.tables import metadata
 from csbs.config import Settings
 from csbs.domain.errors import CatalogFailed, CatalogTooNew, CsbsError, DataFolderBusy
 from csbs.domain.ids import ProjectId
+from csbs.domain.lock_errors import LockLost
 from csbs.testing.catalog_contract import CatalogContract, waiting
+from csbs.testing.event_catalog_contract import EventCatalogContract, RpoCatalogContract
 from csbs.testing.identity_catalog_contract import IdentityCatalogContract
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
 from csbs.testing.ports import free_ports
 from csbs.testing.postgres import Postgres, postgres_running
+from csbs.testing.run_catalog_contract import RunCatalogContract
 from csbs.testing.upkeep_contract import UpkeepContract
 from csbs.testing.values import START
 
@@ -65,6 +69,14 @@ class TestIdentityOnPostgres(IdentityCatalogContract):
 
 class TestUpkeepOnPostgres(UpkeepContract):
     """See `UpkeepContract`."""
+
+
+class TestEventsOnPostgres(EventCatalogContract):
+    """See `EventCatalogContract`."""
+
+
+class TestRpoOnPostgres(RpoCatalogContract):
+    """See `RpoCatalogContract`."""
 
 
 def test_the_migrations_make_the_tables(url: str) -> None:
@@ -141,6 +153,52 @@ def test_a_lock_is_shared_or_alone_for_all_who_use_the_catalog(url: str) -> None
     second.close()
 
 
+def end_connections(url: str) -> None:
+    """All others to that database, as a restart of the server does."""
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+def test_a_lock_that_was_lost_is_taken_again_if_nobody_had_it_meanwhile(url: str) -> None:
+    catalog, other = Catalog.open(url), Catalog.open(url)
+    here, there = (each.lock("r", _Busy) for each in (catalog, other))
+    assert here is not None
+    assert there is not None
+
+    with here.shared("a backup") as still_held:
+        end_connections(url)
+        still_held()
+        with pytest.raises(_Busy), there.exclusive("a collection"):
+            pytest.fail("it was taken again")
+    with there.exclusive("a collection"):
+        pass
+    catalog.close()
+    other.close()
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_lock_that_another_had_meanwhile_is_lost(url: str, *, ended: bool) -> None:
+    catalog, other, epochs = Catalog.open(url), Catalog.open(url), [1]
+    here, there = (each.lock("r", _Busy, lambda: epochs[-1]) for each in (catalog, other))
+    assert here is not None
+    assert there is not None
+
+    with ExitStack() as collecting, here.shared("a backup") as still_held:
+        end_connections(url)
+        collecting.enter_context(there.exclusive("a collection"))
+        epochs.append(2)
+        if ended:
+            collecting.pop_all().close()
+        for _ in range(2):
+            with pytest.raises(LockLost, match="a backup was broken off"):
+                still_held()
+    catalog.close()
+    other.close()
+
+
 def test_one_service_has_a_catalog(url: str, tmp_path: Path) -> None:
     def settings(name: str) -> Settings:
         return Settings(data_dir=tmp_path / name, catalog_url=url)
@@ -153,3 +211,7 @@ def test_one_service_has_a_catalog(url: str, tmp_path: Path) -> None:
         pytest.fail("there is a service already")
     with open_home(settings("b"), alone=True):
         pass
+
+
+class TestRunsOnPostgres(RunCatalogContract):
+    """See `RunCatalogContract`."""

@@ -43,7 +43,17 @@ def olga(api: LiveApi) -> Iterator[httpx.Client]:
         yield client
 
 
+#: By the end of the path: what a policy's calls need to be understood.
+_BODIES: dict[str, dict[str, Any]] = {
+    "policies": {"name": "nightly", "servers": ["web"]},
+    "bind": {"servers": ["web"]},
+    "unbind": {"servers": ["web"]},
+}
+
+
 def body_of(method: str, path: str) -> dict[str, Any] | None:
+    if "/policies" in path or path.endswith("/tags"):
+        return None if method in {"get", "delete"} else _BODIES.get(path.rpartition("/")[2], {})
     if method == "patch":
         return {} if path.endswith("/quotas") else {"freeze_without_watchdog": True}
     if method != "post":

@@ -21,8 +21,10 @@ from csbs.domain.errors import (
 from csbs.domain.ids import ProjectId
 from csbs.domain.server import DiskDescription
 from csbs.testing.catalog_contract import CatalogContract
+from csbs.testing.event_catalog_contract import EventCatalogContract, RpoCatalogContract
 from csbs.testing.identity_catalog_contract import IdentityCatalogContract
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
+from csbs.testing.run_catalog_contract import RunCatalogContract
 from csbs.testing.upkeep_contract import UpkeepContract
 from csbs.testing.values import START
 
@@ -99,3 +101,15 @@ class TestIdentityOnSqlite(IdentityCatalogContract):
 
 class TestUpkeepOnSqlite(UpkeepContract):
     """See `UpkeepContract`."""
+
+
+class TestRunsOnSqlite(RunCatalogContract):
+    """See `RunCatalogContract`."""
+
+
+class TestEventsFile(EventCatalogContract):
+    """See `EventCatalogContract`."""
+
+
+class TestRpoFile(RpoCatalogContract):
+    """See `RpoCatalogContract`."""

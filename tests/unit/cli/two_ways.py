@@ -30,6 +30,9 @@ _MASKS = (
     (r"\bmanualbk_[0-9a-f]{4,8}\b", "<name>"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?", "<time>"),
     (r'"duration_s": [\d.]+', '"duration_s": <s>'),
+    (r'"(age|last_restore)_s": \d+', r'"\1_s": <s>'),
+    (r"\s*\b\d+ s\b\s*", " <s> "),
+    (r"\bwhsec_[\w+/=]+", "<secret>"),
     (r"\b[A-Z0-9]{20}\b", "<key>"),
     (r"\b[A-Za-z0-9]{40}\b", "<secret>"),
 )

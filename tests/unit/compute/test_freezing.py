@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from csbs.compute.libvirt.clean_up import clean_up
 from csbs.compute.libvirt.folders import HostFolders
 from csbs.compute.libvirt.freezing import Freezing, begin_frozen
+from csbs.compute.libvirt.guard import ScratchLimits
+from csbs.compute.libvirt.live_job import LiveParts
 from csbs.compute.libvirt.thaw_debt import debt_file, owe_thaw, pay_late_thaw, pay_thaw
+from csbs.compute.libvirt.tracking import Tracking
+from csbs.domain.clock import utc_now
 from csbs.domain.consistency import Consistency, ReachedConsistency
 from csbs.domain.errors import DriverFailed
 from tests.unit.compute.guest import COMMANDS, SERVER, FakeClock, FakeGuest, connect
@@ -169,6 +174,26 @@ def test_others_leave_a_freeze_alone_that_is_under_way(lab: Lab) -> None:
         frozen.append(lab.guest.frozen)
 
     assert frozen == [True, False]
+    assert not lab.debt.exists()
+
+
+def test_who_holds_the_server_pays_at_once(lab: Lab) -> None:
+    lab.guest.frozen = True
+    owe_thaw(lab.connection, lab.debt, SERVER, late_s=10)
+    parts = LiveParts(
+        connection=lab.connection,
+        folders=lab.parts.folders,
+        tracking=Tracking(lab.connection, utc_now),
+        sleep=lab.clock.sleep,
+        scratch_limits=ScratchLimits(),
+        freezing=lab.parts,
+    )
+
+    assert clean_up(parts, SERVER) == [
+        "thawed the guest's file systems, which csbs had left frozen"
+    ]
+
+    assert not lab.guest.frozen
     assert not lab.debt.exists()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -60,13 +59,14 @@ class CrashingClock:
     def __init__(self) -> None:
         self._now = START
         self.crash_at = 0
+        self.crash: BaseException = Crash()
 
     def __call__(self) -> datetime:
         self._now += timedelta(seconds=1)
         if self.crash_at:
             self.crash_at -= 1
             if self.crash_at == 0:
-                raise Crash
+                raise self.crash
         return self._now
 
 
@@ -90,7 +90,6 @@ class ServiceLab:
         self._make_host(folder, beside, vda_size_bytes)
         self.cancel = threading.Event()
         #: Projects that an engine wanted kept up, each time.
-        self.kept_up: list[Sequence[ProjectId]] = []
         home = self._make_catalog(folder, beside, former)
         self.home = home
         self.project_id: ProjectId = home.project_id

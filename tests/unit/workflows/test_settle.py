@@ -14,6 +14,7 @@ from csbs.domain.backup import Backup, BackupState, Mode
 from csbs.domain.consistency import Consistency
 from csbs.domain.identity import FoundBy, Match
 from csbs.domain.ids import BackupId, DiskId, ProjectId, TaskId
+from csbs.domain.lock_errors import LockLost
 from csbs.domain.server import DiskDescription, ServerDescription, ServerState
 from csbs.domain.task import TaskKind, TaskState, new_task
 from csbs.repository import ContentIndex, Repository
@@ -34,8 +35,9 @@ class Left:
         self.catalog = Catalog.open(folder / "catalog.sqlite")
         home = self.catalog.home(clock=lambda: START, new_id=lambda: str(uuid4()))
         self.project: ProjectId = home.project_id
+        self.store = MemoryStore()
         self.repository = Repository.open(
-            MemoryStore(),
+            self.store,
             name="memory",
             catalog_id=home.catalog_id,
             clock=lambda: START,
@@ -111,6 +113,30 @@ def test_a_backup_that_was_committed_is_available(left: Left) -> None:
     assert (backup.state, left.task_state()) == (BackupState.AVAILABLE, TaskState.DONE)
     assert (backup.changed_bytes, backup.read_bytes) == (BLOCK, BLOCK)
     assert tokens[DiskId("d1")].backup_id == backup.id
+
+
+def test_a_backup_whose_packs_a_collection_removed_is_an_error_and_gone(left: Left) -> None:
+    left.commit()
+    for pack in list(left.store.list("packs/")):
+        left.store.delete(pack.key)
+    left.settle()
+    left.settle()
+
+    [backup] = left.backups()
+    assert (backup.state, backup.fail_code) == (BackupState.ERROR, "BackupCollected")
+    assert list(left.repository.manifests()) == []
+
+
+def test_nothing_is_committed_without_the_lock(left: Left) -> None:
+    def still_held() -> None:
+        raise LockLost("the backup", "a test")
+
+    writer = left.repository.begin(left.backup.id, started_at=START, index=left.index)
+    left.repository.rely_on(still_held)
+    with pytest.raises(LockLost):
+        writer.commit(created_at=START, facts={})
+
+    assert list(left.repository.manifests()) == []
 
 
 def test_a_backup_that_was_not_committed_is_an_error_and_fenced(left: Left) -> None:

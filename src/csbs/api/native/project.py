@@ -66,15 +66,16 @@ OfServer = Annotated[
 @router.get("/servers")
 def list_servers(here: Reads, after: After = "", limit: Limit = LIMIT_DEFAULT) -> ServerPage:
     """The project's servers, by name, with their disks."""
-    found = servers.listed(here.app.servers, operator=_operator(here)).servers
-    page = page_by_name(found, after, limit)
-    return ServerPage(servers=list(page.rows), next=next_by_name(page))
+    found = here.app.servers
+    page = page_by_name(found.list_all(), after, limit)
+    rows = servers.listed(found, page.rows, operator=_operator(here))
+    return ServerPage(servers=rows, next=next_by_name(page))
 
 
 @router.get("/servers/{server}")
 def show_server(server: ServerName, here: Reads) -> ServerDetails:
     """One server, with what csbs keeps on its host for it."""
-    return servers.detailed(here.app.servers, server, operator=_operator(here))
+    return servers.detailed(here.app.servers, here.app.rpo, server, operator=_operator(here))
 
 
 @router.patch("/servers/{server}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from csbs.compute.libvirt.live_job import LiveParts, end_backup_job, running_job
 from csbs.domain.errors import DriverFailed, ToolFailed
 from csbs.domain.ids import ServerId
 
+log = logging.getLogger(__name__)
+
 _PROGRAM = "qemu-nbd"
 #: A writer flushes and closes its image; killed, it would leave the bitmaps in use.
 _END_TIMEOUT_S = 60.0
@@ -19,7 +22,11 @@ _END_TIMEOUT_S = 60.0
 def clean_up(parts: LiveParts, server_id: ServerId) -> list[str]:
     """See `ComputeDriver.clean_up`."""
     files = parts.folders.leftovers(server_id)
-    done = [*_end_job(parts, server_id), *end_recorded(server_id, files)]
+    done = [
+        *_thaw(parts, server_id),
+        *_end_job(parts, server_id),
+        *end_recorded(server_id, files),
+    ]
     leftovers = [
         path
         for path in parts.folders.leftovers(server_id)
@@ -30,6 +37,18 @@ def clean_up(parts: LiveParts, server_id: ServerId) -> list[str]:
     if leftovers:
         done.append(f"removed {len(leftovers)} leftover files (sockets, scratch files, records)")
     return done
+
+
+def _thaw(parts: LiveParts, server_id: ServerId) -> list[str]:
+    """At once: who holds the server's lock knows that nobody else is about to thaw."""
+    file = thaw_debt.debt_file(parts.folders, server_id)
+    if not file.exists():
+        return []
+    why = thaw_debt.pay_thaw(parts.connection, file, server_id)
+    if why is not None:  # it stays on record, and is tried again
+        log.warning("a guest may still be frozen", extra={"server": server_id, "why": why})
+        return []
+    return ["thawed the guest's file systems, which csbs had left frozen"]
 
 
 def _end_job(parts: LiveParts, server_id: ServerId) -> list[str]:

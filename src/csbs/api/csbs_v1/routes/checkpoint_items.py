@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Request
 
 from csbs.api.context import Reads
-from csbs.api.csbs_v1.routes.request import ListQuery, item_of, linked
+from csbs.api.csbs_v1.routes.request import ListQuery, is_of_all_projects, item_of, linked
 from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.item_query import parse_item_filter
 from csbs.api.csbs_v1.wire.items import item_body
@@ -21,7 +21,11 @@ router = csbs_router(prefix="/checkpoint_items")
 def list_items(here: Reads, request: Request, query: ListQuery) -> dict[str, Any]:
     """A page of the project's backups."""
     wanted = parse_item_filter(query, here.region.name)
-    found = here.app.protection.views.page(wanted, parse_listing(query))
+    listing, protection = parse_listing(query), here.app.protection
+    if is_of_all_projects(here, query):
+        found = protection.all_projects.backups(wanted, listing)
+    else:
+        found = protection.views.page(wanted, listing)
     page = slice_page(found, query, lambda view: view.backup.id)
     bodies = [item_body(item_of(here, view)) for view in page.rows]
     return linked(request, "checkpoint_items", page, bodies)
@@ -32,7 +36,10 @@ def list_items(here: Reads, request: Request, query: ListQuery) -> dict[str, Any
 def count_items(here: Reads, query: ListQuery) -> dict[str, Any]:
     """How many the filter means; sorting and paging say nothing here."""
     wanted = parse_item_filter(query, here.region.name)
-    return {"count": here.app.protection.views.count(wanted)}
+    protection = here.app.protection
+    if is_of_all_projects(here, query):
+        return {"count": protection.all_projects.count_backups(wanted)}
+    return {"count": protection.views.count(wanted)}
 
 
 @router.get("/{item_id}")

@@ -12,10 +12,10 @@ from csbs.api.csbs_v1.routes.request import OWN_PROVIDER, Body, ListQuery, linke
 from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.bodies import RunBody
 from csbs.api.csbs_v1.wire.codes import NotSupported
-from csbs.api.csbs_v1.wire.json_body import read_body
 from csbs.api.csbs_v1.wire.queries import parse_listing, slice_page
 from csbs.api.csbs_v1.wire.record_query import parse_record_filter
 from csbs.api.csbs_v1.wire.records import Record, record_body
+from csbs.api.json_body import read_body
 from csbs.domain.backup import Backup, BackupState
 from csbs.domain.errors import BackupInUse, BackupNotFound
 from csbs.domain.ids import CheckpointId, PolicyId, ServerId

@@ -13,8 +13,8 @@ from csbs.api.csbs_v1.routes.request import Body, item_of
 from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.bodies import TagBody, TagsActionBody
 from csbs.api.csbs_v1.wire.items import item_body, tags_body
-from csbs.api.csbs_v1.wire.json_body import read_body
 from csbs.api.csbs_v1.wire.tag_bodies import parse_tag_query
+from csbs.api.json_body import read_body
 from csbs.domain.ids import BackupId
 from csbs.domain.tags import checked_tag, checked_tags, tag_to_delete
 from csbs.services.tags import Tagged, TagService

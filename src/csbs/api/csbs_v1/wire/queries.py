@@ -11,10 +11,14 @@ from urllib.parse import quote, urlencode
 
 from csbs.api.csbs_v1.wire.times import parse_time
 from csbs.api.errors import RequestInvalid
+from csbs.api.json_body import is_keepable
 from csbs.domain.listing import PAGE_SIZE_MAX, Listing, MarkerUnknown, Order, Slice
 
 SORT_SIZE_MAX = 255
 _NUMBER_MAX = 2**31
+
+#: Parameters of lists that may come more than once.
+_SETS = frozenset({"resource_type"})
 
 T = TypeVar("T")
 
@@ -30,7 +34,7 @@ class Query:
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         self._values: dict[str, list[str]] = {}
         for name, value in pairs:
-            if "\0" in value or any("\ud800" <= each <= "\udfff" for each in value):
+            if not is_keepable(value):
                 raise RequestInvalid(name[:64], "it has a character that cannot be used")
             self._values.setdefault(name, []).append(value)
 
@@ -75,10 +79,11 @@ class Query:
     def with_marker(self, marker: str, limit: int) -> str:
         """The same query for what comes behind `marker`.
 
-        No parameter comes twice: some signers sign the first value of each only.
+        No parameter comes twice: some signers sign the first value of each only, and here too only
+        that counts where one is wanted.
         """
         kept = {
-            name: ",".join(values)
+            name: ",".join(values) if name in _SETS else values[0]
             for name, values in self._values.items()
             if name not in {"marker", "limit", "offset"} and any(values)
         }

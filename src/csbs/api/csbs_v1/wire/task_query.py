@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from csbs.api.csbs_v1.wire.causes import cause
 from csbs.api.csbs_v1.wire.codes import code_of
 from csbs.api.csbs_v1.wire.queries import Query
 from csbs.api.csbs_v1.wire.restoring import RESTORE_STATUS
@@ -129,4 +130,6 @@ def parse_restore_filter(query: Query) -> TaskFilter:
 def _error_info(task: Task) -> str | None:
     if not task.error_message:
         return None
-    return json.dumps({"code": code_of(task.error_code), "message": task.error_message})
+    return json.dumps(
+        {"code": code_of(task.error_code), "message": cause(task.error_code, task.error_message)}
+    )
