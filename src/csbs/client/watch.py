@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from csbs.client.connection import Connection
 from csbs.client.errors import ServiceUnreachable, WatchLost, told
 from csbs.documents.base import Fault
-from csbs.documents.repository import JobDocument
+from csbs.documents.repository import ChoreDocument
 from csbs.documents.tasks import TaskDetails, TaskDocument
 from csbs.domain.clock import Monotonic, monotonic
 from csbs.domain.errors import Conflict, CsbsError, Denied, NotFound, Refused
@@ -24,7 +24,7 @@ _AWAY_MAX_S = 30.0
 
 
 class Work(Protocol):
-    """A task or a job."""
+    """A task or a chore."""
 
     @property
     def is_open(self) -> bool:
@@ -133,19 +133,19 @@ def followed_task(
     return ended
 
 
-def followed_job(
-    connection: Connection, project: tuple[str, str], job: JobDocument, watcher: Watcher
-) -> JobDocument:
-    """The job, done.  Raises what it failed with, and `WatchLost`."""
-    path = (*project, "repository", "jobs", job.id)
+def followed_chore(
+    connection: Connection, project: tuple[str, str], chore: ChoreDocument, watcher: Watcher
+) -> ChoreDocument:
+    """The chore, done.  Raises what it failed with, and `WatchLost`."""
+    path = (*project, "repository", "chores", chore.id)
     watching = Watching(
-        advice=f"the {job.kind} ends with the service, and may be begun again",
+        advice=f"the {chore.kind} ends with the service, and may be begun again",
         waiting="waiting for the store",
     )
     ended = Follower(connection=connection, watcher=watcher).follow(
         watching,
-        lambda: connection.get(JobDocument, *path),
-        lambda: connection.ask("POST", JobDocument, *path, "cancel"),
+        lambda: connection.get(ChoreDocument, *path),
+        lambda: connection.ask("POST", ChoreDocument, *path, "cancel"),
     )
     if ended.error is not None:
         raise _failed(ended.error)
