@@ -45,10 +45,10 @@ from csbs.repository.objectstore import ObjectStore, Reserve, default_min_free
 from csbs.repository.secret_box import SecretBox
 from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
+from csbs.services.chores import Chores, ChoreService
 from csbs.services.collection import CollectionService
 from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
-from csbs.services.jobs import Jobs, JobService
 from csbs.services.locks import Locks, data_folder_alone, data_folder_in_use
 from csbs.services.notifications import NotificationService
 from csbs.services.project_app import App
@@ -246,7 +246,7 @@ class Host:
     #: Told of every change of a policy.
     policies_changed: Callable[[], None] = nobody
     #: Work on repositories that no call waits for.
-    jobs: Jobs = field(default_factory=Jobs)
+    chores: Chores = field(default_factory=Chores)
 
 
 def host_of(settings: Settings, driver: ComputeDriver, runner: TaskRunner | None = None) -> Host:
@@ -277,9 +277,9 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
         ),
         repositories=repositories,
         verification=verification,
-        jobs=JobService(
+        chores=ChoreService(
             project_id=home.project_id,
-            jobs=host.jobs,
+            chores=host.chores,
             repositories=repositories,
             verification=verification,
             clock=utc_now,

@@ -123,7 +123,7 @@ def open_service(
                 wake_scheduler=scheduler.wake,
             )
         finally:
-            stop_all([*parts, host.jobs])
+            stop_all([*parts, host.chores])
             if not engine.stop():
                 when_late()
 

@@ -153,14 +153,10 @@ class WatchLost(Unavailable):
     """The service stopped answering while a task was followed."""
 
     url: str
-    work: str
     why: str
-    look: str
+    advice: str
 
-    template = (
-        "the service at {0.url} does not answer any more ({0.why}); {0.work} goes on there, or "
-        "when it is back: `{0.look}` shows it"
-    )
+    template = "the service at {0.url} does not answer any more ({0.why}); {0.advice}"
 
 
 @dataclass(eq=False)

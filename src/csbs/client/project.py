@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from csbs.client.connection import Connection
-from csbs.client.watch import followed_job, followed_task
+from csbs.client.watch import followed_chore, followed_task
 from csbs.documents.backups import (
     BackupDocument,
     BackupList,
@@ -18,8 +18,8 @@ from csbs.documents.backups import (
 from csbs.documents.base import Deleted
 from csbs.documents.quotas import QuotaChange, QuotasDocument
 from csbs.documents.repository import (
+    ChoreDocument,
     CollectDocument,
-    JobDocument,
     NewVerification,
     RepositoryDocument,
     VerifyDocument,
@@ -219,17 +219,19 @@ class RemoteRepository:
     def collect(self) -> CollectDocument:
         """Begins a collection, and waits for its end."""
         connection, path = self.calls.connection, self.calls.path
-        job = connection.ask("POST", JobDocument, *path, "repository", "collections")
+        chore = connection.ask("POST", ChoreDocument, *path, "repository", "collections")
         unwatched = Watcher(on_progress=lambda _: None, cancel=threading.Event())
-        done = followed_job(connection, path, job, unwatched)
+        done = followed_chore(connection, path, chore, unwatched)
         assert done.collected is not None
         return done.collected
 
     def verify(self, new: NewVerification, watcher: Watcher) -> VerifyDocument:
         """Begins a verification, and waits for its end."""
         connection, path = self.calls.connection, self.calls.path
-        job = connection.ask("POST", JobDocument, *path, "repository", "verifications", body=new)
-        done = followed_job(connection, path, job, watcher)
+        chore = connection.ask(
+            "POST", ChoreDocument, *path, "repository", "verifications", body=new
+        )
+        done = followed_chore(connection, path, chore, watcher)
         assert done.verified is not None
         return done.verified
 

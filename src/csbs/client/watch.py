@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from csbs.client.connection import Connection
 from csbs.client.errors import ServiceUnreachable, WatchLost, told
 from csbs.documents.base import Fault
-from csbs.documents.repository import JobDocument
+from csbs.documents.repository import ChoreDocument
 from csbs.documents.tasks import TaskDetails, TaskDocument
 from csbs.domain.clock import Monotonic, monotonic
 from csbs.domain.errors import Conflict, CsbsError, Denied, NotFound, Refused
@@ -24,7 +24,7 @@ _AWAY_MAX_S = 30.0
 
 
 class Work(Protocol):
-    """A task or a job."""
+    """A task or a chore."""
 
     @property
     def is_open(self) -> bool:
@@ -50,10 +50,8 @@ W = TypeVar("W", bound=Work)
 class Watching:
     """What is followed, for a person."""
 
-    #: `the backup of web1 (task 1234)`.
-    name: str
-    #: The command that shows it.
-    look: str
+    #: What a person who can follow it no more should know of it.
+    advice: str
     #: What stands at the bar before anything is told.
     waiting: str = "waiting for its turn"
 
@@ -92,7 +90,7 @@ class Follower:
             try:
                 return look()
             except Denied:  # the login has ended meanwhile
-                log.warning("%s goes on there: `%s` shows it", watching.name, watching.look)
+                log.warning("%s", watching.advice)
                 raise
             except ServiceUnreachable as error:
                 if (
@@ -100,7 +98,7 @@ class Follower:
                     or self.watcher.cancel.is_set()
                 ):
                     url = self.connection.address.url
-                    raise WatchLost(url, watching.name, error.why, watching.look) from error
+                    raise WatchLost(url, error.why, watching.advice) from error
                 self._pause(_PAUSE_MAX_S, asked=False)
 
     def _cancel(self, cancel: Callable[[], object]) -> None:
@@ -122,7 +120,8 @@ def followed_task(
     """The task, done.  Raises what it failed with, and `WatchLost`."""
     path = (*project, "tasks", task.id)
     watching = Watching(
-        name=f"the {task.kind} of {task.server.name}", look=f"csbs task show {task.id}"
+        advice=f"the {task.kind} of {task.server.name} does not need this command: "
+        f"`csbs task show {task.id}` shows how it ends"
     )
     ended = Follower(connection=connection, watcher=watcher).follow(
         watching,
@@ -134,18 +133,19 @@ def followed_task(
     return ended
 
 
-def followed_job(
-    connection: Connection, project: tuple[str, str], job: JobDocument, watcher: Watcher
-) -> JobDocument:
-    """The job, done.  Raises what it failed with, and `WatchLost`."""
-    path = (*project, "repository", "jobs", job.id)
+def followed_chore(
+    connection: Connection, project: tuple[str, str], chore: ChoreDocument, watcher: Watcher
+) -> ChoreDocument:
+    """The chore, done.  Raises what it failed with, and `WatchLost`."""
+    path = (*project, "repository", "chores", chore.id)
     watching = Watching(
-        name=f"the {job.kind}", look="csbs audit list", waiting="waiting for the store"
+        advice=f"the {chore.kind} ends with the service, and may be begun again",
+        waiting="waiting for the store",
     )
     ended = Follower(connection=connection, watcher=watcher).follow(
         watching,
-        lambda: connection.get(JobDocument, *path),
-        lambda: connection.ask("POST", JobDocument, *path, "cancel"),
+        lambda: connection.get(ChoreDocument, *path),
+        lambda: connection.ask("POST", ChoreDocument, *path, "cancel"),
     )
     if ended.error is not None:
         raise _failed(ended.error)

@@ -11,7 +11,7 @@ from csbs.documents.base import Body, Document, Fault, Range, Reference, ranges_
 
 if TYPE_CHECKING:  # who only reads documents needs no catalog
     from csbs.repository import CollectReport, DamagedObject, RepositoryDescription
-    from csbs.services.jobs import Job
+    from csbs.services.chores import Chore
     from csbs.services.verification import DamagedBackup, DamagedDisk, VerifyDone
 
 
@@ -159,7 +159,7 @@ class VerifyDocument(Document):
         )
 
 
-class JobDocument(Document):
+class ChoreDocument(Document):
     """Work on a repository that takes longer than a call; a restart of the service ends it."""
 
     id: str
@@ -175,24 +175,24 @@ class JobDocument(Document):
     verified: VerifyDocument | None
 
     @classmethod
-    def of(cls, job: Job) -> Self:
+    def of(cls, chore: Chore) -> Self:
         """As it is."""
-        state = job.state  # first: its thread writes it last
-        error = job.error
+        state = chore.state  # first: its thread writes it last
+        error = chore.error
         return cls(
-            id=job.id,
-            kind=job.kind.value,
+            id=chore.id,
+            kind=chore.kind.value,
             state=state.value,
-            began_at=job.began_at,
-            ended_at=job.ended_at,
-            doing=job.progress.doing,
-            done_bytes=job.progress.done_bytes,
-            total_bytes=job.progress.total_bytes,
+            began_at=chore.began_at,
+            ended_at=chore.ended_at,
+            doing=chore.progress.doing,
+            done_bytes=chore.progress.done_bytes,
+            total_bytes=chore.progress.total_bytes,
             error=None
             if error is None
             else Fault(kind=error.kind, object=error.object_name, message=str(error)),
-            collected=CollectDocument.of(job.collected) if job.collected else None,
-            verified=VerifyDocument.of(job.verified) if job.verified else None,
+            collected=CollectDocument.of(chore.collected) if chore.collected else None,
+            verified=VerifyDocument.of(chore.verified) if chore.verified else None,
         )
 
     @property

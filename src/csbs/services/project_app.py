@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
+from csbs.services.chores import ChoreService
 from csbs.services.collection import CollectionService
 from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
-from csbs.services.jobs import JobService
 from csbs.services.notifications import NotificationService
 from csbs.services.protection import Protection
 from csbs.services.repositories import RepositoryAccess
@@ -35,7 +35,7 @@ class App:
     keys: KeyService
     stores: StoreService
     tasks: TaskService
-    jobs: JobService
+    chores: ChoreService
     protection: Protection
     executor: TaskExecutor
     collection: CollectionService

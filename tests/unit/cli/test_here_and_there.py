@@ -116,6 +116,8 @@ TABLE: list[str | tuple[str, str] | Callable[[Way], None]] = [
     "* policy list",
     "* policy show nightly",
     "* policy show nothing",
+    "* policy preview nightly",
+    "* policy preview nothing",
     "* policy set nightly --at 00:00 --every 200d --keep -1 --keep-days 30 --keep-forever",
     "* policy set nightly --name nothing;",
     "* policy set by-hand --on",

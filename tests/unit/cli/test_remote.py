@@ -92,19 +92,19 @@ def test_a_plan_that_changed_since_it_was_agreed_to_is_refused(ways: Ways) -> No
     assert (refused.status_code, agreed.status_code) == (409, 202)
 
 
-def test_a_job_of_another_project_is_not_there(ways: Ways) -> None:
+def test_a_chore_of_another_project_is_not_there(ways: Ways) -> None:
     ways.there("repository", "init")
     ways.there("project", "create", "local_sales")
     with ways.api.as_user() as admin:
         project = admin.get("/native/v1/projects").json()["projects"]
         ids = {each["name"]: each["id"] for each in project}
         own = f"/native/v1/projects/{ids['local']}/repository"
-        job = admin.post(f"{own}/verifications", json={}).json()["id"]
+        chore = admin.post(f"{own}/verifications", json={}).json()["id"]
         ways.there("repository", "verify")  # by now the first one has ended, or is in the way
-        there = admin.get(f"{own}/jobs/{job}")
-        cancelled = admin.post(f"{own}/jobs/{job}/cancel")
+        there = admin.get(f"{own}/chores/{chore}")
+        cancelled = admin.post(f"{own}/chores/{chore}/cancel")
         elsewhere = ways.api.client.get(
-            f"/native/v1/projects/{ids['local_sales']}/repository/jobs/{job}",
+            f"/native/v1/projects/{ids['local_sales']}/repository/chores/{chore}",
             headers={"X-Auth-Token": ways.api.log_in(project="local_sales")},
         )
 
@@ -116,8 +116,8 @@ def test_a_collection_is_not_stopped_half_way(ways: Ways) -> None:
     ways.there("repository", "init")
     with ways.api.as_user() as admin:
         own = f"/native/v1/projects/{ways.api.project_id}/repository"
-        job = admin.post(f"{own}/collections").json()["id"]
-        refused = admin.post(f"{own}/jobs/{job}/cancel")
+        chore = admin.post(f"{own}/collections").json()["id"]
+        refused = admin.post(f"{own}/chores/{chore}/cancel")
 
     assert refused.status_code == 409
     assert refused.json()["error"]["kind"] == "refused"

@@ -7,13 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from csbs.api.context import AdministersProject
-from csbs.documents.repository import JobDocument, NewVerification, RepositoryDocument
+from csbs.documents.repository import ChoreDocument, NewVerification, RepositoryDocument
 from csbs.repository import EVERYTHING, parse_share
 from csbs.services.verification import VerifyRequest
 
 router = APIRouter(prefix="/projects/{project_id}/repository", tags=["repository"])
 
-JobId = Annotated[str, Path(max_length=64, description="Id of a job.")]
+ChoreId = Annotated[str, Path(max_length=64, description="Id of a chore.")]
 
 
 @router.get("")
@@ -29,26 +29,26 @@ def make_repository(here: AdministersProject) -> RepositoryDocument:
 
 
 @router.post("/collections", status_code=202)
-def collect(here: AdministersProject) -> JobDocument:
+def collect(here: AdministersProject) -> ChoreDocument:
     """Begins to free the space of deleted and failed backups."""
-    return JobDocument.of(here.app.jobs.collect())
+    return ChoreDocument.of(here.app.chores.collect())
 
 
 @router.post("/verifications", status_code=202)
-def verify(body: NewVerification, here: AdministersProject) -> JobDocument:
+def verify(body: NewVerification, here: AdministersProject) -> ChoreDocument:
     """Begins to check that all is there that backups need, as it was written."""
     share = EVERYTHING if body.everything else body.share and parse_share(body.share)
     request = VerifyRequest(share=share or None, with_keys=not body.without_keys)
-    return JobDocument.of(here.app.jobs.verify(request))
+    return ChoreDocument.of(here.app.chores.verify(request))
 
 
-@router.get("/jobs/{job}")
-def show_job(job: JobId, here: AdministersProject) -> JobDocument:
+@router.get("/chores/{chore}")
+def show_chore(chore: ChoreId, here: AdministersProject) -> ChoreDocument:
     """A collection or verification of this life of the service."""
-    return JobDocument.of(here.app.jobs.get(job))
+    return ChoreDocument.of(here.app.chores.get(chore))
 
 
-@router.post("/jobs/{job}/cancel", status_code=202)
-def cancel_job(job: JobId, here: AdministersProject) -> JobDocument:
+@router.post("/chores/{chore}/cancel", status_code=202)
+def cancel_chore(chore: ChoreId, here: AdministersProject) -> ChoreDocument:
     """Asks for the stop of a verification."""
-    return JobDocument.of(here.app.jobs.cancel(job))
+    return ChoreDocument.of(here.app.chores.cancel(chore))
