@@ -87,6 +87,10 @@ class TaskList(Page):
     tasks: list[TaskDocument]
 
 
+class TaskPage(TaskList, Page):
+    """Some of them."""
+
+
 def _fields(task: Task, *, operator: bool) -> dict[str, Any]:
     fault = TaskFault(
         kind=task.error_kind,

@@ -100,7 +100,11 @@ class DueRuns:
             after = found[-1]
 
     def begin_ready(self, now: datetime, aside: SetAside) -> None:
-        """Begins the backups of servers whose turn has come, and hands them to the runner."""
+        """Begins the backups of servers whose turn has come, and hands them to the runner.
+
+        All are entered before the first is handed over: what that takes keeps none back.
+        """
+        begun: list[Task] = []
         after, failures = None, 0
         while True:
             with self.catalog.transaction() as transaction:
@@ -110,18 +114,17 @@ class DueRuns:
                 if run.id in skipped:
                     continue
                 try:
-                    begun = self._begin(run, now)
+                    begun += self._begin(run, now)
                     failures = 0
                 except Exception as error:  # the others go on
                     failures = _next_failure(failures, error)
                     log.exception("a run could not be begun", extra={"policy_id": run.policy_id})
                     aside.add(run.id, now)
-                    continue
-                for task in begun:
-                    self.runner.start(task)
             if len(found) < _BATCH:
-                return
+                break
             after = found[-1]
+        for task in begun:
+            self.runner.start(task)
 
     def realign(self, now: datetime) -> None:
         """Works out anew when schedules are due that are not due yet.
