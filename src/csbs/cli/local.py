@@ -156,14 +156,16 @@ class _Tasks:
     app: App
 
     def list_all(self) -> TaskList:
-        return TaskList(tasks=[TaskDocument.of(each) for each in self.app.tasks.list_all()])
+        return TaskList(
+            tasks=[TaskDocument.of(each, operator=True) for each in self.app.tasks.list_all()]
+        )
 
     def show(self, task: str) -> TaskDetails:
-        return TaskDetails.with_steps(*self.app.tasks.find(task))
+        return TaskDetails.with_steps(*self.app.tasks.find(task), operator=True)
 
     def cancel(self, task: str) -> TaskDocument:
         found, _steps = self.app.tasks.find(task)
-        return TaskDocument.of(self.app.tasks.cancel(found.id))
+        return TaskDocument.of(self.app.tasks.cancel(found.id), operator=True)
 
     def delete(self, task: str) -> Deleted:
         found, _steps = self.app.tasks.find(task)

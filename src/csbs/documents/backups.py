@@ -11,6 +11,7 @@ from csbs.documents.base import Body, Document, Page, RateLimit, Reference, Text
 from csbs.domain.backup import Backup, BackupState, DiskBackup
 from csbs.domain.consistency import Consistency, FreezeEvidence
 from csbs.domain.deletion_plan import DeletionPlan
+from csbs.services.causes import cause
 
 
 class NewBackup(Body):
@@ -135,7 +136,9 @@ class BackupDocument(Document):
                 freeze=FreezeDocument.of(backup.freeze),
             ),
             fail_code=backup.fail_code,
-            fail_reason=backup.fail_reason,
+            fail_reason=backup.fail_reason
+            if operator
+            else cause(backup.fail_code, backup.fail_reason),
             disks=[DiskBackupDocument.of(disk, operator=operator) for disk in backup.disks],
         )
 

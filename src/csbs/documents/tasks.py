@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from csbs.documents.base import Document, Fault, Page, Reference
 from csbs.domain.task import OPEN_STATES, Task, TaskKind, TaskState
+from csbs.services.causes import cause
 
 if TYPE_CHECKING:  # who only reads documents needs no catalog
     from csbs.catalog.tasks import TaskStep
@@ -53,9 +54,9 @@ class TaskDocument(Document):
     error: TaskFault | None
 
     @classmethod
-    def of(cls, task: Task) -> Self:
-        """As it is."""
-        return cls(**_fields(task))
+    def of(cls, task: Task, *, operator: bool) -> Self:
+        """As it is; what a host said of a failure is for its operator."""
+        return cls(**_fields(task, operator=operator))
 
     @property
     def is_open(self) -> bool:
@@ -71,10 +72,10 @@ class TaskDetails(TaskDocument):
     result: dict[str, Any] | None
 
     @classmethod
-    def with_steps(cls, task: Task, steps: Sequence[TaskStep]) -> Self:
+    def with_steps(cls, task: Task, steps: Sequence[TaskStep], *, operator: bool) -> Self:
         """As it is."""
         return cls(
-            **_fields(task),
+            **_fields(task, operator=operator),
             steps=[StepDocument.model_validate(each) for each in steps],
             result=None if task.result is None else dict(task.result),
         )
@@ -90,12 +91,12 @@ class TaskPage(TaskList, Page):
     """Some of them."""
 
 
-def _fields(task: Task) -> dict[str, Any]:
+def _fields(task: Task, *, operator: bool) -> dict[str, Any]:
     fault = TaskFault(
         kind=task.error_kind,
         code=task.error_code,
-        object=task.error_object,
-        message=task.error_message,
+        object=task.error_object if operator else "",
+        message=task.error_message if operator else cause(task.error_code, task.error_message),
     )
     return {
         "id": task.id,

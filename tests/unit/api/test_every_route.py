@@ -19,6 +19,7 @@ from csbs.api.application import ApiOptions, make_application
 from csbs.api.csbs_v1.wire.words import PROVIDER_ID
 from csbs.domain.tenancy import DOMAIN_ID, UserId
 from csbs.services.region import Region
+from csbs.services.rpo import RpoSummary
 from tests.unit.api.csbs_v1.lab import (
     PATTERN,
     PROVIDER,
@@ -64,6 +65,10 @@ def ids(lab: CsbsLab) -> dict[str, str]:
     user = lab.region.users.find(f"{MARK}-user")
     key, _secret = lab.region.access_keys.create(user, f"{MARK}-key")
     schedule = policy["scheduled_operations"][0]
+    target = {"name": f"{MARK}-target", "channel": "webhook", "url": f"https://{MARK}.example/"}
+    notifications = f"/native/v1/projects/{lab.project_id}/notifications"
+    notification = lab.mia.client.post(notifications, json=target, headers=lab.mia.headers)
+    assert notification.status_code == 201, notification.text
     return {
         **dict.fromkeys(("item_id", "verification_id", "backup", "backup_id"), item["id"]),
         "checkpoint_id": item["checkpoint_id"],
@@ -77,6 +82,7 @@ def ids(lab: CsbsLab) -> dict[str, str]:
         "key": key.id,
         "disk": "vda",
         "job": restore["id"],
+        "notification": notification.json()["id"],
         "service_id": "1",
         "provider_id": PROVIDER_ID,
         "resource_type": SERVER_TYPE,
@@ -105,7 +111,7 @@ def new_policy(tags: list[dict[str, str]]) -> dict[str, Any]:
 
 def routes() -> list[tuple[str, str]]:
     """Method and path of every call of the service."""
-    nothing = SimpleNamespace(new_id=str)  # nobody is served
+    nothing = SimpleNamespace(new_id=str, rpo=RpoSummary)  # nobody is served
     app = make_application(cast("Region", nothing), ApiOptions())
     found = set()
     included: list[Any] = list(app.routes)

@@ -149,7 +149,7 @@ def measure_deletion(backup: BackupName, here: Reads) -> DeletionDocument:
 def delete_backup(backup: BackupName, here: Changes) -> TaskDocument:
     """Begins the deletion of a backup; no other backup is hurt by it."""
     found = here.app.backups.find(backup)
-    return TaskDocument.of(here.app.backups.submit_deletion(found.id))
+    return TaskDocument.of(here.app.backups.submit_deletion(found.id), operator=_operator(here))
 
 
 @router.get("/backups/{backup}/restore")
@@ -167,7 +167,9 @@ def restore_backup(backup: BackupName, body: NewRestore, here: Changes) -> TaskD
         allow_holes=body.allow_holes,
         limit_bytes_per_s=body.limit_bytes_per_s,
     )
-    return TaskDocument.of(here.app.restores.submit(backup, request, body.plan_id))
+    return TaskDocument.of(
+        here.app.restores.submit(backup, request, body.plan_id), operator=_operator(here)
+    )
 
 
 # --- tasks ------------------------------------------------------------------------------------
@@ -177,19 +179,24 @@ def restore_backup(backup: BackupName, body: NewRestore, here: Changes) -> TaskD
 def list_tasks(here: Reads, after: AfterPlace = "", limit: Limit = LIMIT_DEFAULT) -> TaskPage:
     """The project's tasks, oldest first."""
     page = here.app.tasks.page(TaskFilter(), by_age(after, limit))
-    return TaskPage(tasks=[TaskDocument.of(each) for each in page.rows], next=next_by_age(page))
+    return TaskPage(
+        tasks=[TaskDocument.of(each, operator=_operator(here)) for each in page.rows],
+        next=next_by_age(page),
+    )
 
 
 @router.get("/tasks/{task}")
 def show_task(task: TaskName, here: Reads) -> TaskDetails:
     """One task, with the steps that it went through, and what it did."""
-    return TaskDetails.with_steps(*here.app.tasks.find(task))
+    return TaskDetails.with_steps(*here.app.tasks.find(task), operator=_operator(here))
 
 
 @router.post("/tasks/{task}/cancel", status_code=202)
 def cancel_task(task: TaskName, here: Changes) -> TaskDocument:
     """Asks for a task's stop; a restore can be stopped until it writes."""
-    return TaskDocument.of(here.app.tasks.cancel(_task_id(here.app, task)))
+    return TaskDocument.of(
+        here.app.tasks.cancel(_task_id(here.app, task)), operator=_operator(here)
+    )
 
 
 @router.delete("/tasks/{task}", status_code=204)

@@ -51,7 +51,9 @@ class HeldRunner:
         self.held: list[Task] = []
 
     def start(self, task: Task) -> None:
-        self.held.append(task)
+        """One that is held already is the same one: see `TaskRunner.start`."""
+        if task.id not in {each.id for each in self.held}:
+            self.held.append(task)
 
     def cancel(self, task: Task) -> None:
         """Nothing is at work."""

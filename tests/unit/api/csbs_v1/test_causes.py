@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 import csbs.service  # noqa: F401  all errors of the service are known
-from csbs.api.csbs_v1.wire.causes import SENTENCES, cause
 from csbs.domain.consistency import NO_HOOKS, ConsistencyNotReached
 from csbs.domain.errors import CsbsError, DataFolderFull, DriverFailed, FolderDenied
+from csbs.services.causes import SENTENCES, cause
 from tests.unit.api.csbs_v1.lab import WEB, CsbsLab
 
 HIDDEN = "/srv/secret/place"
@@ -77,3 +77,21 @@ def test_no_call_tells_a_tenant_where_the_host_failed(lab: CsbsLab, error: CsbsE
         assert "doctor" not in answer.text
     kept = [each.fail_reason for each in lab.app.backups.list_all()]
     assert kept == [str(error) or "CsbsError"] * 2, "the operator reads all of it"
+
+
+def test_our_own_api_tells_the_host_to_its_operator_only(lab: CsbsLab) -> None:
+    lab.back_up()
+    lab.mia.protect(WEB)
+    error = DataFolderFull(HIDDEN, 1, 2)
+    lab.finish(error)
+    base = f"/native/v1/projects/{lab.project_id}"
+    admin = lab.admin()
+    task = lab.app.tasks.list_all()[-1].id
+
+    for path in ("/backups", "/tasks", f"/tasks/{task}"):
+        tenant = lab.mia.client.get(base + path, headers=lab.mia.headers)
+        operator = admin.client.get(base + path, headers=admin.headers)
+        assert (tenant.status_code, operator.status_code) == (200, 200)
+        assert HIDDEN not in tenant.text
+        assert "The service has no space left for it." in tenant.text
+        assert str(error) in operator.text

@@ -7,7 +7,6 @@ codes that are never sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any
@@ -54,6 +53,7 @@ from csbs.domain.errors import (
     ServerWithoutDisks,
     TaskNotFound,
     Unavailable,
+    class_named,
 )
 from csbs.domain.listing import MarkerUnknown
 from csbs.domain.policy import (
@@ -272,15 +272,4 @@ def karbor_fault(status: int) -> str:
 
 def code_of(error_class: str) -> str:
     """The code for an error that only its class's name is known of."""
-    return entry_of(ENTRIES, class_of(error_class)).code
-
-
-def class_of(name: str) -> type[CsbsError]:
-    """The class of that name; `CsbsError` for what is no error of ours."""
-    return next((each for each in _classes(CsbsError) if each.__name__ == name), CsbsError)
-
-
-def _classes(root: type[CsbsError]) -> Iterator[type[CsbsError]]:
-    yield root
-    for each in root.__subclasses__():
-        yield from _classes(each)
+    return entry_of(ENTRIES, class_named(error_class)).code

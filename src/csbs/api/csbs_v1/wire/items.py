@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from csbs.api.csbs_v1.wire.causes import cause
 from csbs.api.csbs_v1.wire.codes import code_of
 from csbs.api.csbs_v1.wire.times import time_text
 from csbs.api.csbs_v1.wire.words import GIB, MIB, SERVER_TYPE, rounded_up
@@ -14,6 +13,7 @@ from csbs.domain.backup import Backup, BackupState, DiskBackup, Mode
 from csbs.domain.ids import disk_backup_id
 from csbs.domain.tags import Tag
 from csbs.domain.task import Task
+from csbs.services.causes import cause
 
 _KB = 1024
 _DONE = frozenset({BackupState.AVAILABLE, BackupState.RESTORING})

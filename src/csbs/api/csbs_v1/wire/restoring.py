@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from csbs.api.csbs_v1.wire.bodies import RestoreBody, VolumePart
-from csbs.api.csbs_v1.wire.causes import cause
 from csbs.api.csbs_v1.wire.words import PROVIDER_ID, SERVER_TYPE, TypeNotRestored
 from csbs.api.json_body import read_body, read_json
 from csbs.domain.ids import BackupId, CheckpointId, DiskId, ServerId
 from csbs.domain.restore_targets import DiskTarget
 from csbs.domain.task import Task, TaskState
+from csbs.services.causes import cause
 
 #: How far a restore is, in Karbor's words.
 RESTORE_STATUS = {

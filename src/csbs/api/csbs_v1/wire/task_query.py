@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from csbs.api.csbs_v1.wire.causes import cause
 from csbs.api.csbs_v1.wire.codes import code_of
 from csbs.api.csbs_v1.wire.queries import Query
 from csbs.api.csbs_v1.wire.restoring import RESTORE_STATUS
@@ -17,6 +16,7 @@ from csbs.domain.backup import Backup
 from csbs.domain.errors import NotFound
 from csbs.domain.ids import TaskId
 from csbs.domain.task import Task, TaskKind, TaskState
+from csbs.services.causes import cause
 
 _TYPES = {TaskKind.BACKUP: "protect", TaskKind.RESTORE: "restore", TaskKind.DELETION: "delete"}
 

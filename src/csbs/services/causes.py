@@ -1,4 +1,4 @@
-"""Why a backup, a restore or a deletion failed, in the words of this protocol.
+"""Why a backup, a restore or a deletion failed, in words for the tenant whose it is.
 
 What the catalog keeps is for the operator: it names folders, programs and settings of the host.  A
 tenant reads one sentence instead, chosen by the class of the error; the full cause is in the log
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from csbs.api.csbs_v1.wire.codes import class_of
-from csbs.api.errors import entry_of
 from csbs.domain.consistency import ConsistencyNotReached
 from csbs.domain.errors import (
     BackupNotFound,
@@ -41,6 +39,7 @@ from csbs.domain.errors import (
     ServerStopFailed,
     ServerWithoutDisks,
     Unavailable,
+    class_named,
 )
 from csbs.domain.quota import QuotaExceeded
 from csbs.repository.errors import KeyMissing, StoreDenied, StoreFull, StoreTimeout, WrongKey
@@ -106,5 +105,6 @@ def cause(error_class: str, words: str) -> str:
     """
     if not error_class and not words:
         return ""
-    told = entry_of(SENTENCES, class_of(error_class))
+    kinds = class_named(error_class).__mro__
+    told = next(SENTENCES[each] for each in kinds if each in SENTENCES)
     return f"{words[:1].upper()}{words[1:]}." if told is None else told
