@@ -18,8 +18,12 @@ STAMP := $(VENV)/.ready
 UV := .tools/bin/uv
 
 # Clients of that cloud, each in an environment of its own: what they need does not fit ours.
-CLIENTS := huaweicloud karbor
+CLIENTS := huaweicloud karbor otc
 CLIENTS_STAMP := .clients/.ready
+
+# Tests that need nothing of the host run side by side; those with servers run one by one.
+LIGHT_LANES := meta unit contract format property
+HOST_LANES := integration e2e
 
 .PHONY: help
 help: ## Lists these targets.
@@ -77,7 +81,8 @@ lock: $(STAMP) ## Pins the newest dependencies that pyproject.toml allows.
 
 .PHONY: test
 test: lint $(CLIENTS_STAMP) ## Runs every gate and every test (as root: it needs QEMU, libvirt and a guest).
-	@$(PYTHON) -m pytest -q --complete
+	@$(PYTHON) -m pytest -q --complete -n 2 --dist worksteal $(addprefix tests/,$(LIGHT_LANES))
+	@$(PYTHON) -m pytest -q --complete $(addprefix tests/,$(HOST_LANES))
 
 .PHONY: soak
 soak: $(STAMP) ## Backs up servers through random events for SOAK_MINUTES (10); SEED repeats a chain.

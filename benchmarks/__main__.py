@@ -1,6 +1,8 @@
 """`make bench`: measures all lanes and writes RESULTS.md and RESULTS.json.
 
-python -m benchmarks [disk] [guest] [memory] [big] [engine] [collect]    these groups; or all
+python -m benchmarks [disk] [guest] [memory] [big] [engine] [collect] [schedule]
+
+These groups; or all.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from benchmarks.machine import load_at_start, machine_facts
 from benchmarks.memory import measure_memory
 from benchmarks.results import Results
 from benchmarks.rounds import TARGET, Round
+from benchmarks.scheduling import measure_scheduling
 from benchmarks.settings import DISK_SIZE_BYTES, Settings, settings_of
 from benchmarks.source import ImagesDiffer, Source, make_source
 from csbs.domain.clock import monotonic
@@ -32,7 +35,7 @@ from csbs.testing.libvirt_domains import DomainDisk
 
 _RUN = Path("/run/csbs-bench")
 _LOCK = Path("/run/csbs-bench.lock")
-GROUPS = ("disk", "guest", "memory", "big", "engine", "collect")
+GROUPS = ("disk", "guest", "memory", "big", "engine", "collect", "schedule")
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 
@@ -74,6 +77,10 @@ class Bench:
         if "collect" in self._groups:
             self._say("a collection of 100 backups")
             measure_collection(folder / "aged-collection", rounds=rounds, keep=self._keep)
+            self._results.settle()
+        if "schedule" in self._groups:
+            self._say("10,000 servers whose policies are due at once")
+            measure_scheduling(self._settings, keep=self._keep)
             self._results.settle()
         self._facts["took"] = f"{(monotonic() - began) / 60:.0f} minutes"
 

@@ -135,6 +135,8 @@ TIMES: Mapping[str, str] = {
     "nochange_live_seconds": "nochange_live",
     "audit_seconds": "audit",
     "collect_seconds": "collect",
+    "schedule_seconds": "schedule",
+    "schedule_begun_seconds": "schedule_begun",
 }
 
 #: Lanes of csbs as a process of its own: their memory counts.
@@ -211,6 +213,9 @@ def figures(lanes: Lanes, *, cores: int) -> dict[str, float]:
         found["peak_rss_mib"] = _peak_bytes(lanes[highest]) / _MIB
     if lanes.get("collect"):
         found["collect_peak_mib"] = max(each.peak_pss_bytes for each in lanes["collect"]) / _MIB
+    if lanes.get("schedule_idle"):
+        idle = lanes["schedule_idle"]
+        found["schedule_idle_share"] = middle(idle, cpu_seconds) / middle(idle)
     noise = [spread(lanes[name]) for name in QUIET if lanes.get(name)]
     if noise:
         found["spread"] = max(noise)

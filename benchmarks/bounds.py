@@ -190,6 +190,9 @@ _WORDS: Mapping[str, Callable[[_Seen], str]] = {
     "audit_seconds": _alone("audit"),
     "guest_p99_ratio": _guest,
     "collect_seconds": _alone("collect"),
+    "schedule_seconds": _alone("schedule"),
+    "schedule_begun_seconds": _alone("schedule_begun"),
+    "schedule_idle_share": _alone("schedule_idle"),
     "collect_peak_mib": lambda _: "nodes that are read together, and the marks of packs",
     "peak_rss_mib": lambda seen: f"the most was needed by `{peak_lane(seen.lanes)}`",
 }

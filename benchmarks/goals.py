@@ -53,6 +53,9 @@ GOALS: Mapping[str, Goal] = {
     "guest_p99_ratio": _at_most(2),
     "collect_seconds": _at_most(10),
     "collect_peak_mib": _at_most(200),
+    "schedule_seconds": _at_most(60),
+    "schedule_begun_seconds": _at_most(60),
+    "schedule_idle_share": _at_most(0.05),
 }
 
 #: What the JSON has after a whole run, and a reader counts on.
@@ -67,4 +70,5 @@ OWED = (
     *("increment_4k_seconds", "increment_4k_stored_ratio", "nochange_seconds", "nochange_bytes"),
     *("nochange_live_seconds", "audit_seconds", "stored_vs_restic", "peak_rss_mib"),
     *("guest_p99_ratio", "collect_seconds", "collect_peak_mib"),
+    *("schedule_seconds", "schedule_begun_seconds", "schedule_idle_share"),
 )

@@ -73,7 +73,7 @@ def _page(facts: Mapping[str, str], lanes: Lanes, found: Mapping[str, float]) ->
     yield "| figure | measured | by round | goal | |"
     yield "| --- | --- | --- | --- | --- |"
     ceilings = (key for key in found if key.startswith("ceiling_"))
-    others = ("nochange_bytes", "peak_rss_mib", "collect_peak_mib", "spread")
+    others = ("nochange_bytes", "peak_rss_mib", "collect_peak_mib", "schedule_idle_share", "spread")
     for key in (*RATIOS, "restore_vs_ceiling", *TIMES, *others, *ceilings):
         if key in found:
             yield _figure(key, found[key], lanes)

@@ -2,7 +2,8 @@
 
 Cheap lanes come first, and the order inside a lane is random.  With `--complete`, as `make test`
 runs them, a test that was skipped or left out and a lane without tests are failures: "all green"
-then means that every test ran.  Without it they are only told.
+then means that every test ran.  Without it they are only told.  A run of some lanes names their
+folders; lanes that need no host may share the processors (`-n 2`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,7 +23,9 @@ from csbs.testing.postgres import Postgres, postgres_running
 from csbs.testing.seaweedfs import WRITER, SeaweedFS, seaweedfs_running
 
 # How fast a machine is must not decide whether a property holds.
-settings.register_profile("csbs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Properties of a suite are those of each class that has it.
+_FINE = [HealthCheck.too_slow, HealthCheck.differing_executors]
+settings.register_profile("csbs", deadline=None, suppress_health_check=_FINE)
 settings.load_profile("csbs")
 
 #: Folders below tests/, in the order of their runs.
@@ -82,7 +86,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(Completeness(fatal=config.getoption("--complete")))
+    lanes = [lane for lane in LANES if config.args == ["tests"] or f"tests/{lane}" in config.args]
+    fatal = config.getoption("--complete")
+    config.pluginmanager.register(Completeness(lanes or list(LANES), fatal=fatal))
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -107,7 +113,8 @@ def lane_of(path: Path) -> str:
 class Completeness:
     """Counts what ran and what did not, and says so at the end."""
 
-    def __init__(self, *, fatal: bool) -> None:
+    def __init__(self, lanes: Sequence[str], *, fatal: bool) -> None:
+        self._lanes = lanes
         self._fatal = fatal
         self._deselected = 0
         #: Tests that were skipped or expected to fail; whole files too, which have no lane.
@@ -127,8 +134,17 @@ class Completeness:
         elif report.when == "call":
             self._ran[report.nodeid.split("/")[1]] += 1
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """One of several processes has ended: each of them collected all tests."""
+        self._deselected = max(self._deselected, node.workeroutput["deselected"])
+        self._skipped |= set(node.workeroutput["skipped"])
+
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self._fatal and self.problems() and session.exitstatus == pytest.ExitCode.OK:
+        told: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+        if told is not None:  # this is one of several processes
+            told |= {"deselected": self._deselected, "skipped": sorted(self._skipped)}
+        elif self._fatal and self.problems() and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -146,5 +162,5 @@ class Completeness:
         found = [f"{test} was skipped" for test in sorted(self._skipped)]
         if self._deselected:
             found.append(f"{self._deselected} tests were deselected")
-        found += [f"no test of {lane} ran" for lane in LANES if not self._ran[lane]]
+        found += [f"no test of {lane} ran" for lane in self._lanes if not self._ran[lane]]
         return found

@@ -6,24 +6,28 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 from csbs import stores
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.restore_disk import RestoreOptions
 from csbs.blockio.memory import keep_freed_memory
-from csbs.catalog import Catalog, Home, IdentityFile, backups, leases
+from csbs.catalog import Catalog, Home, IdentityFile, backups, collections, leases, projects
 from csbs.compute.base import ComputeDriver, HostCheck, never
 from csbs.compute.libvirt import DriverOptions, LibvirtDriver, ScratchLimits
 from csbs.config import Settings
+from csbs.documents.backups import DeletionDocument
+from csbs.documents.restores import RestoredDocument
 from csbs.domain.clock import monotonic, new_id, random_bytes, sleep, utc_now
 from csbs.domain.encryption import encryption_wanted
 from csbs.domain.errors import CsbsError, DataFolderBusy, DataFolderFull, Invalid, folder_error
 from csbs.domain.ids import ProjectId
 from csbs.domain.rate import parse_rate
 from csbs.domain.store_url import FolderPlace, parse_store_url
+from csbs.notify import HttpOptions, HttpSender, MailOptions, SmtpMailer
 from csbs.repository import (
     ContentIndex,
     Encryption,
@@ -38,22 +42,30 @@ from csbs.repository.errors import (
     RepositoryNotFound,
 )
 from csbs.repository.objectstore import ObjectStore, Reserve, default_min_free
+from csbs.repository.secret_box import SecretBox
 from csbs.services.audit import AuditService
 from csbs.services.backups import BackupService
+from csbs.services.collection import CollectionService
 from csbs.services.execution import TaskExecutor
 from csbs.services.exports import ExportService
+from csbs.services.jobs import Jobs, JobService
 from csbs.services.locks import Locks, data_folder_alone, data_folder_in_use
+from csbs.services.notifications import NotificationService
 from csbs.services.project_app import App
-from csbs.services.protection import protection_of
+from csbs.services.protection import nobody, protection_of
 from csbs.services.quotas import QuotaService
 from csbs.services.rebuilding import RebuildService
 from csbs.services.repositories import Locked, RepositoryAccess, SharedLock, StillHeld
 from csbs.services.repository_keys import KeyService
+from csbs.services.repository_removal import RepositoryRemoval
 from csbs.services.restores import RestoreService
+from csbs.services.rpo import RpoService
+from csbs.services.sending import Sending
 from csbs.services.servers import ServerService
 from csbs.services.stores import NamedStore, StoreService
 from csbs.services.tasks import TaskService
 from csbs.services.verification import VerifyService
+from csbs.services.work import Results
 from csbs.workflows.runner import NoRunner, TaskRunner
 
 #: A thread that reads is at work all the time, one that writes waits for the disk half of it.
@@ -75,13 +87,15 @@ class SeveralRepositories(Invalid):
 
 
 @contextmanager
-def open_app(settings: Settings) -> Iterator[App]:
+def open_app(settings: Settings, driver: ComputeDriver | None = None) -> Iterator[App]:
     """All use cases over the data folder, which is made at the first use.
+
+    Tests give a `driver` of their own.
 
     Raises `FolderDenied`, `FolderUnusable`, `DataFolderBusy`, `CatalogFailed`, `CatalogTooNew`.
     """
     with _open_catalog(settings, alone=False) as (catalog, _):
-        host = host_of(settings, make_driver(settings))
+        host = host_of(settings, driver or make_driver(settings))
         yield wired(settings, catalog, _home(settings, catalog), host)
 
 
@@ -229,6 +243,10 @@ class Host:
     locks: Locks
     #: What carries out tasks behind the caller's back.
     runner: TaskRunner = field(default_factory=NoRunner)
+    #: Told of every change of a policy.
+    policies_changed: Callable[[], None] = nobody
+    #: Work on repositories that no call waits for.
+    jobs: Jobs = field(default_factory=Jobs)
 
 
 def host_of(settings: Settings, driver: ComputeDriver, runner: TaskRunner | None = None) -> Host:
@@ -243,6 +261,9 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
     repositories = parts.repositories
     backup_service = _backup_service(parts)
     restores = _restore_service(parts, backup_service)
+    verification = VerifyService(
+        catalog=catalog, project_id=home.project_id, repositories=repositories, clock=utc_now
+    )
     return App(
         servers=backup_service.servers,
         backups=backup_service,
@@ -255,11 +276,14 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
             limit_bytes_per_s=_limit_bytes_per_s(settings),
         ),
         repositories=repositories,
-        verification=VerifyService(
-            catalog=catalog,
+        verification=verification,
+        jobs=JobService(
             project_id=home.project_id,
+            jobs=host.jobs,
             repositories=repositories,
+            verification=verification,
             clock=utc_now,
+            new_id=new_id,
         ),
         keys=KeyService(
             repositories=repositories,
@@ -270,9 +294,64 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
         tasks=TaskService(
             catalog=catalog, project_id=home.project_id, clock=utc_now, runner=host.runner
         ),
+        collection=CollectionService(
+            catalog=catalog,
+            project_id=home.project_id,
+            repositories=repositories,
+            monotonic=monotonic,
+        ),
         executor=_executor(parts, backup_service, restores),
-        protection=protection_of(backup_service, restores),
+        protection=protection_of(
+            backup_service,
+            restores,
+            region_zone=settings.timezone,
+            policies_changed=host.policies_changed,
+        ),
         audit=AuditService(catalog=catalog, clock=utc_now),
+        notifications=NotificationService(
+            catalog=catalog,
+            project_id=home.project_id,
+            sending=sending_of(settings, catalog),
+            clock=utc_now,
+            new_id=new_id,
+            random_bytes=random_bytes,
+        ),
+        rpo=RpoService(catalog=catalog, project_id=home.project_id, clock=utc_now),
+    )
+
+
+def sending_of(settings: Settings, catalog: Catalog) -> Sending:
+    """How events leave this service."""
+
+    def project_name(project_id: ProjectId) -> str:
+        with catalog.transaction() as transaction:
+            found = projects.by_id(transaction, project_id)
+        return project_id if found is None else found.name
+
+    return Sending(
+        catalog=catalog,
+        secrets=SecretBox(key_files(settings), random_bytes),
+        webhooks=HttpSender(
+            HttpOptions(
+                local_allowed=settings.webhook_local_targets,
+                ca_file=settings.notification_ca_file,
+                user_agent=f"csbs/{metadata.version('csbs')}",
+            )
+        ),
+        mailer=SmtpMailer(
+            MailOptions(
+                host=settings.smtp_host,
+                port=settings.smtp_port,
+                security=settings.smtp_security,
+                user=settings.smtp_user,
+                password=settings.smtp_password,
+                sender=settings.smtp_from,
+                ca_file=settings.notification_ca_file,
+            ),
+            utc_now,
+        ),
+        project_name=project_name,
+        clock=utc_now,
     )
 
 
@@ -350,6 +429,10 @@ def _executor(
         repositories=parts.repositories,
         locks=parts.host.locks,
         clock=utc_now,
+        results=Results(
+            restored=lambda done, started: RestoredDocument.of(done, started=started).json_value(),
+            deleted=lambda plan: DeletionDocument.of(plan).json_value(),
+        ),
     )
 
 
@@ -375,7 +458,7 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
     def open_repository(cancelled: Callable[[], bool]) -> Repository:
         with catalog.transaction() as transaction:
             # One that waits for its turn has no key, and says nothing of the store.
-            begun = any(each.manifest_key for each in backups.of_project(transaction, project_id))
+            begun = backups.is_one_begun(transaction, project_id)
         # With backups, a store that is not there is not mounted: never make it anew.
         make = stores.require_made if begun else stores.make_store
         store = make(place, options, cancelled=cancelled)
@@ -396,6 +479,10 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         with catalog.transaction() as transaction:
             leases.raise_epoch(transaction, project_id)
 
+    def collected() -> None:
+        with catalog.transaction() as transaction:
+            collections.end(transaction, project_id, at=utc_now())
+
     def open_index(_repository: Repository) -> ContentIndex:
         index_path.parent.mkdir(parents=True, exist_ok=True)
         return ContentIndex(index_path)
@@ -407,7 +494,27 @@ def _repositories(settings: Settings, catalog: Catalog, home: Home) -> Repositor
         open_index=open_index,
         restorable_keys=restorable_keys,
         raise_epoch=raise_epoch,
+        collected=collected,
     )
+
+
+def removal_of(
+    settings: Settings, catalog: Catalog, home: Home, project_id: ProjectId
+) -> RepositoryRemoval:
+    """How the repository of a project is removed."""
+    place = settings.store_place.below(project_id)
+    options = stores.options(settings)
+
+    def is_made() -> bool:
+        return project_id in stores.repositories_below(settings.store_place, options)
+
+    def erase() -> None:
+        stores.erase_store(place, options)
+        for path in (settings.data_dir / "index").glob(f"{project_id}.sqlite*"):
+            path.unlink(missing_ok=True)
+
+    repositories = _repositories(settings, catalog, replace(home, project_id=project_id))
+    return RepositoryRemoval(repositories=repositories, is_made=is_made, erase=erase)
 
 
 def _repository_lock(

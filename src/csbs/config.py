@@ -20,8 +20,11 @@ from pydantic_settings import (
 
 from csbs.domain.encryption import EncryptionMode
 from csbs.domain.errors import InvalidRate, InvalidSetting, folder_error
+from csbs.domain.notification import is_mail_address
 from csbs.domain.rate import parse_rate
 from csbs.domain.store_url import FolderPlace, InvalidStoreUrl, StorePlace, parse_store_url
+from csbs.domain.zones import UnknownZone, zone_of
+from csbs.notify.mail_sender import MailSecurity
 
 PREFIX = "CSBS_"
 FILE_NAME = "config.toml"
@@ -163,6 +166,14 @@ class Settings(BaseSettings):
             "`postgresql://user:password@host/database`; empty: SQLite files in the data folder.",
         ),
     ] = ""
+    timezone: Annotated[
+        str,
+        Field(
+            description="Time zone of policies that name none, such as `Europe/Berlin` or "
+            "`UTC+08:00`: when they run, and where days, weeks, months and years of kept backups "
+            "begin."
+        ),
+    ] = "UTC"
     tasks_at_once: Annotated[
         int,
         Field(
@@ -172,6 +183,16 @@ class Settings(BaseSettings):
             "others wait. Of one server it is never more than one.",
         ),
     ] = 4
+    schedule_jitter_s: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=21_600,
+            description="Backups that policies begin are spread over so many seconds behind their "
+            "due time, each server always at the same place; at most over half of the time until "
+            "the next run. 0: all at once.",
+        ),
+    ] = 0
     readers: Annotated[
         int,
         Field(
@@ -220,6 +241,32 @@ class Settings(BaseSettings):
             "empty: a random one, which is printed.",
         ),
     ] = ""
+    task_keep_days: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=36500,
+            description="The service forgets tasks that were done or cancelled after so many days; "
+            "0: never.",
+        ),
+    ] = 90
+    failed_task_keep_days: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=36500,
+            description="The same for tasks that failed; anybody may delete them before.",
+        ),
+    ] = 365
+    audit_keep_days: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=36500,
+            description="The service forgets what is older in the audit trail; 0: never. "
+            "`csbs audit export` keeps it elsewhere.",
+        ),
+    ] = 365
     token_lifetime_s: Annotated[
         int, Field(ge=60, le=30 * 86400, description="How long a token of the service is good.")
     ] = 86400
@@ -236,6 +283,58 @@ class Settings(BaseSettings):
         float,
         Field(gt=0, le=600, description="How long the body of a request may take to arrive."),
     ] = 30.0
+
+    rpo_grace_s: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=30 * 86400,
+            description="How much later than the longest time between two runs of its policy the "
+            "newest backup of a server may be there, before that is an alert.",
+        ),
+    ] = 3600
+    metrics_servers_max: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000,
+            description="Of how many servers, the worst off first, `/metrics` shows the age of the "
+            "newest backup, by the server's id; it asks nobody who he is.",
+        ),
+    ] = 0
+    event_keep_days: Annotated[
+        int, Field(ge=1, le=3650, description="How long events are kept.")
+    ] = 90
+    webhook_local_targets: Annotated[
+        bool,
+        Field(
+            description="Let projects have events sent to loopback and link-local addresses: to "
+            "what listens on this host alone, or on its link."
+        ),
+    ] = False
+    notification_ca_file: Annotated[
+        str,
+        Field(
+            description="File of certificates (PEM) that are trusted for webhooks and mail besides "
+            "the system's."
+        ),
+    ] = ""
+    smtp_host: Annotated[
+        str, Field(description="Server that takes mail about events; empty: no mail is sent.")
+    ] = ""
+    smtp_port: Annotated[int, Field(ge=1, le=_PORT_MAX, description="Its port.")] = 587
+    smtp_security: Annotated[
+        MailSecurity,
+        Field(
+            description="How it is spoken to: `starttls` (nothing is sent unless it turns to TLS), "
+            "`tls`, or `none`, which is in the clear, and without a password only."
+        ),
+    ] = MailSecurity.STARTTLS
+    smtp_user: Annotated[str, Field(description="User that logs in there; empty: nobody.")] = ""
+    smtp_password: Annotated[
+        str, Field(repr=False, description="Password of that user; never shown or logged.")
+    ] = ""
+    smtp_from: Annotated[str, Field(description="Address that mail is from.")] = ""
 
     @field_validator("listen")
     @classmethod
@@ -287,6 +386,15 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return path
 
+    @field_validator("timezone")
+    @classmethod
+    def _only_zones(cls, name: str) -> str:
+        try:
+            zone_of(name)
+        except UnknownZone as error:
+            raise ValueError(str(error)) from None
+        return name
+
     @field_validator("rate_limit", "store_rate_limit")
     @classmethod
     def _only_rates(cls, text: str) -> str:
@@ -296,6 +404,22 @@ class Settings(BaseSettings):
             except InvalidRate as error:
                 raise ValueError(str(error)) from error
         return text
+
+    @field_validator("smtp_from")
+    @classmethod
+    def _only_mail_addresses(cls, text: str) -> str:
+        if text and not is_mail_address(text):
+            message = f"{text} is no address of mail"
+            raise ValueError(message)
+        return text
+
+    @field_validator("smtp_password")
+    @classmethod
+    def _never_in_the_clear(cls, password: str, info: ValidationInfo) -> str:
+        if password and info.data.get("smtp_security") is MailSecurity.NONE:
+            message = "a password is never sent in the clear: set smtp_security"
+            raise ValueError(message)
+        return password
 
     @field_validator("data_dir", "run_dir", "scratch_dir")
     @classmethod

@@ -9,17 +9,28 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
-from csbs.app import Host, host_of, key_files, make_driver, open_home, open_home_alone, wired
-from csbs.catalog import Catalog, Home, projects
+from csbs.app import (
+    Host,
+    host_of,
+    key_files,
+    make_driver,
+    open_home,
+    open_home_alone,
+    removal_of,
+    wired,
+)
+from csbs.background import Part, lookout_of, project_ids, rounds_of, scheduler_of, stop_all
+from csbs.catalog import Catalog, Home
 from csbs.compute.base import ComputeDriver
 from csbs.config import Settings
-from csbs.domain.clock import monotonic, new_id, random_bytes, utc_now
+from csbs.domain.clock import Clock, monotonic, new_id, random_bytes, utc_now
 from csbs.domain.ids import ProjectId
 from csbs.repository.secret_box import SecretBox
 from csbs.services.access_keys import AccessKeyService
 from csbs.services.assignments import AssignmentService
 from csbs.services.audit import AuditService
 from csbs.services.bootstrap import FirstAdministrator, bootstrap
+from csbs.services.collection import CollectionWaits
 from csbs.services.engine import TaskEngine
 from csbs.services.failures import FailureLimit
 from csbs.services.identity import IdentityService
@@ -27,13 +38,32 @@ from csbs.services.passwords import Hasher, Passwords, argon2
 from csbs.services.policies import refuse_bound
 from csbs.services.project_app import App
 from csbs.services.projects import ProjectService
+from csbs.services.protection import nobody
 from csbs.services.region import Region
 from csbs.services.replays import Replays
 from csbs.services.repositories import StillHeld
 from csbs.services.users import UserService
+from csbs.workflows.bounded_runner import BoundedRunner
 from csbs.workflows.runner import Execute, Runner
 
+#: Tasks that the durable runner has, for each that it carries out at once: so that the next is
+#: there when one ends.
+_HANDED_FOR_EACH = 4
+
 MakeRunner = Callable[[Execute], Runner]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Substitutes:
+    """What tests put in the place of parts; None: the real one."""
+
+    driver: ComputeDriver | None = None
+    #: One that is fast.
+    hasher: Hasher | None = None
+    #: A runner of which a process may have several.
+    make_runner: MakeRunner | None = None
+    #: What policies are run by.
+    schedule_clock: Clock = utc_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,39 +75,55 @@ class Service:
     first_administrator: FirstAdministrator | None
     #: Raises `LockLost` if another service may have the catalog by now.
     still_alone: StillHeld = lambda: None
+    #: Lets the scheduler look at once.
+    wake_scheduler: Callable[[], None] = nobody
+
+
+_REAL = Substitutes()
 
 
 @contextmanager
 def open_service(
     settings: Settings,
+    substitutes: Substitutes = _REAL,
     *,
-    driver: ComputeDriver | None = None,
-    hasher: Hasher | None = None,
-    make_runner: MakeRunner | None = None,
-    when_late: Callable[[], None] = lambda: None,
+    when_late: Callable[[], None] = nobody,
 ) -> Iterator[Service]:
     """The service over the data folder, which no other csbs uses meanwhile.
 
-    `when_late` is called at the end, with all locks held, if tasks are under way that could not be
-    broken off in time.  Tests give a `driver` of their own, a `hasher` that is fast, and a runner
-    of which a process may have several.  Raises what `csbs.app.open_app` raises.
+    `when_late` is called at the end, with all locks held, if something is under way that could not
+    be broken off in time.  Raises what `csbs.app.open_app` raises.
     """
     with open_home_alone(settings) as (catalog, home, still_alone):
-        chosen = driver or make_driver(settings)
+        driver = substitutes.driver or make_driver(settings)
         engine = TaskEngine(
-            make_runner=make_runner or partial(_runner, settings),
+            make_runner=substitutes.make_runner or partial(_runner, settings),
             executor_of=lambda project_id: region.project_app(project_id).executor,
-            projects=partial(_project_ids, catalog),
-            driver=chosen,
+            projects=partial(project_ids, catalog),
+            driver=driver,
             stop_wait_s=settings.shutdown_timeout_s,
         )
-        host = host_of(settings, chosen, engine.runner)
-        region = make_region(settings, catalog, home, Passwords(hasher or argon2()), host)
+        scheduler = scheduler_of(settings, catalog, engine.runner, substitutes.schedule_clock)
+        lookout = lookout_of(settings, catalog)
+        host = replace(host_of(settings, driver, engine.runner), policies_changed=scheduler.wake)
+        passwords = Passwords(substitutes.hasher or argon2())
+        region = replace(
+            make_region(settings, catalog, home, passwords, host), rpo=lambda: lookout.summary
+        )
         first = bootstrap(region.users, settings.bootstrap_password, random_bytes)
         engine.start()
+        parts: list[Part] = [scheduler, lookout, *rounds_of(settings, catalog, region)]
+        for each in parts:
+            each.start()
         try:
-            yield Service(region=region, first_administrator=first, still_alone=still_alone)
+            yield Service(
+                region=region,
+                first_administrator=first,
+                still_alone=still_alone,
+                wake_scheduler=scheduler.wake,
+            )
         finally:
+            stop_all([*parts, host.jobs])
             if not engine.stop():
                 when_late()
 
@@ -86,22 +132,22 @@ def _runner(settings: Settings, execute: Execute) -> Runner:
     from csbs.workflows.dbos_runner import DbosRunner, sqlite_url  # noqa: PLC0415  loads for long
 
     url = settings.catalog_url or sqlite_url(settings.data_dir / "workflows.sqlite")
-    return DbosRunner(execute, tasks_max=settings.tasks_at_once, database_url=url)
+    tasks_max = settings.tasks_at_once
 
+    def durable(bounded: Execute) -> Runner:
+        return DbosRunner(bounded, tasks_max=tasks_max, database_url=url)
 
-def _project_ids(catalog: Catalog) -> list[ProjectId]:
-    with catalog.transaction() as transaction:
-        return [each.id for each in projects.all_of_region(transaction)]
+    return BoundedRunner(execute, durable, handed_max=_HANDED_FOR_EACH * tasks_max)
 
 
 @contextmanager
-def open_region(settings: Settings) -> Iterator[Region]:
+def open_region(settings: Settings, driver: ComputeDriver | None = None) -> Iterator[Region]:
     """The same use cases for commands on this machine, which share the data folder.
 
     Raises what `csbs.app.open_app` raises: `DataFolderBusy` while the service runs.
     """
     with open_home(settings, alone=False) as (catalog, home):
-        host = host_of(settings, make_driver(settings))
+        host = host_of(settings, driver or make_driver(settings))
         yield make_region(settings, catalog, home, Passwords(argon2()), host)
 
 
@@ -124,7 +170,12 @@ def make_region(
         ),
         users=UserService(catalog=catalog, passwords=passwords, clock=utc_now, new_id=new_id),
         projects=ProjectService(
-            catalog=catalog, new_id=new_id, home_id=home.project_id, region=home.region
+            catalog=catalog,
+            clock=utc_now,
+            new_id=new_id,
+            home_id=home.project_id,
+            region=home.region,
+            removal_of=partial(removal_of, settings, catalog, home),
         ),
         access_keys=AccessKeyService(
             catalog=catalog, secrets=secrets, clock=utc_now, random_bytes=random_bytes
@@ -137,6 +188,7 @@ def make_region(
             refuse_tied=refuse_bound,
         ),
         audit=AuditService(catalog=catalog, clock=utc_now),
+        collections=CollectionWaits(catalog=catalog, clock=utc_now),
         project_app=ProjectApps(settings, catalog, home, host).of,
         clock=utc_now,
         new_id=new_id,

@@ -8,6 +8,7 @@ folder | S3
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -16,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csbs.agent.rate_limit import RateLimit
+from csbs.compute.base import never
 from csbs.config import Settings
 from csbs.domain.clock import new_id
 from csbs.domain.errors import InvalidSetting
 from csbs.domain.rate import parse_rate
 from csbs.domain.store_url import FolderPlace, S3Place, StorePlace
 from csbs.repository import FETCH_SIZE_MAX
-from csbs.repository.errors import ObjectNotFound, StoreMissing
+from csbs.repository.errors import ObjectNotFound, StoreMissing, StoreUnavailable
 from csbs.repository.identity import CONFIG_KEY
 from csbs.repository.objectstore import (
     FolderStore,
@@ -33,7 +35,7 @@ from csbs.repository.objectstore import (
     TimeLimit,
     TimeLimitedStore,
 )
-from csbs.repository.twins import twin_key
+from csbs.repository.twins import delete_both, twin_key
 
 if TYPE_CHECKING:  # what it needs is loaded where a store is in S3
     from csbs.repository.objectstore.s3 import S3Store
@@ -126,6 +128,26 @@ def repositories_below(place: StorePlace, options: StoreOptions) -> list[str]:
         return sorted({path.relative_to(place.folder).parts[0] for path in found})
     names = _s3_store(place, options).folders()
     return [name for name in names if _has_config(_s3_store(place.below(name), options))]
+
+
+def erase_store(place: StorePlace, options: StoreOptions) -> None:
+    """Removes a repository with all that is in its place; one that is not there is fine.
+
+    Its config goes first, and with it all keys.  Raises what the store raises.
+    """
+    if isinstance(place, S3Place):
+        store = open_store(place, options, cancelled=never)
+        delete_both(store, CONFIG_KEY)
+        for each in list(store.list("")):
+            store.delete(each.key)
+        return
+    try:
+        for key in (twin_key(CONFIG_KEY), CONFIG_KEY):
+            (place.folder / key).unlink(missing_ok=True)
+        if place.folder.exists():
+            shutil.rmtree(place.folder)
+    except OSError as error:
+        raise StoreUnavailable(place.name, error.strerror or str(error)) from error
 
 
 def _has_config(store: ObjectStore) -> bool:

@@ -10,8 +10,11 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis import Case
+from schemathesis.checks import CheckFunction
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from csbs.api.native.room import openapi_document
+from csbs.domain.ids import ProjectId
 from csbs.testing.live_api import LiveApi, live_api
 
 MIB = 1024**2
@@ -22,10 +25,17 @@ schema = schemathesis.openapi.from_dict(openapi_document()).exclude(
 )
 
 
+#: What no schema says: that the third of two shares is none.
+UNCHECKED: dict[str, list[CheckFunction]] = {
+    "POST /native/v1/projects/{project_id}/repository/verifications": [positive_data_acceptance]
+}
+
+
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
     with live_api(tmp_path_factory.mktemp("api")) as running:
         running.driver.add_server("web", {"vda": MIB})
+        running.region.project_app(ProjectId(running.project_id)).stores.init()
         yield running
 
 
@@ -49,7 +59,7 @@ def test_a_generated_request_is_answered_as_documented(
     response = case.call(base_url=api.url, headers={"X-Auth-Token": token})
 
     assert response.status_code < 500, response.text
-    case.validate_response(response)
+    case.validate_response(response, excluded_checks=UNCHECKED.get(case.operation.label, []))
 
 
 def test_the_document_is_what_the_service_shows(api: LiveApi) -> None:

@@ -58,6 +58,24 @@ def test_a_complete_run_says_so(project: Path) -> None:
     assert f"ran: {', '.join(f'{lane} 1' for lane in LANES)}" in result.stdout
 
 
+def test_make_test_runs_every_lane() -> None:
+    lines = (ROOT / "Makefile").read_text().splitlines()
+    runs = [line.partition(":=")[2].split() for line in lines if "_LANES :=" in line]
+
+    assert [lane for run in runs for lane in run] == list(LANES)
+
+
+def test_a_run_of_some_lanes_is_complete_with_them(project: Path) -> None:
+    chosen = ("--complete", "tests/meta", "tests/unit")
+    whole = _run(project, *chosen)
+    (project / "tests" / "unit" / "test_it.py").unlink()
+    without = _run(project, *chosen)
+
+    assert whole.returncode == 0
+    assert "ran: meta 1, unit 1" in whole.stdout
+    assert "incomplete: no test of unit ran" in without.stdout
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -66,10 +84,12 @@ def test_a_complete_run_says_so(project: Path) -> None:
         pytest.param(EXPECTED_TO_FAIL, id="expected to fail"),
     ],
 )
-def test_what_was_skipped_fails_a_complete_run(project: Path, source: str) -> None:
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_what_was_skipped_fails_a_complete_run(project: Path, source: str, processes: str) -> None:
     (project / "tests" / "unit" / "test_more.py").write_text(source)
 
-    complete, by_hand = _run(project, "--complete"), _run(project)
+    complete = _run(project, "--complete", "-n", processes)
+    by_hand = _run(project, "-n", processes)
 
     assert complete.returncode == pytest.ExitCode.TESTS_FAILED
     assert "incomplete: tests/unit/test_more.py" in complete.stdout
@@ -77,10 +97,11 @@ def test_what_was_skipped_fails_a_complete_run(project: Path, source: str) -> No
     assert "skipped: 1, deselected: 0" in by_hand.stdout
 
 
-def test_what_was_deselected_fails_a_complete_run(project: Path) -> None:
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_what_was_deselected_fails_a_complete_run(project: Path, processes: str) -> None:
     (project / "tests" / "unit" / "test_more.py").write_text("def test_more() -> None: ...\n")
 
-    chosen = ("-k", "not more")
+    chosen = ("-k", "not more", "-n", processes)
     complete, by_hand = _run(project, "--complete", *chosen), _run(project, *chosen)
 
     assert complete.returncode == pytest.ExitCode.TESTS_FAILED

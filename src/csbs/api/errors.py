@@ -126,6 +126,7 @@ STATUS: dict[type[CsbsError], int] = {
 }
 
 
-def entry_of(table: Mapping[type[CsbsError], Entry], error: CsbsError) -> Entry:
+def entry_of(table: Mapping[type[CsbsError], Entry], error: CsbsError | type[CsbsError]) -> Entry:
     """What the table has for the error's class, or for the nearest class above it."""
-    return next(table[each] for each in type(error).__mro__ if each in table)
+    found = error if isinstance(error, type) else type(error)
+    return next(table[each] for each in found.__mro__ if each in table)

@@ -1,6 +1,6 @@
 """For who looks after the service: is it alive, is it ready, how does it do.
 
-`/metrics` has numbers of requests only, and nothing of a project.
+`/metrics` has numbers only; of a project nothing but ids of servers, where a setting asks for them.
 """
 
 from __future__ import annotations

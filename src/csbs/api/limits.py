@@ -16,7 +16,16 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from csbs.api.errors import BodyTooDeep, BodyTooLarge, Overloaded, RequestTooSlow, Unexpected
+from csbs.api.errors import (
+    BodyTooDeep,
+    BodyTooLarge,
+    Overloaded,
+    RequestInvalid,
+    RequestTooSlow,
+    RouteUnknown,
+    Unexpected,
+)
+from csbs.api.json_body import is_keepable, require_keepable
 from csbs.domain.clock import Monotonic, NewId
 from csbs.domain.errors import CsbsError
 
@@ -87,6 +96,7 @@ class Gate:
             return
         self._requests += 1
         try:
+            _require_keepable(path, scope["query_string"])
             body = await self._body(path, scope, receive)
             scope["state"]["body"] = body
             await self._app(scope, _replayed(body, receive), answer.send)
@@ -140,6 +150,8 @@ class Gate:
                 more = True
                 while more:
                     message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise RequestInvalid("body", "it broke off")
                     part = message.get("body", b"")
                     size_bytes += len(part)
                     if size_bytes > options.body_bytes_max:
@@ -151,6 +163,7 @@ class Gate:
         body = b"".join(parts)
         if _is_deeper(body, options.json_depth_max):
             raise BodyTooDeep(path, options.json_depth_max)
+        require_keepable(body)
         return body
 
 
@@ -175,6 +188,14 @@ class _Answer:
                 (b"x-openstack-request-id", request_id),
             ]
         await self._send(message)
+
+
+def _require_keepable(path: str, raw_query: bytes) -> None:
+    """Databases take no NUL: nothing is called so, and nobody need ask them."""
+    if not is_keepable(path):
+        raise RouteUnknown(path)
+    if b"%00" in raw_query:
+        raise RequestInvalid("query", "it has a character that cannot be used")
 
 
 def _route(scope: Scope) -> str:

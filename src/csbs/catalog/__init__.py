@@ -5,8 +5,17 @@ transaction in which it runs, and the project whose rows it may see.  Those of `
 `.projects`, `.tokens` and `.access_keys` are of the region: they answer who asks, and for what.
 """
 
-from csbs.catalog import identity_tables, policy_tables
+from csbs.catalog import event_tables, identity_tables, policy_tables, run_tables
 from csbs.catalog.catalog import Catalog, Home, Transaction
 from csbs.catalog.identity_file import IdentityFile
 
-__all__ = ["Catalog", "Home", "IdentityFile", "Transaction", "identity_tables", "policy_tables"]
+__all__ = [
+    "Catalog",
+    "Home",
+    "IdentityFile",
+    "Transaction",
+    "event_tables",
+    "identity_tables",
+    "policy_tables",
+    "run_tables",
+]

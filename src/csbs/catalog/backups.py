@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, insert, or_, select, union, update
 
 from csbs.catalog.catalog import Transaction
+from csbs.catalog.listing import in_order
+from csbs.catalog.lookup import begins, is_named
 from csbs.catalog.tables import backups, disk_backups
-from csbs.domain.backup import Backup, BackupState, DiskBackup, FailedOperation, Mode
+from csbs.domain.backup import (
+    UNSETTLED_STATES,
+    Backup,
+    BackupState,
+    DiskBackup,
+    FailedOperation,
+    Mode,
+)
 from csbs.domain.consistency import Consistency, FreezeEvidence
 from csbs.domain.errors import BackupNotFound
 from csbs.domain.ids import (
@@ -30,6 +39,13 @@ def add(transaction: Transaction, backup: Backup) -> None:
     """Enters a new backup with its disks."""
     transaction.execute(insert(backups).values(_values(backup)))
     _add_disks(transaction, backup)
+
+
+def add_all(transaction: Transaction, new: Sequence[Backup]) -> None:
+    """Enters new backups whose disks are not known yet."""
+    assert not any(each.disks for each in new)
+    if new:
+        transaction.execute(insert(backups), [_values(each) for each in new])
 
 
 def save(transaction: Transaction, backup: Backup) -> None:
@@ -58,23 +74,83 @@ def get(transaction: Transaction, project_id: ProjectId, backup_id: BackupId) ->
     return found[0]
 
 
+def by_ids(
+    transaction: Transaction, project_id: ProjectId, ids: Sequence[BackupId]
+) -> list[Backup]:
+    """Those of these backups that are there, in this order."""
+    found = _load(transaction, backups.c.project_id == project_id, backups.c.id.in_(ids))
+    return in_order(found, ids)
+
+
+def of_runs(
+    transaction: Transaction, project_id: ProjectId, runs: Sequence[CheckpointId]
+) -> list[Backup]:
+    """The backups that are left of these runs, oldest first."""
+    return _load(transaction, backups.c.project_id == project_id, backups.c.checkpoint_id.in_(runs))
+
+
 def of_project(transaction: Transaction, project_id: ProjectId) -> list[Backup]:
     """All backups of the project, oldest first."""
     return _load(transaction, backups.c.project_id == project_id)
 
 
+def is_one_begun(transaction: Transaction, project_id: ProjectId) -> bool:
+    """Whether the project has a backup that may have written to its repository."""
+    begun = (backups.c.project_id == project_id, backups.c.manifest_key != "")
+    return transaction.scalar(select(backups.c.id).where(*begun).limit(1)) is not None
+
+
+def count(transaction: Transaction, project_id: ProjectId) -> int:
+    """How many backups count: one that is being deleted is as good as gone."""
+    query = select(func.count()).select_from(backups).where(*_counted(project_id))
+    return int(transaction.scalar(query) or 0)
+
+
+def storage_bytes(transaction: Transaction, project_id: ProjectId) -> int:
+    """What the backups that count take of the billed storage."""
+    query = select(func.sum(disk_backups.c.storage_bytes)).join(backups)
+    return int(transaction.scalar(query.where(*_counted(project_id))) or 0)
+
+
+def _counted(project_id: ProjectId) -> tuple[ColumnElement[bool], ...]:
+    return backups.c.project_id == project_id, backups.c.state != BackupState.DELETING
+
+
 def of_server(transaction: Transaction, project_id: ProjectId, server_id: ServerId) -> list[Backup]:
     """All backups of one server, oldest first."""
-    return _load(transaction, backups.c.project_id == project_id, backups.c.server_id == server_id)
+    return of_servers(transaction, project_id, [server_id])
 
 
-def of_run(
-    transaction: Transaction, project_id: ProjectId, checkpoint_id: CheckpointId
+def of_servers(
+    transaction: Transaction, project_id: ProjectId, ids: Collection[ServerId]
 ) -> list[Backup]:
-    """The backups that are left of one run, oldest first."""
-    return _load(
-        transaction, backups.c.project_id == project_id, backups.c.checkpoint_id == checkpoint_id
+    """All backups of these servers, oldest first."""
+    return _load(transaction, backups.c.project_id == project_id, backups.c.server_id.in_(ids))
+
+
+def named(transaction: Transaction, project_id: ProjectId, wanted: str) -> list[Backup]:
+    """Backups that `wanted` may mean: by id, by a prefix of it, or by name."""
+    means = or_(is_named(backups.c.id, wanted), backups.c.name == wanted)
+    return _load(transaction, backups.c.project_id == project_id, means)
+
+
+def names_beginning(transaction: Transaction, project_id: ProjectId, prefix: str) -> set[str]:
+    """Names of backups that begin so."""
+    query = select(backups.c.name).where(backups.c.project_id == project_id)
+    return set(transaction.scalars(query.where(begins(backups.c.name, prefix))))
+
+
+def servers_named(transaction: Transaction, project_id: ProjectId, wanted: str) -> list[ServerRef]:
+    """Servers that `wanted` may mean, as they were called when they were backed up."""
+    query = select(backups.c.server_id, backups.c.server_name)
+    query = query.where(backups.c.project_id == project_id)
+    rows = transaction.execute(
+        union(
+            query.where(is_named(backups.c.server_id, wanted)),
+            query.where(backups.c.server_name == wanted),
+        )
     )
+    return [ServerRef(ServerId(row.server_id), row.server_name) for row in rows]
 
 
 def of_policy(transaction: Transaction, project_id: ProjectId, policy_id: PolicyId) -> list[Backup]:
@@ -82,12 +158,19 @@ def of_policy(transaction: Transaction, project_id: ProjectId, policy_id: Policy
     return _load(transaction, backups.c.project_id == project_id, backups.c.policy_id == policy_id)
 
 
+def projects_of(transaction: Transaction, ids: Sequence[BackupId]) -> dict[BackupId, ProjectId]:
+    """Whose these backups are; for lists over all projects."""
+    rows = transaction.execute(
+        select(backups.c.id, backups.c.project_id).where(backups.c.id.in_(ids))
+    ).all()
+    return {BackupId(row.id): ProjectId(row.project_id) for row in rows}
+
+
 def unsettled(transaction: Transaction, project_id: ProjectId) -> list[ServerRef]:
     """Servers with backups that are being made, restored or deleted."""
-    states = (BackupState.PROTECTING, BackupState.RESTORING, BackupState.DELETING)
     rows = transaction.execute(
         select(backups.c.server_id, func.min(backups.c.server_name).label("name"))
-        .where(backups.c.project_id == project_id, backups.c.state.in_(states))
+        .where(backups.c.project_id == project_id, backups.c.state.in_(UNSETTLED_STATES))
         .group_by(backups.c.server_id)
     ).all()
     return [ServerRef(ServerId(row.server_id), row.name) for row in rows]

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 
 from csbs.catalog.advisory import AdvisoryLock
 from csbs.catalog.database import foreign_errors, name_of, open_database
+from csbs.catalog.postgres import ONLY_READS
 from csbs.catalog.tables import identity, projects, servers
 from csbs.domain.clock import Clock, NewId
 from csbs.domain.errors import CsbsError, Refused
@@ -90,6 +91,16 @@ class Catalog:
         Raises `CatalogFailed` if the database fails.
         """
         with foreign_errors(self._name), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """What the body sees is all as of one moment; it waits for nobody, and nobody for it.
+
+        For what may take long, as lists do.  Raises `CatalogFailed` if the database fails.
+        """
+        engine = self._engine.execution_options(**{ONLY_READS: True})
+        with foreign_errors(self._name), engine.begin() as connection:
             yield connection
 
     def home(self, *, clock: Clock, new_id: NewId, former: Home | None = None) -> Home:

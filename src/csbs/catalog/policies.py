@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,9 +12,11 @@ from sqlalchemy.exc import IntegrityError
 
 from csbs.catalog import tags
 from csbs.catalog.catalog import Transaction
+from csbs.catalog.listing import Source, in_order, own, page_of_ids
 from csbs.catalog.policy_tables import policies, policy_servers, schedules
 from csbs.domain.consistency import ApplicationMode
 from csbs.domain.ids import DiskId, PolicyId, ProjectId, ServerId
+from csbs.domain.listing import Listing, Slice
 from csbs.domain.policy import (
     BoundServer,
     Policy,
@@ -23,6 +26,7 @@ from csbs.domain.policy import (
     Schedule,
     ServerBound,
 )
+from csbs.domain.tags import Tag
 
 
 def add(transaction: Transaction, policy: Policy) -> None:
@@ -64,7 +68,7 @@ def remove(transaction: Transaction, project_id: ProjectId, policy_id: PolicyId)
 
 def get(transaction: Transaction, project_id: ProjectId, policy_id: PolicyId) -> Policy:
     """The policy.  Raises `PolicyNotFound`."""
-    found = _load(transaction, policies.c.project_id == project_id, policies.c.id == policy_id)
+    found = _load(transaction, project_id, policies.c.id == policy_id)
     if not found:
         raise PolicyNotFound(policy_id)
     return found[0]
@@ -72,7 +76,32 @@ def get(transaction: Transaction, project_id: ProjectId, policy_id: PolicyId) ->
 
 def of_project(transaction: Transaction, project_id: ProjectId) -> list[Policy]:
     """All policies of the project, oldest first."""
-    return _load(transaction, policies.c.project_id == project_id)
+    return _load(transaction, project_id)
+
+
+def by_ids(
+    transaction: Transaction, project_id: ProjectId | None, ids: Sequence[PolicyId]
+) -> list[Policy]:
+    """Those of these policies that are there, in this order."""
+    return in_order(_load(transaction, project_id, policies.c.id.in_(ids)), ids)
+
+
+def page(
+    transaction: Transaction, project_id: ProjectId | None, name: str | None, listing: Listing
+) -> Slice[Policy]:
+    """A page of the policies, or of those with this name; without a project: of all projects.
+
+    Raises `MarkerUnknown`.
+    """
+    source = Source(
+        table=policies,
+        id=policies.c.id,
+        scope=[own(policies.c.project_id, project_id)],
+        keys={key: policies.c[key] for key in ("created_at", "updated_at", "name")},
+    )
+    wanted = [] if name is None else [policies.c.name == name]
+    found = page_of_ids(transaction, source, wanted, listing)
+    return found.map(lambda ids: by_ids(transaction, project_id, [PolicyId(each) for each in ids]))
 
 
 def count(transaction: Transaction, project_id: ProjectId) -> int:
@@ -116,6 +145,9 @@ def _values(policy: Policy) -> dict[str, Any]:
         "description": policy.description,
         "parameters": dict(policy.parameters),
         "application": int(policy.application),
+        "auto_bind": (
+            None if policy.auto_bind is None else {tag.key: tag.value for tag in policy.auto_bind}
+        ),
         "created_at": policy.created_at,
         "updated_at": policy.updated_at,
     }
@@ -147,7 +179,8 @@ def _add_parts(transaction: Transaction, policy: Policy) -> None:
     tags.set_of_policy(transaction, policy.project_id, policy.id, policy.tags)
 
 
-def _load(transaction: Transaction, *conditions: Any) -> list[Policy]:
+def _load(transaction: Transaction, project_id: ProjectId | None, *wanted: Any) -> list[Policy]:
+    conditions = [own(policies.c.project_id, project_id), *wanted]
     rows = transaction.execute(
         select(policies).where(*conditions).order_by(policies.c.created_at, policies.c.id)
     ).all()
@@ -175,15 +208,26 @@ def _load(transaction: Transaction, *conditions: Any) -> list[Policy]:
         .order_by(schedules.c.policy_id, schedules.c.position)
     ):
         plans[row.policy_id].append(_schedule(row))
+    given: dict[str, tuple[Tag, ...]] = {}
+    for owner in {ProjectId(row.project_id) for row in rows}:
+        given |= tags.of_policies(transaction, owner, [row.id for row in rows])
     return [
         Policy(
-            **dict(row._mapping) | {"application": ApplicationMode(row.application)},  # noqa: SLF001  its public name in SQLAlchemy
+            **dict(row._mapping)  # noqa: SLF001  its public name in SQLAlchemy
+            | {
+                "application": ApplicationMode(row.application),
+                "auto_bind": _auto_bind(row.auto_bind),
+            },
             servers=tuple(servers[row.id]),
             schedules=tuple(plans[row.id]),
-            tags=tags.of_policy(transaction, row.project_id, row.id),
+            tags=given.get(row.id, ()),
         )
         for row in rows
     ]
+
+
+def _auto_bind(kept: Mapping[str, str] | None) -> tuple[Tag, ...] | None:
+    return None if kept is None else tuple(sorted(Tag(key, kept[key]) for key in kept))
 
 
 def _schedule(row: Row[Any]) -> Schedule:

@@ -8,25 +8,26 @@ from sqlalchemy import (
     Boolean,
     Column,
     ForeignKey,
+    Index,
     Integer,
-    String,
     Table,
-    Text,
     UniqueConstraint,
 )
 
-from csbs.catalog.tables import UtcDateTime, metadata
+from csbs.catalog.tables import UtcDateTime, metadata, text
 
 policies = Table(
     "policies",
     metadata,
-    Column("id", String(36), primary_key=True),
-    Column("project_id", String(32), ForeignKey("projects.id"), nullable=False),
-    Column("name", String(255), nullable=False),
-    Column("description", Text, nullable=False),
+    Column("id", text(36), primary_key=True),
+    Column("project_id", text(32), ForeignKey("projects.id"), nullable=False),
+    Column("name", text(255), nullable=False),
+    Column("description", text(), nullable=False),
     Column("parameters", JSON, nullable=False),
     #: See `csbs.domain.consistency.ApplicationMode`.
     Column("application", Integer, nullable=False),
+    #: Tags of servers that are bound by themselves, as `{key: value}`; null: none is.
+    Column("auto_bind", JSON(none_as_null=True)),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     UniqueConstraint("project_id", "name"),
@@ -36,17 +37,17 @@ policies = Table(
 policy_servers = Table(
     "policy_servers",
     metadata,
-    Column("server_id", String(36), ForeignKey("servers.id"), primary_key=True),
+    Column("server_id", text(36), ForeignKey("servers.id"), primary_key=True),
     Column(
         "policy_id",
-        String(36),
+        text(36),
         ForeignKey("policies.id", ondelete="CASCADE"),
         nullable=False,
         index=True,
     ),
     Column("position", Integer, nullable=False),
-    Column("kind", String(64), nullable=False),
-    Column("name", String(255), nullable=False),
+    Column("kind", text(64), nullable=False),
+    Column("name", text(255), nullable=False),
     Column("exclude_disks", JSON, nullable=False),
     Column("extra", JSON, nullable=False),
 )
@@ -54,22 +55,24 @@ policy_servers = Table(
 schedules = Table(
     "schedules",
     metadata,
-    Column("id", String(36), primary_key=True),
+    Column("id", text(36), primary_key=True),
     Column(
         "policy_id",
-        String(36),
+        text(36),
         ForeignKey("policies.id", ondelete="CASCADE"),
         nullable=False,
         index=True,
     ),
     Column("position", Integer, nullable=False),
-    Column("name", String(255), nullable=False),
-    Column("description", Text, nullable=False),
+    Column("name", text(255), nullable=False),
+    Column("description", text(), nullable=False),
     Column("enabled", Boolean, nullable=False),
-    Column("trigger_id", String(36), nullable=False),
-    Column("trigger_name", String(255), nullable=False),
-    Column("pattern", Text, nullable=False),
+    Column("trigger_id", text(36), nullable=False),
+    Column("trigger_name", text(255), nullable=False),
+    Column("pattern", text(), nullable=False),
     Column("starts_at", UtcDateTime, nullable=False),
+    #: When it is due next; null: it never runs by itself.
+    Column("next_run_at", UtcDateTime, index=True),
     #: See `csbs.domain.policy.Retention`.
     Column("retention", JSON, nullable=False),
 )
@@ -77,27 +80,26 @@ schedules = Table(
 backup_tags = Table(
     "backup_tags",
     metadata,
-    Column("backup_id", String(36), ForeignKey("backups.id", ondelete="CASCADE"), primary_key=True),
-    Column("key", String(127), primary_key=True),
-    Column("value", String(255), nullable=False),
+    Column("backup_id", text(36), ForeignKey("backups.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", text(127), primary_key=True),
+    Column("value", text(255), nullable=False),
+    Index("ix_backup_tags_key_value", "key", "value"),
 )
 
 policy_tags = Table(
     "policy_tags",
     metadata,
-    Column(
-        "policy_id", String(36), ForeignKey("policies.id", ondelete="CASCADE"), primary_key=True
-    ),
-    Column("key", String(127), primary_key=True),
-    Column("value", String(255), nullable=False),
+    Column("policy_id", text(36), ForeignKey("policies.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", text(127), primary_key=True),
+    Column("value", text(255), nullable=False),
 )
 
 #: What an administrator set; what is not here is as `csbs.domain.quota.Quotas` says.
 quotas = Table(
     "quotas",
     metadata,
-    Column("project_id", String(32), ForeignKey("projects.id"), primary_key=True),
-    Column("resource", String(32), primary_key=True),
+    Column("project_id", text(32), ForeignKey("projects.id"), primary_key=True),
+    Column("resource", text(32), primary_key=True),
     #: None: no limit.
     Column("most", BigInteger),
 )

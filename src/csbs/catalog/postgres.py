@@ -22,6 +22,9 @@ _POOL_TIMEOUT_S = 30
 #: Whoever holds it is in a transaction of the catalog; any number that nobody else uses.
 _LOCK = 0x63736273
 
+#: Option of a connection whose transactions only read.
+ONLY_READS = "csbs_only_reads"
+
 
 def postgres_engine(url: str) -> Engine:
     """Connects at its first use.  A server that was restarted is connected to anew."""
@@ -44,5 +47,8 @@ def postgres_engine(url: str) -> Engine:
 
 
 def _one_after_the_other(connection: Connection) -> None:
+    if connection.get_execution_options().get(ONLY_READS, False):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return
     # Freed by the end of the transaction, however it ends.
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")

@@ -23,17 +23,18 @@ def of_backup(
     return found.get(backup_id, ())
 
 
-def of_backups(transaction: Transaction, project_id: ProjectId) -> Mapping[str, tuple[Tag, ...]]:
-    """Tags of all backups of the project that have some, by id."""
-    return _of(transaction, backups, backup_tags, project_id)
+def of_backups(
+    transaction: Transaction, project_id: ProjectId, ids: Collection[BackupId]
+) -> Mapping[str, tuple[Tag, ...]]:
+    """Tags of those of these backups that have some, by id."""
+    return _of(transaction, backups, backup_tags, project_id, backups.c.id.in_(ids))
 
 
-def of_policy(
-    transaction: Transaction, project_id: ProjectId, policy_id: PolicyId
-) -> tuple[Tag, ...]:
-    """The tags of the policy, by key."""
-    found = _of(transaction, policies, policy_tags, project_id, policies.c.id == policy_id)
-    return found.get(policy_id, ())
+def of_policies(
+    transaction: Transaction, project_id: ProjectId, ids: Collection[PolicyId]
+) -> Mapping[str, tuple[Tag, ...]]:
+    """Tags of those of these policies that have some, by id."""
+    return _of(transaction, policies, policy_tags, project_id, policies.c.id.in_(ids))
 
 
 def set_of_backup(

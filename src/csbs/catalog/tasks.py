@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select, update
 
-from csbs.catalog import leases
+from csbs.catalog import events, leases
 from csbs.catalog.catalog import Transaction
-from csbs.catalog.tables import backups, task_steps, tasks
+from csbs.catalog.listing import in_order
+from csbs.catalog.lookup import is_named
+from csbs.catalog.tables import task_steps, tasks
 from csbs.domain.errors import TaskNotFound
+from csbs.domain.events import task_failed
 from csbs.domain.ids import BackupId, ProjectId, ServerId, TaskId
-from csbs.domain.task import OPEN_STATES, Task, TaskKind, TaskRequest, TaskState
+from csbs.domain.task import OPEN_STATES, Task, TaskKind, TaskRequest, TaskResult, TaskState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +30,31 @@ class TaskStep:
 
 
 def add(transaction: Transaction, task: Task) -> None:
-    """Enters a new task."""
+    """Enters a new task; one that has failed already is an event."""
     transaction.execute(insert(tasks).values(asdict(task)))
+    _tell_failure(transaction, task)
+
+
+def add_all(transaction: Transaction, new: Sequence[Task]) -> None:
+    """Enters new tasks."""
+    if new:
+        transaction.execute(insert(tasks), [asdict(each) for each in new])
 
 
 def of_project(transaction: Transaction, project_id: ProjectId) -> list[Task]:
     """All tasks of the project, oldest first."""
     return _load(transaction, tasks.c.project_id == project_id)
+
+
+def by_ids(transaction: Transaction, project_id: ProjectId, ids: Sequence[TaskId]) -> list[Task]:
+    """Those of these tasks that are there, in this order."""
+    found = _load(transaction, tasks.c.project_id == project_id, tasks.c.id.in_(ids))
+    return in_order(found, ids)
+
+
+def named(transaction: Transaction, project_id: ProjectId, wanted: str) -> list[Task]:
+    """Tasks that `wanted` may mean: by id, or by a prefix of it that is long enough."""
+    return _load(transaction, tasks.c.project_id == project_id, is_named(tasks.c.id, wanted))
 
 
 def running(transaction: Transaction, project_id: ProjectId, server_id: ServerId) -> list[Task]:
@@ -79,10 +100,11 @@ def newest_of_backup(
     return found[-1] if found else None
 
 
-def newest_of_backups(transaction: Transaction, project_id: ProjectId) -> dict[BackupId, Task]:
-    """For each backup of the project the task that was last asked for about it."""
-    own = select(backups.c.id).where(backups.c.project_id == project_id)
-    found = _load(transaction, tasks.c.project_id == project_id, tasks.c.backup_id.in_(own))
+def newest_of_backups(
+    transaction: Transaction, project_id: ProjectId, backup_ids: Collection[BackupId]
+) -> dict[BackupId, Task]:
+    """For each of these backups the task that was last asked for about it."""
+    found = _load(transaction, tasks.c.project_id == project_id, tasks.c.backup_id.in_(backup_ids))
     return {task.backup_id: task for task in found}
 
 
@@ -113,6 +135,17 @@ def set_request(
     )
 
 
+def set_result(
+    transaction: Transaction, project_id: ProjectId, task_id: TaskId, result: TaskResult
+) -> None:
+    """Keeps what the task did."""
+    transaction.execute(
+        update(tasks)
+        .where(tasks.c.project_id == project_id, tasks.c.id == task_id)
+        .values(result=dict(result))
+    )
+
+
 def remove(transaction: Transaction, project_id: ProjectId, ids: Collection[TaskId]) -> None:
     """Forgets these tasks with their journals."""
     transaction.execute(delete(tasks).where(tasks.c.project_id == project_id, tasks.c.id.in_(ids)))
@@ -129,17 +162,22 @@ def remove_failed(transaction: Transaction, project_id: ProjectId) -> int:
 def end(
     transaction: Transaction, project_id: ProjectId, task_id: TaskId, outcome: TaskOutcome
 ) -> None:
-    """Records how the task ended, and ends its leases; one that ended already stays as it is."""
+    """Records how the task ended, and ends its leases; one that ended already stays as it is.
+
+    A failure is an event, in the same transaction.
+    """
     leases.end_of_task(transaction, project_id, task_id)
-    transaction.execute(
+    result = transaction.execute(
         update(tasks)
         .where(
             tasks.c.project_id == project_id,
             tasks.c.id == task_id,
             tasks.c.state.in_(OPEN_STATES),
         )
-        .values(asdict(outcome) | {"bytes_per_s": None, "left_s": None})
+        .values(asdict(outcome) | {"bytes_per_s": None, "left_s": None, "doing": ""})
     )
+    if result.rowcount == 1 and outcome.state is TaskState.ERROR:
+        _tell_failure(transaction, get(transaction, project_id, task_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +188,7 @@ class TaskOutcome:
     ended_at: datetime
     error_kind: str = ""
     error_code: str = ""
+    error_object: str = ""
     error_message: str = ""
 
 
@@ -159,6 +198,7 @@ class TaskProgress:
 
     done_bytes: int
     total_bytes: int
+    doing: str = ""
     bytes_per_s: int | None = None
     left_s: int | None = None
 
@@ -239,6 +279,11 @@ def steps(transaction: Transaction, project_id: ProjectId, task_id: TaskId) -> l
         .order_by(task_steps.c.position)
     ).all()
     return [TaskStep(name=row.name, began_at=row.began_at, ended_at=row.ended_at) for row in rows]
+
+
+def _tell_failure(transaction: Transaction, task: Task) -> None:
+    if task.state is TaskState.ERROR:
+        events.add(transaction, [task_failed(task, at=task.ended_at or task.created_at)])
 
 
 def _load(transaction: Transaction, *conditions: Any) -> list[Task]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from csbs.cli.options import Json, opened_region
+from csbs.cli.options import Json, in_region
 from csbs.cli.output import Output, moment
 
 commands = typer.Typer(help="The audit trail: who did what, when, from where; list, export.")
@@ -33,18 +33,17 @@ def list_events(
     """List the newest changes, oldest first."""
     from collections import deque  # noqa: PLC0415  see cli.options
 
-    from csbs.cli.identity_documents import event_document  # noqa: PLC0415  see cli.options
+    from csbs.documents.identity import AuditPage  # noqa: PLC0415  see cli.options
 
-    with opened_region(context) as region:
-        owner = region.projects.find(project).id if project else None
-        found = deque(region.audit.everything(owner, since=_utc(since)), maxlen=last)
+    with in_region(context) as region:
+        found = deque(region.trail.events(project, _utc(since)), maxlen=last)
     Output(json).table(
-        {"events": [event_document(event) for event in found]},
+        AuditPage(events=list(found)),
         ("WHEN", "WHO", "FROM", "ACTION", "TARGET", "RESULT"),
         [
             (
                 moment(event.at),
-                event.user_name,
+                event.user.name,
                 event.remote_address or "this machine",
                 event.action,
                 event.target,
@@ -60,13 +59,10 @@ def export_events(
     context: typer.Context, *, project: OfProject = None, since: Since = None
 ) -> None:
     """Write all changes to standard output: one JSON object a line, oldest first."""
-    from csbs.cli.identity_documents import event_document  # noqa: PLC0415  see cli.options
-
     output = Output(as_json=True)
-    with opened_region(context) as region:
-        owner = region.projects.find(project).id if project else None
-        for event in region.audit.everything(owner, since=_utc(since)):
-            output.line(event_document(event))
+    with in_region(context) as region:
+        for event in region.trail.events(project, _utc(since)):
+            output.line(event)
 
 
 def _utc(at: datetime | None) -> datetime | None:

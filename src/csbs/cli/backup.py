@@ -8,14 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from csbs.cli.exit_codes import EXIT_CODES
-from csbs.cli.options import BackupName, Json, ServerName, Yes, opened
+from csbs.cli.options import (
+    BackupName,
+    Json,
+    ServerName,
+    Yes,
+    body,
+    in_project,
+    on_host,
+    require_host,
+)
 from csbs.cli.output import Output, holes_text, moment, short, size, table
 from csbs.domain.consistency import Consistency
 from csbs.domain.rate import parse_rate
 
 if TYPE_CHECKING:
-    from csbs.domain.backup import Backup
-    from csbs.domain.deletion_plan import DeletionPlan
+    from csbs.documents.backups import (
+        BackupDocument,
+        ConsistencyDocument,
+        DeletionDocument,
+        NewBackup,
+    )
 
 commands = typer.Typer(help="Backups: create, list, show, delete.")
 
@@ -57,24 +70,40 @@ def create_backup(
     A running server goes on running. The first backup reads all that is allocated, later ones
     what changed. Ctrl-C stops it: the server is let go and no backup is listed.
     """
-    from csbs.cli.documents import backup_document  # noqa: PLC0415  see cli.options
     from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
-    from csbs.services.look_on import shell_command  # noqa: PLC0415  see cli.options
-    from csbs.services.requests import CreateBackup  # noqa: PLC0415  see cli.options
+    from csbs.documents.backups import NewBackup  # noqa: PLC0415  see cli.options
 
     output = Output(json)
-    with opened(context) as app, watched(output) as watcher:
-        look_on = None if while_open is None else shell_command(while_open, watcher.cancel)
-        request = CreateBackup(
-            server=server,
-            name=name,
-            full=full,
-            consistency=consistency,
-            limit_bytes_per_s=None if limit is None else parse_rate(limit),
-            look_on=look_on,
+    new = body(
+        NewBackup,
+        server=server,
+        name=name,
+        full=full,
+        consistency=consistency,
+        limit_bytes_per_s=None if limit is None else parse_rate(limit),
+    )
+    if while_open is not None:
+        backup = _create_looking_on(context, new, while_open, output)
+    else:
+        with in_project(context) as project, watched(output) as watcher:
+            backup = project.backups.create(new, watcher)
+    output.show(backup, _details(backup))
+
+
+def _create_looking_on(
+    context: typer.Context, new: NewBackup, command: str, output: Output
+) -> BackupDocument:
+    """With a command that runs here, so only here."""
+    from csbs.cli.local import create_request  # noqa: PLC0415  see cli.options
+    from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
+    from csbs.documents.backups import BackupDocument  # noqa: PLC0415  see cli.options
+    from csbs.services.look_on import shell_command  # noqa: PLC0415  see cli.options
+
+    with on_host(context) as app, watched(output) as watcher:
+        look_on = shell_command(command, watcher.cancel)
+        return BackupDocument.of(
+            app.backups.create(create_request(new, look_on), watcher), operator=True
         )
-        backup = app.backups.create(request, watcher)
-    output.show(backup_document(backup), _details(backup))
 
 
 @commands.command("list")
@@ -87,25 +116,23 @@ def list_backups(
     json: Json = False,
 ) -> None:
     """List backups, oldest first."""
-    from csbs.cli.documents import backup_document  # noqa: PLC0415  see cli.options
-
-    with opened(context) as app:
-        found = app.backups.list_all(server)
+    with in_project(context) as project:
+        found = project.backups.list_all(server)
     Output(json).table(
-        {"backups": [backup_document(backup) for backup in found]},
+        found,
         ("NAME", "SERVER", "STATUS", "CREATED", "RESTORES", "CHANGED", "STORED", "ID"),
         [
             (
                 backup.name,
-                backup.server_name,
-                backup.state,
+                backup.server.name,
+                backup.status,
                 moment(backup.created_at),
                 size(backup.restored_bytes),
                 size(backup.changed_bytes),
                 size(backup.stored_bytes),
                 short(backup.id),
             )
-            for backup in found
+            for backup in found.backups
         ],
     )
 
@@ -113,11 +140,9 @@ def list_backups(
 @commands.command("show")
 def show_backup(context: typer.Context, backup: BackupName, *, json: Json = False) -> None:
     """Show one backup: how each disk was read, why, and what it cost."""
-    from csbs.cli.documents import backup_document  # noqa: PLC0415  see cli.options
-
-    with opened(context) as app:
-        found = app.backups.find(backup)
-    Output(json).show(backup_document(found), _details(found))
+    with in_project(context) as project:
+        found = project.backups.show(backup)
+    Output(json).show(found, _details(found))
 
 
 @commands.command("delete")
@@ -128,19 +153,18 @@ def delete_backup(
 
     Its space is freed by `csbs repository collect`.
     """
-    from csbs.cli.documents import deletion_document  # noqa: PLC0415  see cli.options
     from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
 
     output = Output(json)
-    with opened(context) as app:
-        plan = app.backups.measure_deletion(backup)
-        question = f"Delete backup {plan.backup.name} of {plan.backup.server_name} for ever?"
+    with in_project(context) as project:
+        plan = project.backups.measure_deletion(backup)
+        question = f"Delete backup {plan.backup.name} of {plan.server.name} for ever?"
         output.say(_storage("would change", plan))
         output.confirm(question, f"deleting backup {plan.backup.name}", yes=yes)
         with watched(output) as watcher:
-            done = app.backups.delete(plan.backup.id, watcher)
+            done = project.backups.delete(plan, watcher)
     output.show(
-        deletion_document(done),
+        done,
         f"deleted {done.backup.name}; {_storage('changed', done)}\n"
         "`csbs repository collect` frees the space",
     )
@@ -180,10 +204,11 @@ def export_backup(
     the files, on any host. Files that are there are never overwritten; Ctrl-C leaves none. A
     damaged backup is refused; with --allow-holes the rest of it is written, and the exit code is 8.
     """
-    from csbs.cli.documents import export_document  # noqa: PLC0415  see cli.options
     from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
+    from csbs.documents.host import ExportDocument  # noqa: PLC0415  see cli.options
     from csbs.services.exports import ExportRequest, image_format_of  # noqa: PLC0415  see cli.options
 
+    require_host(context)
     out = Output(json)
     request = ExportRequest(
         backup=backup,
@@ -193,24 +218,24 @@ def export_backup(
         limit_bytes_per_s=None if limit is None else parse_rate(limit),
         allow_holes=allow_holes,
     )
-    with opened(context) as app, watched(out) as watcher:
-        done = app.exports.export(request, watcher)
-    files = [*(each.path for each in done.disks), done.definition, done.note]
+    with on_host(context) as app, watched(out) as watcher:
+        done = ExportDocument.of(app.exports.export(request, watcher))
+    files = [*(each.file for each in done.disks), done.definition, done.note]
     lines = [f"wrote {file}" for file in files if file]
-    lines += [holes_text(each.disk.target, each.holes) for each in done.disks if each.holes]
-    out.show(export_document(done), "\n".join(lines))
+    lines += [holes_text(each.target, each.holes) for each in done.disks if each.holes]
+    out.show(done, "\n".join(lines))
     if any(each.holes for each in done.disks):
         raise typer.Exit(EXIT_CODES["damaged"])
 
 
-def _storage(verb: str, plan: DeletionPlan) -> str:
+def _storage(verb: str, plan: DeletionDocument) -> str:
     return (
-        f"storage of {plan.backup.server_name} {verb} from {size(plan.storage_before_bytes)} "
+        f"storage of {plan.server.name} {verb} from {size(plan.storage_before_bytes)} "
         f"to {size(plan.storage_after_bytes)}"
     )
 
 
-def _details(backup: Backup) -> str:
+def _details(backup: BackupDocument) -> str:
     rows = [
         (
             disk.target,
@@ -223,9 +248,9 @@ def _details(backup: Backup) -> str:
         for disk in backup.disks
     ]
     lines = [
-        f"{backup.name}  {backup.state}  {backup.id}",
-        f"server {backup.server_name}, {moment(backup.created_at)}",
-        f"consistency: {_consistency(backup)}",
+        f"{backup.name}  {backup.status}  {backup.id}",
+        f"server {backup.server.name}, {moment(backup.created_at)}",
+        f"consistency: {_consistency(backup.consistency)}",
         table(("DISK", "MODE", "SIZE", "READ", "CHANGED", "WHY"), rows),
         (
             f"restores {size(backup.restored_bytes)}, changed {size(backup.changed_bytes)}, "
@@ -237,16 +262,16 @@ def _details(backup: Backup) -> str:
     return "\n".join(lines)
 
 
-def _consistency(backup: Backup) -> str:
-    reached = backup.consistency_reached or "none"
-    if backup.freeze is not None:
-        frozen = backup.freeze
+def _consistency(consistency: ConsistencyDocument) -> str:
+    reached = consistency.reached or "none"
+    if consistency.freeze is not None:
+        frozen = consistency.freeze
         inside = frozen.frozen_in_guest_ms
         guest = "" if inside is None else f", a writer in the guest waited {inside / 1000:.2f} s"
         return (
             f"{reached} ({frozen.file_systems} file systems frozen for at most "
             f"{frozen.frozen_ms / 1000:.2f} s{guest})"
         )
-    if backup.consistency_reason:
-        return f"{reached}, not {backup.consistency_asked}: {backup.consistency_reason}"
+    if consistency.reason:
+        return f"{reached}, not {consistency.asked}: {consistency.reason}"
     return reached

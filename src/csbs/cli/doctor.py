@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from csbs.cli.exit_codes import EXIT_CODES
-from csbs.cli.options import Json, data_dir_of
+from csbs.cli.options import Json, data_dir_of, require_host, where
 from csbs.cli.output import Output
 
 
@@ -17,6 +17,8 @@ def doctor(context: typer.Context, *, json: Json = False) -> None:
     from csbs.app import check_host  # noqa: PLC0415  see cli.options
     from csbs.config import load_settings  # noqa: PLC0415  see cli.options
 
+    if where(context).profile is not None:  # a login in use does not keep anybody from this
+        require_host(context)
     checks = check_host(load_settings(data_dir_of(context)))
     marks = {True: "ok  ", False: "FAIL"}
     lines = []

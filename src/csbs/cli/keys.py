@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from csbs.cli.options import Json, Yes, changing, opened_region
+from csbs.cli.options import Json, Yes, body, in_region
 from csbs.cli.output import Output, moment
 from csbs.cli.users import UserName
 
@@ -16,14 +16,12 @@ commands = typer.Typer(help="Access keys (AK/SK) of users: list, create, delete.
 @commands.command("list")
 def list_keys(context: typer.Context, user: UserName, *, json: Json = False) -> None:
     """List a user's access keys; their secrets are never shown again."""
-    from csbs.cli.identity_documents import key_document  # noqa: PLC0415  see cli.options
-
-    with opened_region(context) as region:
-        found = region.access_keys.of_user(region.users.find(user).id)
+    with in_region(context) as region:
+        found = region.keys.of_user(user)
     Output(json).table(
-        {"keys": [key_document(key) for key in found]},
+        found,
         ("ACCESS KEY", "CREATED", "DESCRIPTION"),
-        [(key.id, moment(key.created_at), key.description) for key in found],
+        [(key.id, moment(key.created_at), key.description) for key in found.keys],
     )
 
 
@@ -36,14 +34,13 @@ def create_key(
     json: Json = False,
 ) -> None:
     """Create an access key, and show its secret, once."""
-    from csbs.cli.identity_documents import key_document  # noqa: PLC0415  see cli.options
+    from csbs.documents.identity import NewKey  # noqa: PLC0415  see cli.options
 
-    with changing(context, "create_key", user) as region:
-        key, secret = region.access_keys.create(region.users.find(user), description)
-    Output(json).show(
-        key_document(key) | {"secret": secret},
-        f"access key  {key.id}\nsecret key  {secret}  (shown only now)",
-    )
+    new = body(NewKey, description=description)
+    with in_region(context, "create_key", user) as region:
+        key = region.keys.create(user, new)
+    text = f"access key  {key.id}\nsecret key  {key.secret}  (shown only now)"
+    Output(json).show(key, text)
 
 
 @commands.command("delete")
@@ -57,6 +54,6 @@ def delete_key(
     """Delete an access key: it signs nothing any more."""
     output = Output(json)
     output.confirm(f"Delete access key {key}?", f"the deletion of access key {key}", yes=yes)
-    with changing(context, "delete_key", key) as region:
-        deleted = region.access_keys.delete(key)
-    output.show({"deleted": deleted.id}, f"deleted access key {deleted.id}")
+    with in_region(context, "delete_key", key) as region:
+        deleted = region.keys.delete(key)
+    output.show(deleted, f"deleted access key {deleted.name}")

@@ -8,17 +8,24 @@ from dataclasses import dataclass
 from importlib import metadata
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from csbs.cli import audit, backup, keys, projects, repository, server, task, users
+from csbs.cli import audit, backup, keys, policy, projects, quota, repository, server, task, users
 from csbs.cli.doctor import doctor
 from csbs.cli.exit_codes import DONE, EXIT_CODES, UNEXPECTED, USAGE
+from csbs.cli.login import commands as profiles
+from csbs.cli.login import login, logout
+from csbs.cli.notification import events, notifications, show_rpo
+from csbs.cli.options import Where
 from csbs.cli.output import Output, show_error
 from csbs.cli.restore import restore
 from csbs.cli.serve import serve
 from csbs.domain.errors import CsbsError, Invalid, Unavailable
+
+if TYPE_CHECKING:
+    from csbs.compute.base import ComputeDriver
 
 
 @dataclass(eq=False)
@@ -55,11 +62,19 @@ app.add_typer(server.commands, name="server")
 app.add_typer(backup.commands, name="backup")
 app.command("restore")(restore)
 app.add_typer(task.commands, name="task")
+app.add_typer(policy.commands, name="policy")
+app.add_typer(quota.commands, name="quota")
+app.command("rpo")(show_rpo)
+app.add_typer(events, name="event")
+app.add_typer(notifications, name="notification")
 app.add_typer(repository.commands, name="repository")
 app.add_typer(users.commands, name="user")
 app.add_typer(projects.commands, name="project")
 app.add_typer(keys.commands, name="key")
 app.add_typer(audit.commands, name="audit")
+app.command("login")(login)
+app.command("logout")(logout)
+app.add_typer(profiles, name="profile")
 app.command("doctor")(doctor)
 app.command("serve")(serve)
 
@@ -79,7 +94,30 @@ def _root(
         typer.Option(
             "--data-dir",
             metavar="DIR",
-            help="Data folder; else CSBS_DATA_DIR, else /var/lib/csbs (or the user's own).",
+            help="Data folder; else CSBS_DATA_DIR, else /var/lib/csbs (or the user's own). Work "
+            "here, as with --local.",
+        ),
+    ] = None,
+    local: Annotated[
+        bool,
+        typer.Option("--local", help="Work on this machine, whatever service was logged in to."),
+    ] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            envvar="CSBS_PROFILE",
+            show_envvar=False,
+            help="Work on the service of this login; else CSBS_PROFILE, else the one in use.",
+        ),
+    ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            "--project",
+            metavar="PROJECT",
+            help="Id or name of a project; else that of the login, or of this machine.",
         ),
     ] = None,
     _version: Annotated[
@@ -87,7 +125,9 @@ def _root(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    context.obj = data_dir
+    context.obj = Where(
+        data_dir=data_dir, local=local, profile=profile, project=project, driver=context.obj
+    )
 
 
 def main() -> None:
@@ -115,10 +155,13 @@ class _Fields(logging.Formatter):
 _USUAL_FIELDS = logging.makeLogRecord({}).__dict__.keys() | {"message", "asctime"}
 
 
-def run(arguments: list[str]) -> int:
-    """Runs one command line and returns its exit code; errors of ours go to standard error."""
+def run(arguments: list[str], driver: ComputeDriver | None = None) -> int:
+    """Runs one command line and returns its exit code; errors of ours go to standard error.
+
+    Tests give a `driver` of their own, for what works on this machine.
+    """
     try:
-        code = app(arguments or ["--help"], prog_name="csbs", standalone_mode=False)
+        code = app(arguments or ["--help"], prog_name="csbs", standalone_mode=False, obj=driver)
     except CsbsError as error:
         show_error(error, as_json="--json" in arguments)
         return EXIT_CODES[error.kind]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from csbs.domain.errors import ConfirmationNeeded, CsbsError, OperationCancelled
 from csbs.domain.lookup import PREFIX_SIZE_MIN
+
+if TYPE_CHECKING:  # not needed for `csbs --help`
+    from csbs.documents.base import Document, Range
 
 #: More are for machines.
 _RANGES_MAX = 20
@@ -36,20 +39,25 @@ class Output:
 
     as_json: bool
 
-    def show(self, document: Any, text: str = "") -> None:
+    def show(self, document: Document | Mapping[str, object], text: str = "") -> None:
         """The command's result, in the form that was asked for."""
         if self.as_json:
-            _write(json.dumps(document, ensure_ascii=False, indent=2, default=_encode) + "\n")
+            _write(json.dumps(_plain(document), ensure_ascii=False, indent=2) + "\n")
         elif text:
             _write(text + "\n")
 
-    def table(self, document: Any, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def table(
+        self,
+        document: Document | Mapping[str, object],
+        headings: Sequence[str],
+        rows: Sequence[Sequence[str]],
+    ) -> None:
         """A list; `document` is what machines get."""
         self.show(document, table(headings, rows))
 
-    def line(self, document: Any) -> None:
+    def line(self, document: Document | Mapping[str, object]) -> None:
         """One document of many, on a line of its own."""
-        _write(json.dumps(document, ensure_ascii=False, default=_encode) + "\n")
+        _write(json.dumps(_plain(document), ensure_ascii=False) + "\n")
 
     def say(self, sentence: str) -> None:
         """A word on the way, for people only."""
@@ -94,17 +102,19 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def ranges_text(ranges: Sequence[tuple[int, int]]) -> str:
+def ranges_text(ranges: Sequence[Range]) -> str:
     """Ranges of a disk, one a line, by offset and length in bytes; the first of many."""
-    lines = [f"  offset {offset}, length {length}" for offset, length in ranges[:_RANGES_MAX]]
+    lines = [
+        f"  offset {each.offset_bytes}, length {each.size_bytes}" for each in ranges[:_RANGES_MAX]
+    ]
     if len(ranges) > _RANGES_MAX:
         lines.append(f"  and {len(ranges) - _RANGES_MAX} more (--json lists them)")
     return "\n".join(lines)
 
 
-def holes_text(target: str, ranges: Sequence[tuple[int, int]]) -> str:
+def holes_text(target: str, ranges: Sequence[Range]) -> str:
     """What was lost of a disk, and is zeroes now."""
-    lost_bytes = sum(size_bytes for _, size_bytes in ranges)
+    lost_bytes = sum(each.size_bytes for each in ranges)
     lost = f"{target}: {size(lost_bytes)} are lost and were filled with zeroes:"
     return f"{lost}\n{ranges_text(ranges)}"
 
@@ -171,15 +181,8 @@ def moment(at: datetime | None) -> str:
     return at.astimezone().strftime("%Y-%m-%d %H:%M:%S") if at else "-"
 
 
-def rfc3339(at: datetime | None) -> str | None:
-    """An instant for machines, in UTC (RFC 3339)."""
-    return at.isoformat(timespec="microseconds").replace("+00:00", "Z") if at else None
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    raise TypeError(type(value).__name__)
+def _plain(document: Document | Mapping[str, object]) -> Mapping[str, object]:
+    return document if isinstance(document, Mapping) else document.json_value()
 
 
 def _width(text: str) -> int:

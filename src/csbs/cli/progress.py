@@ -12,8 +12,7 @@ from types import FrameType
 from csbs.cli.output import Output, progress_text
 from csbs.domain.clock import Monotonic, monotonic
 from csbs.domain.pace import Pace
-from csbs.domain.task import Progress
-from csbs.workflows.run import Watcher
+from csbs.domain.task import Progress, Watcher
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from csbs.cli.options import Json, Yes, changing, opened_region
+from csbs.cli.options import Json, Yes, body, in_region
 from csbs.cli.output import Output
 from csbs.cli.users import UserName
 
@@ -26,13 +26,10 @@ class GrantedRole(StrEnum):
 @commands.command("list")
 def list_projects(context: typer.Context, *, json: Json = False) -> None:
     """List all projects."""
-    with opened_region(context) as region:
+    with in_region(context) as region:
         found = region.projects.list_all()
-    Output(json).table(
-        {"projects": [{"id": project.id, "name": project.name} for project in found]},
-        ("NAME", "ID"),
-        [(project.name, project.id) for project in found],
-    )
+    rows = [(project.name, project.id) for project in found.projects]
+    Output(json).table(found, ("NAME", "ID"), rows)
 
 
 @commands.command("create")
@@ -46,23 +43,24 @@ def create_project(
     json: Json = False,
 ) -> None:
     """Create a project; it owns nothing yet."""
-    with changing(context, "create_project", name) as region:
-        project = region.projects.create(name)
-    Output(json).show(
-        {"id": project.id, "name": project.name}, f"created project {project.name}  {project.id}"
-    )
+    from csbs.documents.identity import NewProject  # noqa: PLC0415  see cli.options
+
+    new = body(NewProject, name=name)
+    with in_region(context, "create_project", name) as region:
+        project = region.projects.create(new)
+    Output(json).show(project, f"created project {project.name}  {project.id}")
 
 
 @commands.command("delete")
 def delete_project(
     context: typer.Context, project: ProjectName, *, yes: Yes = False, json: Json = False
 ) -> None:
-    """Delete a project that owns neither servers nor backups."""
+    """Delete a project that owns neither servers nor backups, with its empty repository."""
     output = Output(json)
     output.confirm(f"Delete project {project}?", f"the deletion of project {project}", yes=yes)
-    with changing(context, "delete_project", project) as region:
+    with in_region(context, "delete_project", project) as region:
         deleted = region.projects.delete(project)
-    output.show({"deleted": deleted.id}, f"deleted project {deleted.name}")
+    output.show(deleted, f"deleted project {deleted.name}")
 
 
 @commands.command("grant")
@@ -77,10 +75,11 @@ def grant_role(
     json: Json = False,
 ) -> None:
     """Give a user a role in a project, instead of the one he has there."""
-    from csbs.domain.tenancy import Role  # noqa: PLC0415  see cli.options
+    from csbs.documents.identity import RoleBody  # noqa: PLC0415  see cli.options
 
-    with changing(context, "set_role", f"{project} {user} {role}") as region:
-        region.users.set_role(user, project, Role(role))
+    given = body(RoleBody, role=role.value)
+    with in_region(context, "set_role", f"{project} {user} {role}") as region:
+        region.users.set_role(user, project, given)
     Output(json).show(
         {"project": project, "user": user, "role": role}, f"{user} is {role} of {project}"
     )
@@ -91,8 +90,8 @@ def revoke_role(
     context: typer.Context, project: ProjectName, user: UserName, *, json: Json = False
 ) -> None:
     """Take a user's role in a project."""
-    with changing(context, "take_role", f"{project} {user}") as region:
-        region.users.set_role(user, project, None)
+    with in_region(context, "take_role", f"{project} {user}") as region:
+        region.users.take_role(user, project)
     Output(json).show(
         {"project": project, "user": user, "role": None}, f"{user} has no role in {project}"
     )

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from csbs.cli.exit_codes import DONE, EXIT_CODES
-from csbs.cli.options import Json, Yes, data_dir_of, opened
+from csbs.cli.options import Json, Yes, body, data_dir_of, in_project, on_host, require_host
 from csbs.cli.output import Output, ranges_text, size
 from csbs.cli.repository_keys import keys, recovery_key, rotate_key
 
 if TYPE_CHECKING:
-    from csbs.repository import RepositoryDescription
-    from csbs.services.verification import DamagedBackup, VerifyDone
-    from csbs.workflows.rebuild_catalog import RebuildReport
+    from csbs.documents.host import RebuildDocument
+    from csbs.documents.repository import (
+        DamagedBackupDocument,
+        RepositoryDocument,
+        VerifyDocument,
+    )
 
 commands = typer.Typer(
     help="The store of the backups: make it, show it, copy it, verify it, free its space."
@@ -30,15 +33,17 @@ def init(context: typer.Context, *, json: Json = False) -> None:
 
     Shows early whether the store, its keys and its rights are good.
     """
-    with opened(context) as app:
-        _show(app.stores.init(), json=json)
+    with in_project(context) as project:
+        found = project.repository.init()
+    Output(json).show(found, _text(found))
 
 
 @commands.command("show")
 def show(context: typer.Context, *, json: Json = False) -> None:
     """Show where the repository is, and what is in it."""
-    with opened(context) as app:
-        _show(app.stores.show(), json=json)
+    with in_project(context) as project:
+        found = project.repository.show()
+    Output(json).show(found, _text(found))
 
 
 @commands.command("copy")
@@ -54,14 +59,14 @@ def copy(
 
     Needs no keys of the repository. With URL as `store_url` the copy can be used as it is.
     """
-    from csbs.cli.documents import mirror_document  # noqa: PLC0415  see cli.options
-    from csbs.cli.progress import watched  # noqa: PLC0415  likewise
+    from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
+    from csbs.documents.host import MirrorDocument  # noqa: PLC0415  see cli.options
 
     output = Output(json)
-    with opened(context) as app, watched(output) as watcher:
-        report = app.stores.copy(target, watcher)
+    with on_host(context) as app, watched(output) as watcher:
+        report = MirrorDocument.of(app.stores.copy(target, watcher))
     output.show(
-        mirror_document(report),
+        report,
         f"copied {size(report.copied_bytes)} in {report.copied_objects} objects; "
         f"{report.present_objects} were there already",
     )
@@ -73,12 +78,10 @@ def collect(context: typer.Context, *, json: Json = False) -> None:
 
     Waits for nobody: while a backup or a restore is at work it is refused.
     """
-    from csbs.cli.documents import collect_document  # noqa: PLC0415  see cli.options
-
-    with opened(context) as app:
-        report = app.repositories.collect(_ignore)
+    with in_project(context) as project:
+        report = project.repository.collect()
     Output(json).show(
-        collect_document(report),
+        report,
         f"freed {size(report.freed_bytes)} in {report.packs_deleted} packs\n"
         f"{size(report.kept_bytes)} in {report.kept_packs} packs stay\n"
         f"of that {size(report.dead_bytes)} are not needed any more, in packs that others need",
@@ -115,51 +118,47 @@ def verify(
     backup of each server stores anew what its disks still have of it. Runs beside backups and
     restores. Ctrl-C stops it.
     """
-    from csbs.cli.documents import verify_document  # noqa: PLC0415  see cli.options
     from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
-    from csbs.repository import EVERYTHING, parse_share  # noqa: PLC0415  see cli.options
-    from csbs.services.verification import VerifyRequest  # noqa: PLC0415  see cli.options
+    from csbs.documents.repository import NewVerification  # noqa: PLC0415  see cli.options
 
     if everything and share is not None:
         raise typer.BadParameter("--all and --share exclude each other")
-    wanted = EVERYTHING if everything else None if share is None else parse_share(share)
+    new = body(NewVerification, everything=everything, share=share, without_keys=without_keys)
     output = Output(json)
-    with opened(context) as app, watched(output, "waiting for the store") as watcher:
-        request = VerifyRequest(share=wanted, with_keys=not without_keys)
-        done = app.verification.verify(request, watcher)
-    output.show(verify_document(done), _verified_text(done))
+    with in_project(context) as project, watched(output, "waiting for the store") as watcher:
+        done = project.repository.verify(new, watcher)
+    output.show(done, _verified_text(done))
     if done.damaged:
         raise typer.Exit(EXIT_CODES["damaged"])
 
 
-def _verified_text(done: VerifyDone) -> str:
-    report = done.report
-    checked = f"checked {report.backups} backups and {report.packs} packs"
-    lines = [f"{checked}; read all bytes of {report.packs_read} ({size(report.read_bytes)})"]
+def _verified_text(done: VerifyDocument) -> str:
+    checked = f"checked {done.backups_checked} backups and {done.packs_checked} packs"
+    lines = [f"{checked}; read all bytes of {done.packs_read} ({size(done.read_bytes)})"]
     if not done.damaged:
         return "\n".join([*lines, "no damage was found"])
-    lines += [f"damaged: {each.why}" for each in report.objects]
-    if report.objects_left_off:
-        lines.append(f"and {report.objects_left_off} objects more")
-    lines += [f"put back, it is whole again: {key}" for key in report.mended]
+    lines += [f"damaged: {each.why}" for each in done.objects]
+    if done.objects_left_off:
+        lines.append(f"and {done.objects_left_off} objects more")
+    lines += [f"put back, it is whole again: {key}" for key in done.mended]
     for backup in done.backups:
         lines += _damaged_text(backup)
-    if report.nodes and not done.backups:
+    if done.map_nodes_read and not done.backups:
         lines.append("no block of a backup is known to be lost")
-    if not report.kept:
+    if not done.kept:
         lines.append(
             "this could not be kept: backups will not heal it before the next verification"
         )
     return "\n".join(lines)
 
 
-def _damaged_text(backup: DamagedBackup) -> list[str]:
-    name = f"backup {backup.name or backup.id} ({backup.id}) of server {backup.server_name}"
+def _damaged_text(backup: DamagedBackupDocument) -> list[str]:
+    name = f"backup {backup.name or backup.id} ({backup.id}) of server {backup.server.name}"
     if not backup.disks:
         return [f"{name} is lost: {backup.why}"]
     lines = [f"{name} has lost:"]
     for disk in backup.disks:
-        lines.append(f"disk {disk.target or disk.disk_id}: {size(disk.lost_bytes)}")
+        lines.append(f"disk {disk.target or disk.id}: {size(disk.lost_bytes)}")
         lines.append(ranges_text(disk.ranges))
         if disk.ranges_left_off:
             lines.append(f"  and {disk.ranges_left_off} ranges that no report lists")
@@ -199,23 +198,23 @@ def rebuild_catalog(
     What is damaged is named and left out, and the exit code is 8.
     """
     from csbs.app import open_rebuilding  # noqa: PLC0415  see cli.options
-    from csbs.cli.documents import rebuild_document  # noqa: PLC0415  see cli.options
     from csbs.config import load_settings  # noqa: PLC0415  see cli.options
+    from csbs.documents.host import RebuildDocument  # noqa: PLC0415  see cli.options
 
+    require_host(context)
     output = Output(json)
     if delete_damaged:
         question = "Delete all backups whose manifests cannot be read, for ever?"
         output.confirm(question, "deleting damaged backups", yes=yes)
     with open_rebuilding(load_settings(data_dir_of(context)), project) as rebuilding:
-        report = rebuilding.rebuild(take_over=take_over, delete_damaged=delete_damaged)
-    output.show(
-        rebuild_document(report), _rebuilt(report, "deleted" if delete_damaged else "left out")
-    )
+        done = rebuilding.rebuild(take_over=take_over, delete_damaged=delete_damaged)
+    report = RebuildDocument.of(done)
+    output.show(report, _rebuilt(report, "deleted" if delete_damaged else "left out"))
     return EXIT_CODES["damaged"] if report.damaged else DONE
 
 
-def _rebuilt(report: RebuildReport, done: str) -> str:
-    lines = [f"{report.backup_count} backups of {report.server_count} servers are listed"]
+def _rebuilt(report: RebuildDocument, done: str) -> str:
+    lines = [f"{report.backups} backups of {report.servers} servers are listed"]
     if not report.owned:
         lines.append(
             "the repository belongs to another data folder: this one may list, restore and export "
@@ -227,17 +226,10 @@ def _rebuilt(report: RebuildReport, done: str) -> str:
     return "\n".join(lines)
 
 
-def _show(found: RepositoryDescription, *, json: bool) -> None:
-    from csbs.cli.documents import repository_document  # noqa: PLC0415  see cli.options
-
-    Output(json).show(
-        repository_document(found),
-        f"repository {found.repository_id}, format {found.format}\n"
-        f"at {found.name}\n"
+def _text(found: RepositoryDocument) -> str:
+    return (
+        f"repository {found.id}, format {found.format}\n"
+        f"at {found.place}\n"
         f"made {found.created_at}, owned by catalog {found.owner or 'of nobody'}\n"
-        f"{found.backups} backups, {size(found.stored_bytes)} in {found.packs} packs",
+        f"{found.backups} backups, {size(found.stored_bytes)} in {found.packs} packs"
     )
-
-
-def _ignore(_progress: object) -> None:
-    """Nothing is drawn."""

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from csbs.cli.options import Json, Yes, opened
+from csbs.cli.options import Json, Yes, on_host, require_host
 from csbs.cli.output import Output
 
 if TYPE_CHECKING:
-    from csbs.repository import KeyRing
+    from csbs.documents.host import KeyRingDocument
 
 
 def keys(context: typer.Context, *, json: Json = False) -> None:
@@ -18,19 +18,20 @@ def keys(context: typer.Context, *, json: Json = False) -> None:
 
     Needs no key.
     """
-    from csbs.cli.documents import key_ring_document  # noqa: PLC0415  see cli.options
+    from csbs.documents.host import KeyRingDocument  # noqa: PLC0415  see cli.options
 
-    with opened(context) as app:
-        ring = app.keys.ring()
-        waits = app.keys.recovery_key_waits(ring)
+    with on_host(context) as app:
+        found = app.keys.ring()
+        waits = app.keys.recovery_key_waits(found)
+    ring = KeyRingDocument.of(found, recovery_key_waits=waits)
     output = Output(json)
     output.table(
-        key_ring_document(ring, recovery_key_waits=waits),
+        ring,
         ("USE", "SINCE", "KEY"),
         [
             *((each.use, each.since, each.id) for each in ring.keys),
-            ("wrapped by region", ring.region.since, ring.region.key_id),
-            ("wrapped by recovery", ring.recovery.since, ring.recovery.key_id),
+            ("wrapped by region", ring.region_key.since, ring.region_key.id),
+            ("wrapped by recovery", ring.recovery_key.since, ring.recovery_key.id),
         ],
     )
     if waits:
@@ -61,7 +62,7 @@ def rotate_key(
     No backup is written anew, and all of them restore as before. Waits for nobody: while a backup
     or a restore is at work it is refused.
     """
-    from csbs.cli.documents import key_ring_document  # noqa: PLC0415  see cli.options
+    from csbs.documents.host import KeyRingDocument  # noqa: PLC0415  see cli.options
     from csbs.repository import Rotation  # noqa: PLC0415  see cli.options
 
     chosen = [
@@ -75,18 +76,17 @@ def rotate_key(
     ]
     if len(chosen) != 1:
         raise typer.BadParameter("give one of --region, --data, --recovery")
-    with opened(context) as app:
-        ring = app.keys.rotate(chosen[0])
-        waits = app.keys.recovery_key_waits(ring)
-    Output(json).show(
-        key_ring_document(ring, recovery_key_waits=waits), _told(ring, chosen[0], waits=waits)
-    )
+    with on_host(context) as app:
+        turned = app.keys.rotate(chosen[0])
+        waits = app.keys.recovery_key_waits(turned)
+    ring = KeyRingDocument.of(turned, recovery_key_waits=waits)
+    Output(json).show(ring, _told(ring, chosen[0], waits=waits))
 
 
-def _told(ring: KeyRing, what: str, *, waits: bool) -> str:
+def _told(ring: KeyRingDocument, what: str, *, waits: bool) -> str:
     key_ids = {
-        "region": ring.region.key_id,
-        "recovery": ring.recovery.key_id,
+        "region": ring.region_key.id,
+        "recovery": ring.recovery_key.id,
         "data": ring.keys[-1].id,
     }
     told = f"the {what} key is {key_ids[what]} now"
@@ -101,7 +101,8 @@ def recovery_key(context: typer.Context, *, yes: Yes = False) -> None:
     Write it down: with it, and nothing else, the repository can be opened when the region key is
     lost. Put it into a file and name that by `recovery_key_file`.
     """
+    require_host(context)
     output = Output(as_json=False)
     output.confirm("It will not be shown again. Show it?", "recovery-key", yes=yes)
-    with opened(context) as app:
+    with on_host(context) as app:
         app.keys.hand_over_recovery_key(output.say)

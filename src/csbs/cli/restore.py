@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from csbs.cli.exit_codes import EXIT_CODES
-from csbs.cli.options import BackupName, Json, Yes, opened
+from csbs.cli.options import BackupName, Json, Yes, body, in_project
 from csbs.cli.output import Output, holes_text, size, table
 from csbs.domain.rate import parse_rate
 
 if TYPE_CHECKING:
-    from csbs.domain.restore_plan import DiskRestore, RestorePlan
-    from csbs.services.restores import RestoreDone
+    from csbs.documents.restores import (
+        DiskRestoreDocument,
+        RestoredDocument,
+        RestorePlanDocument,
+    )
 
 
 def restore(
@@ -56,33 +59,33 @@ def restore(
     command. A damaged backup is refused; with --allow-holes the rest of it is restored, and the
     exit code is 8.
     """
-    from csbs.cli.documents import restore_document, restored_document  # noqa: PLC0415  see cli.options
     from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
-    from csbs.services.requests import RestoreRequest  # noqa: PLC0415  see cli.options
+    from csbs.documents.restores import NewRestore  # noqa: PLC0415  see cli.options
 
     output = Output(json)
-    request = RestoreRequest(
+    new = body(
+        NewRestore,
         power_on=not no_start,
         compare=compare,
         allow_holes=allow_holes,
         limit_bytes_per_s=None if limit is None else parse_rate(limit),
     )
-    with opened(context) as app:
-        plan = app.restores.plan(backup)
+    with in_project(context) as project:
+        plan = project.restores.plan(backup)
         if dry_run:
-            output.show(restore_document(plan), _plan_text(plan) + "\nnothing was changed")
+            output.show(plan, _plan_text(plan) + "\nnothing was changed")
             return
         output.say(_plan_text(plan))
         _confirm(output, plan, power_on=not no_start, yes=yes)
         with watched(output) as watcher:
-            done = app.restores.restore(plan, watcher, request)
-    output.show(restored_document(done, started=not no_start), _done_text(done, no_start=no_start))
-    if done.holes:
+            done = project.restores.restore(plan, new, watcher)
+    output.show(done, _done_text(done))
+    if done.has_holes:
         raise typer.Exit(EXIT_CODES["damaged"])
 
 
-def _confirm(output: Output, plan: RestorePlan, *, power_on: bool, yes: bool) -> None:
-    server = plan.backup.server_name
+def _confirm(output: Output, plan: RestorePlanDocument, *, power_on: bool, yes: bool) -> None:
+    server = plan.server.name
     operation = f"restoring server {server}"
     output.confirm(
         f"Stop {server}, overwrite these disks"
@@ -92,43 +95,43 @@ def _confirm(output: Output, plan: RestorePlan, *, power_on: bool, yes: bool) ->
     )
     if yes:
         return
-    for disk in plan.written:
-        if disk.by_path_only:
+    for disk in plan.disks:
+        if disk.is_written and disk.by_path_only:
             output.confirm_by_name(
                 f"Disk {disk.target} is known by its path only.", disk.target, operation
             )
 
 
-def _done_text(done: RestoreDone, *, no_start: bool) -> str:
-    backup = done.plan.backup
-    state = "stopped" if no_start else "started"
+def _done_text(done: RestoredDocument) -> str:
+    state = "started" if done.started else "stopped"
     rows = [
         (
             disk.target,
-            size(result.written_bytes),
-            size(result.zeroed_bytes),
-            size(result.unchanged_bytes),
+            size(disk.written_bytes),
+            size(disk.zeroed_bytes),
+            size(disk.unchanged_bytes),
             _how(disk),
         )
-        for disk in done.plan.written
-        if (result := done.results.get(disk.target)) is not None
+        for disk in done.disks
+        if disk.written_bytes is not None
     ]
     text = table(("DISK", "WRITTEN", "ZEROED", "UNCHANGED", "HOW"), rows)
-    text = f"restored {backup.server_name} from {backup.name}; it is {state}\n{text}"
-    for target, ranges in done.holes.items():
-        text += f"\n{holes_text(target, ranges)}"
+    text = f"restored {done.server.name} from {done.backup.name}; it is {state}\n{text}"
+    for disk in done.disks:
+        if disk.holes:
+            text += f"\n{holes_text(disk.target, disk.holes)}"
     return text
 
 
-def _plan_text(plan: RestorePlan) -> str:
+def _plan_text(plan: RestorePlanDocument) -> str:
     rows = [
         (disk.target, disk.action, size(disk.size_bytes), _how(disk), disk.note)
         for disk in plan.disks
     ]
-    return f"restore of {plan.backup.server_name} from {plan.backup.name}:\n" + table(
+    return f"restore of {plan.server.name} from {plan.backup.name}:\n" + table(
         ("DISK", "ACTION", "SIZE", "HOW", "NOTE"), rows
     )
 
 
-def _how(disk: DiskRestore) -> str:
+def _how(disk: DiskRestoreDocument) -> str:
     return f"{disk.way}: {disk.way_reason}" if disk.way else "-"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from csbs.cli.options import data_dir_of
+from csbs.cli.options import data_dir_of, require_host, where
 from csbs.cli.output import Output
 
 
@@ -25,4 +25,6 @@ def serve(
     from csbs.config import load_settings  # noqa: PLC0415  see cli.options
     from csbs.serving import run_service  # noqa: PLC0415  see cli.options
 
+    if where(context).profile is not None:  # a login in use does not keep anybody from this
+        require_host(context)
     run_service(load_settings(data_dir_of(context), listen=listen), Output(as_json=False).say)

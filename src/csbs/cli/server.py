@@ -1,4 +1,4 @@
-"""`csbs server`: the servers of this host."""
+"""`csbs server`: the servers of this host, or of a project of the service."""
 
 from __future__ import annotations
 
@@ -6,32 +6,30 @@ from typing import Annotated
 
 import typer
 
-from csbs.cli.options import Json, ServerName, changing, opened
+from csbs.cli.notification import rpo_text
+from csbs.cli.options import Json, ServerName, body, in_project, in_region
 from csbs.cli.output import Output, size, table
 
-commands = typer.Typer(help="Servers of this host: list, show, stop, start, set, assign, untrack.")
+commands = typer.Typer(help="Servers: list, show, stop, start, set, tag, assign, untrack.")
 
 
 @commands.command("list")
 def list_servers(context: typer.Context, *, json: Json = False) -> None:
     """List all servers with their state and disks."""
-    from csbs.cli.documents import server_document  # noqa: PLC0415  see cli.options
-
-    with opened(context) as app:
-        found = app.servers.list_all()
-        half_restored = app.servers.half_restored()
+    with in_project(context) as project:
+        found = project.servers.list_all()
     Output(json).table(
-        {"servers": [server_document(server, half_restored) for server in found]},
+        found,
         ("NAME", "STATE", "DISKS", "SIZE", "ID"),
         [
             (
                 server.name,
-                f"{server.state}, half restored" if server.id in half_restored else server.state,
+                f"{server.state}, half restored" if server.unfinished_restore_of else server.state,
                 str(len(server.disks)),
                 size(sum(disk.size_bytes for disk in server.disks)),
                 server.id,
             )
-            for server in found
+            for server in found.servers
         ],
     )
 
@@ -39,13 +37,8 @@ def list_servers(context: typer.Context, *, json: Json = False) -> None:
 @commands.command("show")
 def show_server(context: typer.Context, server: ServerName, *, json: Json = False) -> None:
     """Show one server: disks, tracking points, how it is frozen, an interrupted restore."""
-    from csbs.cli.documents import server_document  # noqa: PLC0415  see cli.options
-
-    with opened(context) as app:
-        found = app.servers.find(server)
-        tracking = app.servers.tracking(found)
-        half_restored = app.servers.half_restored()
-        without_watchdog = app.servers.freezes_without_watchdog(found)
+    with in_project(context) as project:
+        found = project.servers.show(server)
     rows = [
         (
             disk.target,
@@ -56,13 +49,14 @@ def show_server(context: typer.Context, server: ServerName, *, json: Json = Fals
         )
         for disk in found.disks
     ]
-    restoring = half_restored.get(found.id)
+    restoring = found.unfinished_restore_of
     text = "\n".join(
         (
             f"{found.name}  {found.state}  {found.id}",
             table(("DISK", "SIZE", "FORMAT", "TRACKABLE", "SOURCE"), rows),
-            "tracking points: " + (", ".join(tracking.checkpoints) or "none"),
-            f"its file systems are frozen {_whether(without_watchdog)}",
+            "tracking points: " + (", ".join(found.tracking_points) or "none"),
+            f"its file systems are frozen {_whether(found.freeze_without_watchdog)}",
+            *([rpo_text(found.rpo)] if found.rpo else []),
             *(
                 [f"a restore was interrupted: `csbs restore {restoring}` ends it"]
                 if restoring
@@ -70,31 +64,23 @@ def show_server(context: typer.Context, server: ServerName, *, json: Json = Fals
             ),
         )
     )
-    document = server_document(found, half_restored, tracking)
-    Output(json).show(document | {"freeze_without_watchdog": without_watchdog}, text)
+    Output(json).show(found, text)
 
 
 @commands.command("start")
 def start_server(context: typer.Context, server: ServerName, *, json: Json = False) -> None:
     """Start a server; a backup that holds its disks is cancelled for it."""
-    from csbs.cli.documents import server_document  # noqa: PLC0415  see cli.options
-
-    with opened(context) as app:
-        started = app.servers.start(server)
-    Output(json).show(server_document(started, {}), f"{started.name} is {started.state}")
+    with in_project(context) as project:
+        started = project.servers.start(server)
+    Output(json).show(started, f"{started.name} is {started.state}")
 
 
 @commands.command("stop")
 def stop_server(context: typer.Context, server: ServerName, *, json: Json = False) -> None:
     """Stop a server: by its guest agent, by ACPI, at last by force."""
-    from csbs.cli.documents import server_document  # noqa: PLC0415  see cli.options
-
-    with opened(context) as app:
-        stopped, how = app.servers.stop(server)
-    Output(json).show(
-        server_document(stopped, {}) | {"stopped_by": how},
-        f"{stopped.name} is {stopped.state} ({how})",
-    )
+    with in_project(context) as project:
+        stopped = project.servers.stop(server)
+    Output(json).show(stopped, f"{stopped.name} is {stopped.state} ({stopped.stopped_by})")
 
 
 @commands.command("set")
@@ -112,15 +98,44 @@ def set_server(
     json: Json = False,
 ) -> None:
     """Set how a server is backed up."""
-    with opened(context) as app:
-        found = app.servers.set_freeze_without_watchdog(server, on=freeze_without_watchdog)
-    Output(json).show(
-        {
-            "server": {"id": found.id, "name": found.name},
-            "freeze_without_watchdog": freeze_without_watchdog,
-        },
-        f"backups of {found.name} freeze its file systems {_whether(freeze_without_watchdog)}",
-    )
+    from csbs.documents.servers import ServerChange  # noqa: PLC0415  see cli.options
+
+    change = body(ServerChange, freeze_without_watchdog=freeze_without_watchdog)
+    with in_project(context) as project:
+        done = project.servers.change(server, change)
+    how = _whether(done.freeze_without_watchdog)
+    Output(json).show(done, f"backups of {done.server.name} freeze its file systems {how}")
+
+
+@commands.command("tag")
+def tag_server(
+    context: typer.Context,
+    server: ServerName,
+    tags: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Tags that it gets.")
+    ] = None,
+    *,
+    remove: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="Take the tag with this key away.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show a server's tags, give it some, take some away.
+
+    A policy that binds servers by tags takes it, if it belongs to none.
+    """
+    from csbs.documents.policies import ServerTagsBody  # noqa: PLC0415  see cli.options
+
+    given = {key: value for key, _, value in (each.partition("=") for each in tags or ())}
+    wanted = body(ServerTagsBody, tags=given, remove=remove or [])
+    with in_project(context) as project:
+        if given or remove:
+            found = project.policies.tag(server, wanted)
+        else:
+            found = project.policies.tags(server)
+    text = ", ".join(f"{key}={value}" for key, value in found.tags.items())
+    policy = f"policy {found.policy.name}" if found.policy else "no policy"
+    Output(json).show(found, f"{found.server.name}: {text or 'no tags'}; {policy}")
 
 
 @commands.command("assign")
@@ -137,15 +152,9 @@ def assign_server(
 
     A server that nobody assigned belongs to the project that is called like the region.
     """
-    with changing(context, "assign_server", f"{server} {project}") as region:
-        found, target = region.assignments.assign(server, project)
-    Output(json).show(
-        {
-            "server": {"id": found.id, "name": found.name},
-            "project": {"id": target.id, "name": target.name},
-        },
-        f"{found.name} belongs to {target.name}",
-    )
+    with in_region(context, "assign_server", f"{server} {project}") as region:
+        done = region.projects.assign(server, project)
+    Output(json).show(done, f"{done.server.name} belongs to {done.project.name}")
 
 
 @commands.command("untrack")
@@ -155,12 +164,10 @@ def untrack_server(context: typer.Context, server: ServerName, *, json: Json = F
     Needed before `virsh undefine`, which refuses while checkpoints exist, and before reverting to
     an internal snapshot.  The next backup reads all that is allocated and stores what differs.
     """
-    with opened(context) as app:
-        found, removed = app.servers.untrack(server)
-    Output(json).show(
-        {"server": {"id": found.id, "name": found.name}, "removed": removed},
-        f"tracking points removed from {found.name}: {', '.join(removed) or 'none'}",
-    )
+    with in_project(context) as project:
+        done = project.servers.untrack(server)
+    removed = ", ".join(done.removed) or "none"
+    Output(json).show(done, f"tracking points removed from {done.server.name}: {removed}")
 
 
 def _whether(without_watchdog: bool) -> str:  # noqa: FBT001  the value of a setting

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from csbs.cli.options import Json, opened
+from csbs.cli.options import Json, in_project
 from csbs.cli.output import Output, cut, moment, progress_text, short, table
 
 #: What fits beside the rest; `csbs task show` has it all.
@@ -22,24 +22,22 @@ commands = typer.Typer(help="Tasks: every backup, restore and deletion.")
 @commands.command("list")
 def list_tasks(context: typer.Context, *, json: Json = False) -> None:
     """List all tasks, oldest first."""
-    from csbs.cli.documents import task_document  # noqa: PLC0415  see cli.options
-
-    with opened(context) as app:
-        found = app.tasks.list_all()
+    with in_project(context) as project:
+        found = project.tasks.list_all()
     Output(json).table(
-        {"tasks": [task_document(task) for task in found]},
+        found,
         ("KIND", "STATE", "SERVER", "BEGAN", "ENDED", "ID", "ERROR"),
         [
             (
                 task.kind,
                 task.state,
-                task.server_name,
+                task.server.name,
                 moment(task.started_at or task.created_at),
                 moment(task.ended_at),
                 short(task.id),
-                cut(task.error_message, _ERROR_SIZE_MAX),
+                cut(task.error.message if task.error else "", _ERROR_SIZE_MAX),
             )
-            for task in found
+            for task in found.tasks
         ],
     )
 
@@ -52,21 +50,21 @@ def show_task(
     json: Json = False,
 ) -> None:
     """Show one task, with the steps that it went through."""
-    from csbs.cli.documents import task_document  # noqa: PLC0415  see cli.options
-
-    with opened(context) as app:
-        found, steps = app.tasks.find(task)
+    with in_project(context) as project:
+        found = project.tasks.show(task)
     lines = [
-        f"{found.kind} of {found.server_name}  {found.state}  {found.id}",
+        f"{found.kind} of {found.server.name}  {found.state}  {found.id}",
         progress_text(found.done_bytes, found.total_bytes, found.bytes_per_s, found.left_s),
         table(
             ("STEP", "BEGAN", "ENDED"),
-            [(step.name, moment(step.began_at), moment(step.ended_at)) for step in steps],
+            [(step.name, moment(step.began_at), moment(step.ended_at)) for step in found.steps],
         ),
     ]
-    if found.error_message:
-        lines.append(f"failed: {found.error_message}")
-    Output(json).show(task_document(found, steps), "\n".join(filter(None, lines)))
+    if found.note:
+        lines.append(found.note)
+    if found.error is not None:
+        lines.append(f"failed: {found.error.message}")
+    Output(json).show(found, "\n".join(filter(None, lines)))
 
 
 @commands.command("cancel")
@@ -75,14 +73,9 @@ def cancel_task(context: typer.Context, task: TaskName, *, json: Json = False) -
 
     It ends within seconds: a backup disappears, a restore leaves its server as it was.
     """
-    from csbs.cli.documents import task_document  # noqa: PLC0415  see cli.options
-
-    with opened(context) as app:
-        found, _ = app.tasks.find(task)
-        cancelled = app.tasks.cancel(found.id)
-    Output(json).show(
-        task_document(cancelled), f"asked {cancelled.kind} of {cancelled.server_name} to stop"
-    )
+    with in_project(context) as project:
+        asked = project.tasks.cancel(task)
+    Output(json).show(asked, f"asked {asked.kind} of {asked.server.name} to stop")
 
 
 @commands.command("delete")
@@ -99,11 +92,7 @@ def delete_task(
     if failed == (task is not None):
         message = "give a task, or --failed"
         raise typer.BadParameter(message)
-    with opened(context) as app:
-        if task is None:
-            count = app.tasks.delete_failed()
-        else:
-            found, _ = app.tasks.find(task)
-            app.tasks.delete(found.id)
-            count = 1
-    Output(json).show({"deleted": count}, f"deleted {count} tasks" if count != 1 else "deleted")
+    with in_project(context) as project:
+        done = project.tasks.delete_failed() if task is None else project.tasks.delete(task)
+    count = done.deleted
+    Output(json).show(done, f"deleted {count} tasks" if count != 1 else "deleted")

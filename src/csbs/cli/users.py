@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from csbs.cli.options import Json, Yes, changing, opened_region
+from csbs.cli.options import Json, Yes, body, in_region
 from csbs.cli.output import Output, moment, table
 
 commands = typer.Typer(help="Users of the service: list, show, create, set, delete.")
@@ -22,12 +22,10 @@ PasswordFromStdin = Annotated[
 @commands.command("list")
 def list_users(context: typer.Context, *, json: Json = False) -> None:
     """List all users."""
-    from csbs.cli.identity_documents import user_document  # noqa: PLC0415  see cli.options
-
-    with opened_region(context) as region:
-        found = region.users.everyone()
+    with in_region(context) as region:
+        found = region.users.list_all()
     Output(json).table(
-        {"users": [user_document(user) for user in found]},
+        found,
         ("NAME", "ENABLED", "ADMINISTRATOR", "CREATED", "ID"),
         [
             (
@@ -37,7 +35,7 @@ def list_users(context: typer.Context, *, json: Json = False) -> None:
                 moment(user.created_at),
                 user.id,
             )
-            for user in found
+            for user in found.users
         ],
     )
 
@@ -45,18 +43,15 @@ def list_users(context: typer.Context, *, json: Json = False) -> None:
 @commands.command("show")
 def show_user(context: typer.Context, user: UserName, *, json: Json = False) -> None:
     """Show a user, with his roles in projects."""
-    from csbs.cli.identity_documents import user_document  # noqa: PLC0415  see cli.options
-
-    with opened_region(context) as region:
-        found = region.users.find(user)
-        memberships = region.users.memberships(found.id)
+    with in_region(context) as region:
+        found = region.users.show(user)
     rights = [
         "may log in" if found.enabled else "may not log in",
         *(["administrator of the region"] if found.is_admin else []),
     ]
-    rows = [(each.project.name, str(each.role)) for each in memberships]
+    rows = [(each.project.name, str(each.role)) for each in found.roles]
     text = f"{found.name}  {', '.join(rights)}  {found.id}\n{table(('PROJECT', 'ROLE'), rows)}"
-    Output(json).show(user_document(found, memberships), text)
+    Output(json).show(found, text)
 
 
 @commands.command("create")
@@ -71,12 +66,13 @@ def create_user(
     json: Json = False,
 ) -> None:
     """Create a user; `csbs project grant` gives him a role in a project."""
-    from csbs.cli.identity_documents import user_document  # noqa: PLC0415  see cli.options
+    from csbs.documents.identity import NewUser  # noqa: PLC0415  see cli.options
 
     password = _password(from_stdin=password_stdin)
-    with changing(context, "create_user", name) as region:
-        user = region.users.create(name, password, is_admin=admin)
-    Output(json).show(user_document(user, []), f"created user {user.name}  {user.id}")
+    new = body(NewUser, name=name, password=password, is_admin=admin)
+    with in_region(context, "create_user", name) as region:
+        user = region.users.create(new)
+    Output(json).show(user, f"created user {user.name}  {user.id}")
 
 
 @commands.command("set")
@@ -96,14 +92,13 @@ def set_user(
     json: Json = False,
 ) -> None:
     """Change a user's password or rights; another password ends all his tokens."""
-    from csbs.cli.identity_documents import user_document  # noqa: PLC0415  see cli.options
+    from csbs.documents.identity import UserChange  # noqa: PLC0415  see cli.options
 
     new = _password(from_stdin=password_stdin) if password or password_stdin else None
-    with changing(context, "change_user", user) as region:
-        if new is not None:
-            region.users.set_password(user, new)
-        changed = region.users.set_rights(user, enabled=enabled, is_admin=admin)
-    Output(json).show(user_document(changed), f"changed user {changed.name}")
+    change = body(UserChange, password=new, enabled=enabled, is_admin=admin)
+    with in_region(context, "change_user", user) as region:
+        changed = region.users.change(user, change)
+    Output(json).show(changed, f"changed user {changed.name}")
 
 
 @commands.command("delete")
@@ -113,9 +108,9 @@ def delete_user(
     """Delete a user, with his tokens, keys and roles."""
     output = Output(json)
     output.confirm(f"Delete user {user}?", f"the deletion of user {user}", yes=yes)
-    with changing(context, "delete_user", user) as region:
+    with in_region(context, "delete_user", user) as region:
         deleted = region.users.delete(user)
-    output.show({"deleted": deleted.id}, f"deleted user {deleted.name}")
+    output.show(deleted, f"deleted user {deleted.name}")
 
 
 def _password(*, from_stdin: bool) -> str:

@@ -30,6 +30,9 @@ class BackupState(StrEnum):
     ERROR = "error"
 
 
+#: Something is being done to the backup, or a dead process left it so.
+UNSETTLED_STATES = (BackupState.PROTECTING, BackupState.RESTORING, BackupState.DELETING)
+
 _ALLOWED: dict[BackupState, frozenset[BackupState]] = {
     BackupState.PROTECTING: frozenset({BackupState.AVAILABLE, BackupState.ERROR}),
     BackupState.AVAILABLE: frozenset({BackupState.RESTORING, BackupState.DELETING}),
@@ -99,6 +102,9 @@ class Backup:
     #: The run that made it; one by hand has a run of its own, with the backup's id.
     checkpoint_id: CheckpointId
     description: str = ""
+    #: What the server had; 0 where nothing told.
+    vcpus: int = 0
+    memory_bytes: int = 0
     #: The policy whose run made it.
     policy_id: PolicyId | None = None
     #: The policy's schedule began that run, not a person.

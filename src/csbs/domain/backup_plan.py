@@ -16,6 +16,10 @@ from csbs.domain.identity import FoundBy, Match
 from csbs.domain.ids import BackupId, DiskId, TrackingName
 from csbs.domain.server import DiskDescription, TrackingReport
 
+#: Why a disk is read as it is, where others act on it.
+ASKED_FOR = "asked for"
+AUDIT_DIFFERED = "a sample of what tracking calls unchanged has changed"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
@@ -83,7 +87,7 @@ def plan_disk(
         mode = Mode.FULL
         reason = "its last backup was deleted" if history.had_deletion else _why_first(match)
     elif full:
-        mode, reason = Mode.FULL, "asked for"
+        mode, reason = Mode.FULL, ASKED_FOR
     else:
         reason = _why_not_tracked(match, parent, history, report)
         mode = Mode.RESCAN if reason else Mode.INCREMENTAL

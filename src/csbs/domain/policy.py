@@ -10,14 +10,14 @@ from datetime import datetime
 from csbs.domain.consistency import ApplicationMode
 from csbs.domain.errors import Conflict, Invalid, NotFound, Refused
 from csbs.domain.ids import DiskId, PolicyId, ProjectId, ServerId
-from csbs.domain.recurrence import Recurrence, parse_pattern
+from csbs.domain.schedule import Timetable, checked_timetable
 from csbs.domain.tags import Tag
+from csbs.domain.zones import UnknownZone, zone_of
 
 NAME_SIZE_MAX = 255
 DESCRIPTION_SIZE_MAX = 255
 RETENTION_MAX = 99_999
 _NAME = re.compile(rf"[\w-]{{1,{NAME_SIZE_MAX}}}")
-_TIMEZONE = re.compile(r"UTC[+-](?:0\d|1[0-4]):[0-5]\d")
 
 
 @dataclass(eq=False)
@@ -89,15 +89,18 @@ class PolicyWithoutServers(Refused):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How long backups are kept.  Numbers: None where there is no such limit.
+    """How long backups are kept.  Numbers: None where there is no such rule.
 
-    `permanent` wins over the first two.  The four others keep more: the newest backup of each of
-    so many days, weeks, months and years of `timezone`.
+    A backup stays if any rule keeps it (`csbs.domain.retention`).  `permanent` keeps all, whatever
+    the others say.  The last four keep the newest backup of each of so many days, weeks, months and
+    years of `timezone`.
     """
 
     permanent: bool = False
     max_backups: int | None = None
     max_age_days: int | None = None
+    #: By the calendar; instead of days.
+    max_age_months: int | None = None
     day_backups: int | None = None
     week_backups: int | None = None
     month_backups: int | None = None
@@ -110,17 +113,41 @@ class Retention:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= RETENTION_MAX:
                 raise InvalidPolicy(name, f"use a number from 0 to {RETENTION_MAX}, or -1")
-        if self.timezone and not _TIMEZONE.fullmatch(self.timezone):
-            raise InvalidPolicy("timezone", "write it like UTC+08:00")
-        periods = (self.day_backups, self.week_backups, self.month_backups, self.year_backups)
-        if any(periods) and not self.timezone:
+        if self.timezone:
+            try:
+                zone_of(self.timezone)
+            except UnknownZone as error:
+                raise InvalidPolicy("timezone", str(error)) from None
+        if self.max_age_days is not None and self.max_age_months is not None:
+            raise InvalidPolicy(
+                "max_age_months", "an age is given in days or in months, not in both"
+            )
+        if any(self._periods) and not self.timezone:
             raise InvalidPolicy("timezone", "it is needed to keep backups by day, week or longer")
         return self
 
+    @property
+    def keeps_for_ever(self) -> bool:
+        """Whether nothing expires: it is said so, or no rule is set.
 
+        Zero days, weeks, months and years are no rule: clients that know these rules send zeroes
+        where they do not want them.
+        """
+        limits = (self.max_backups, self.max_age_days, self.max_age_months)
+        limited = any(each is not None for each in limits) or any(self._periods)
+        return self.permanent or not limited
+
+    @property
+    def _periods(self) -> tuple[int | None, ...]:
+        return self.day_backups, self.week_backups, self.month_backups, self.year_backups
+
+
+#: Who says one of them has no more use for the other.
+_AGES = ("max_age_days", "max_age_months")
 _NUMBERS = (
     "max_backups",
     "max_age_days",
+    "max_age_months",
     "day_backups",
     "week_backups",
     "month_backups",
@@ -144,11 +171,17 @@ class Schedule:
     pattern: str
     #: What the pattern does not say is as in this moment.
     starts_at: datetime
+    #: When the scheduler runs it next (UTC); None: never by itself.
+    next_run_at: datetime | None = None
 
-    @property
-    def recurrence(self) -> Recurrence:
-        """What the pattern means."""
-        return parse_pattern(self.pattern)
+
+def timetable_of(schedule: Schedule, region_zone: str) -> Timetable:
+    """When the schedule is due: in the zone of its policy, else in that of the region.
+
+    Raises `InvalidPattern`, `UnknownZone`.
+    """
+    zone = zone_of(schedule.retention.timezone or region_zone)
+    return checked_timetable(schedule.pattern, zone, schedule.starts_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +214,12 @@ class Policy:
     servers: tuple[BoundServer, ...] = ()
     schedules: tuple[Schedule, ...] = ()
     tags: tuple[Tag, ...] = ()
+    #: Servers with all of these tags are bound by themselves, those of no policy; None: none is.
+    auto_bind: tuple[Tag, ...] | None = None
+
+    def schedule(self, schedule_id: str) -> Schedule | None:
+        """The schedule, if it is one of this policy."""
+        return next((each for each in self.schedules if each.id == schedule_id), None)
 
     def server(self, server_id: ServerId) -> BoundServer | None:
         """The server, if it is bound to this policy."""
@@ -211,6 +250,8 @@ class NewPolicy:
     #: At most one; a policy without any runs only when somebody asks.
     schedules: Sequence[NewSchedule] = ()
     tags: Collection[Tag] = ()
+    #: See `Policy.auto_bind`.
+    auto_bind: Collection[Tag] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +266,9 @@ class PolicyChange:
     servers: Sequence[BoundServer] | None = None
     schedules: Sequence[NewSchedule] | None = None
     tags: Collection[Tag] | None = None
+    auto_bind: Collection[Tag] | None = None
+    #: No server is bound by itself any more.
+    stop_auto_bind: bool = False
 
 
 def checked_policy_name(name: str) -> str:
@@ -243,7 +287,9 @@ def checked_description(description: str) -> str:
     return description
 
 
-def new_schedule(wanted: NewSchedule, *, ids: tuple[str, str], at: datetime) -> Schedule:
+def new_schedule(
+    wanted: NewSchedule, *, ids: tuple[str, str], at: datetime, region_zone: str
+) -> Schedule:
     """A schedule that begins at `at`; `ids` are its own and its trigger's.
 
     Where nothing is said of retention, backups are kept for ever.  Raises `InvalidPolicy`,
@@ -251,10 +297,9 @@ def new_schedule(wanted: NewSchedule, *, ids: tuple[str, str], at: datetime) -> 
     """
     if not wanted.pattern:
         raise InvalidPolicy("trigger", "a schedule needs a pattern")
-    parse_pattern(wanted.pattern)
-    keeps = {"permanent", "max_backups", "max_age_days"} & wanted.retention.keys()
+    keeps = {"permanent", *_NUMBERS} & wanted.retention.keys()
     said = dict(wanted.retention) if keeps else {**wanted.retention, "permanent": True}
-    return Schedule(
+    schedule = Schedule(
         id=ids[0],
         name=_checked_schedule_name(wanted.name or ""),
         description=checked_description(wanted.description or ""),
@@ -265,20 +310,24 @@ def new_schedule(wanted: NewSchedule, *, ids: tuple[str, str], at: datetime) -> 
         pattern=wanted.pattern,
         starts_at=at,
     )
+    timetable_of(schedule, region_zone)
+    return schedule
 
 
-def changed_schedule(present: Schedule, wanted: NewSchedule) -> Schedule:
+def changed_schedule(present: Schedule, wanted: NewSchedule, *, region_zone: str) -> Schedule:
     """The schedule with what was said; a trigger keeps the moment at which it began.
 
     Retention that says `permanent: false` and no more says nothing: clients always send that.
+    Raises `InvalidPolicy`, `InvalidPattern`.
     """
     said = dict(wanted.retention)
     if said == {"permanent": False}:
         said = {}
-    if wanted.pattern:
-        parse_pattern(wanted.pattern)
+    for age, other in (_AGES, _AGES[::-1]):
+        if said.get(age) is not None:
+            said.setdefault(other, None)
     name, description = wanted.name, wanted.description
-    return replace(
+    changed = replace(
         present,
         name=present.name if name is None else _checked_schedule_name(name),
         description=(
@@ -288,6 +337,12 @@ def changed_schedule(present: Schedule, wanted: NewSchedule) -> Schedule:
         retention=replace(present.retention, **said).checked(),  # type: ignore[arg-type]  # likewise
         pattern=wanted.pattern or present.pattern,
     )
+    if (changed.pattern, changed.retention.timezone) != (
+        present.pattern,
+        present.retention.timezone,
+    ):
+        timetable_of(changed, region_zone)
+    return changed
 
 
 def _checked_schedule_name(name: str) -> str:

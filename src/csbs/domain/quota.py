@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from csbs.domain.backup import Backup, BackupState
 from csbs.domain.errors import Invalid, Refused
 
 #: Of servers in one policy; the same for every project.
@@ -46,21 +44,11 @@ class Quotas:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a project has."""
+    """What a project has that counts."""
 
     backups: int
     backup_bytes: int
     policies: int
-
-
-def usage_of(backups: Iterable[Backup], policies: int) -> Usage:
-    """What counts: a backup that is being deleted is as good as gone."""
-    counted = [each for each in backups if each.state is not BackupState.DELETING]
-    return Usage(
-        backups=len(counted),
-        backup_bytes=sum(each.storage_bytes for each in counted),
-        policies=policies,
-    )
 
 
 def require_room_for_backups(quotas: Quotas, usage: Usage, count: int) -> None:

@@ -9,29 +9,30 @@ r"""When the backups of a policy run: the part of iCalendar's recurrence rules t
 Clients write it in many ways: lines end in CR LF, in LF, or in the two characters ``\n``; blanks
 stand around them; keys come in any order and case.  What the rule parts mean is that of RFC 5545;
 hours, minutes and weekdays that are not given are those of the moment at which the rule begins.
+
+One rule names hours and minutes, and runs at all pairs of them.  For other times, such as 02:30 and
+14:00, or for weekdays with times of their own, there may be several lines: all of them count.
+Whether times lie far enough apart is known where all are (`csbs.domain.schedule`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
 from typing import TypeVar
 
 from csbs.domain.errors import Invalid
 
 PATTERN_SIZE_MAX = 10_240
-#: FAQ 3.6: up to 24 times a day, neighbours at least one hour apart, over midnight too.
-RUNS_PER_DAY_MAX = 24
-APART_MINUTES_MIN = 60
+#: One for each hour of a day, each day of the week with its own.
+RULES_MAX = 24
 #: Every so many days; more than a year is a mistake.
 INTERVAL_DAYS_MAX = 366
 
 T = TypeVar("T")
 
-_MINUTES_PER_DAY = 24 * 60
 _LINE_END = re.compile(r"\\r|\\n|\r|\n")
 _COMPONENT = re.compile(r"(?:BEGIN|END):(?:VCALENDAR|VEVENT)")
 _WRAPPERS = (
@@ -82,34 +83,42 @@ class Recurrence:
     hours: tuple[int, ...] = ()
     minutes: tuple[int, ...] = ()
 
-    def times(self) -> list[int]:
-        """Minutes of the day at which it runs, where hours and minutes are both given."""
-        return sorted(hour * 60 + minute for hour in self.hours for minute in self.minutes)
 
-
-def parse_pattern(pattern: str) -> Recurrence:
-    """The rule of a trigger pattern.  Raises `InvalidPattern`, which says what is wrong."""
+def parse_pattern(pattern: str) -> tuple[Recurrence, ...]:
+    """The rules of a trigger pattern.  Raises `InvalidPattern`, which says what is wrong."""
     if len(pattern) > PATTERN_SIZE_MAX:
         raise InvalidPattern(pattern, f"it has more than {PATTERN_SIZE_MAX} characters")
     try:
-        return _recurrence(_rule_parts(pattern))
+        return _recurrences(pattern)
     except ValueError as error:
         raise InvalidPattern(pattern, str(error)) from None
 
 
-def _rule_parts(pattern: str) -> dict[str, str]:
+def _recurrences(pattern: str) -> tuple[Recurrence, ...]:
+    rules = tuple(_recurrence(_rule_parts(each)) for each in _rules(pattern))
+    if len({each.interval_days for each in rules}) > 1:
+        raise ValueError("all lines RRULE: must have the same INTERVAL")
+    return rules
+
+
+def _rules(pattern: str) -> list[str]:
     lines = [line.strip() for line in _LINE_END.split(pattern)]
     lines = [line.upper() for line in lines if line]
     rules = [line.removeprefix("RRULE:") for line in lines if line.startswith("RRULE:")]
-    if len(rules) != 1:
-        raise ValueError("it must have one line RRULE:")
+    if not 1 <= len(rules) <= RULES_MAX:
+        raise ValueError(f"it must have a line RRULE:, and at most {RULES_MAX} of them")
     around = tuple(line for line in lines if not line.startswith("RRULE:"))
     if not all(_COMPONENT.fullmatch(line) for line in around) or around not in _WRAPPERS:
         raise ValueError("only BEGIN and END of VCALENDAR and VEVENT may stand around RRULE")
-    if not lines[len(around) // 2].startswith("RRULE:"):
+    inside = lines[len(around) // 2 :][: len(rules)]
+    if not all(line.startswith("RRULE:") for line in inside):
         raise ValueError("RRULE must stand inside of VEVENT")
+    return rules
+
+
+def _rule_parts(rule: str) -> dict[str, str]:
     parts: dict[str, str] = {}
-    for part in filter(None, (each.strip() for each in rules[0].split(";"))):
+    for part in filter(None, (each.strip() for each in rule.split(";"))):
         key, equals, value = part.partition("=")
         if not equals or key.strip() in parts:
             raise ValueError("RRULE must be parts KEY=VALUE, each once")
@@ -125,15 +134,13 @@ def _recurrence(parts: dict[str, str]) -> Recurrence:
         frequency = Frequency(parts.get("FREQ", ""))
     except ValueError:
         raise ValueError("FREQ must be DAILY or WEEKLY") from None
-    rule = Recurrence(
+    return Recurrence(
         frequency=frequency,
         interval_days=_interval(parts, frequency),
         weekdays=frozenset(_list(parts, "BYDAY", Weekday, "days of MO,TU,WE,TH,FR,SA,SU")),
         hours=tuple(sorted(_list(parts, "BYHOUR", _below(24), "hours from 0 to 23"))),
         minutes=tuple(sorted(_list(parts, "BYMINUTE", _below(60), "minutes from 0 to 59"))),
     )
-    _require_apart(rule)
-    return rule
 
 
 def _interval(parts: dict[str, str], frequency: Frequency) -> int:
@@ -162,22 +169,6 @@ def _below(end: int) -> Callable[[str], int]:
         return int(text)
 
     return number
-
-
-def _require_apart(rule: Recurrence) -> None:
-    # A part that is not given is one value that is known later: any stands for it.
-    times = Recurrence(
-        frequency=rule.frequency, hours=rule.hours or (0,), minutes=rule.minutes or (0,)
-    ).times()
-    if len(times) > RUNS_PER_DAY_MAX:
-        raise ValueError(f"it runs more than {RUNS_PER_DAY_MAX} times a day")
-    if not _apart(times):
-        raise ValueError(f"two runs are less than {APART_MINUTES_MIN} minutes apart")
-
-
-def _apart(times: Collection[int]) -> bool:
-    around = [*times, min(times) + _MINUTES_PER_DAY]
-    return all(later - earlier >= APART_MINUTES_MIN for earlier, later in pairwise(around))
 
 
 def _short(key: str) -> str:

@@ -6,6 +6,8 @@ so disks that changed places or names are each written with what was theirs.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -105,6 +107,15 @@ class RestorePlan:
     def written(self) -> tuple[DiskRestore, ...]:
         """The disks that are written."""
         return tuple(each for each in self.disks if each.action in {Action.WRITE, Action.CREATE})
+
+
+def fingerprint(plan: RestorePlan) -> str:
+    """Tells the plan from others: which disks are written, where, and what becomes of them."""
+    disks = [
+        (each.target, each.disk.source if each.disk else None, each.action) for each in plan.written
+    ]
+    text = json.dumps([plan.backup.id, disks])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def plan_restore(backup: Backup, matches: Sequence[Match], ids: Sequence[DiskId]) -> RestorePlan:

@@ -68,6 +68,9 @@ class ServerDescription:
     autostart: bool
     #: The inactive domain XML: what is needed to define the server again.
     definition_xml: str
+    #: What it may use at most while it runs; 0 where nothing tells.
+    vcpus: int = 0
+    memory_bytes: int = 0
 
     def disk(self, target: str) -> DiskDescription | None:
         """The disk with this target, if there is one."""

@@ -17,6 +17,8 @@ DELETED_VALUE_SIZE_MAX = 255
 #: Of a filter: so many keys, with so many values each.
 FILTER_KEYS_MAX = 10
 FILTER_VALUES_MAX = 10
+#: A value of a filter that begins so means a part of a tag's value.
+PART_OF_VALUE = "*"
 
 #: Letters of any script, digits, `_` and `-`.
 _CHARACTERS = re.compile(r"[\w-]*")
@@ -139,9 +141,8 @@ def _has(present: Mapping[str, str], key: str, values: Sequence[str]) -> bool:
 
 
 def _is_like(value: str, wanted: str) -> bool:
-    """A value that begins with ``*`` means a part of it."""
-    if wanted.startswith("*"):
-        return wanted.removeprefix("*") in value
+    if wanted.startswith(PART_OF_VALUE):
+        return wanted.removeprefix(PART_OF_VALUE) in value
     return value == wanted
 
 

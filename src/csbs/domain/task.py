@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +14,8 @@ from csbs.domain.ids import BackupId, ProjectId, ServerId, TaskId
 
 #: What a task was asked for, so that it can be begun again after a crash: plain JSON.
 TaskRequest: TypeAlias = Mapping[str, object]
+#: What a task did, as it is shown: plain JSON.
+TaskResult: TypeAlias = Mapping[str, object]
 
 
 class TaskKind(StrEnum):
@@ -54,6 +57,8 @@ class Task:
     #: None while it waits.
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    #: What it is at, for people.
+    doing: str = ""
     done_bytes: int = 0
     total_bytes: int = 0
     #: Of one that runs, as of its last report, where there is evidence.
@@ -62,11 +67,17 @@ class Task:
     error_kind: str = ""
     #: The error's class, such as ``StoreFull``.
     error_code: str = ""
+    #: What the error is about.
+    error_object: str = ""
     error_message: str = ""
     cancel_requested: bool = False
     #: False: it cannot be stopped (any more); a restore has begun to write.
     cancellable: bool = True
+    #: For people: how it came to be, where nobody asked for it.
+    note: str = ""
     request: TaskRequest = field(default_factory=dict)
+    #: Of one that is done, where there is more to say than that.
+    result: TaskResult | None = None
 
     @property
     def is_open(self) -> bool:
@@ -126,3 +137,11 @@ class Progress:
     doing: str
     done_bytes: int
     total_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watcher:
+    """Who watches an execution: is told of progress, and may set `cancel`."""
+
+    on_progress: Callable[[Progress], None]
+    cancel: threading.Event

@@ -223,6 +223,13 @@ class ProjectNotFound(NotFound):
 
 
 @dataclass(eq=False)
+class TokenNotFound(NotFound):
+    """A token that was asked about, by somebody whose own is good."""
+
+    template = "there is no such token, or it has expired"
+
+
+@dataclass(eq=False)
 class AccessKeyNotFound(NotFound):
     """There is no such access key."""
 

@@ -7,8 +7,8 @@
     5  delete   those packs
 
 The caller holds the exclusive lock, so no pack is being written and no parent is in use.  A crash
-anywhere leaves only work for the next collection.  If a live map cannot be read, nothing is
-deleted: what it names is not known.
+anywhere leaves only work for the next collection, and so does an end by `check`.  If a live map
+cannot be read, nothing is deleted: what it names is not known.
 
 Another catalog may take the repository over meanwhile.  Packs of its writers are put after its
 number, so the listing, which was complete before we looked, has none of them; and it takes blocks
@@ -17,11 +17,12 @@ only of backups that counted then, which are marked here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from csbs.repository.content_index import ContentIndex
 from csbs.repository.errors import CorruptObject, MissingPack
+from csbs.repository.manifest import Image
 from csbs.repository.manifest_store import ManifestStore
 from csbs.repository.marks import Marks
 from csbs.repository.objectstore.base import ObjectInfo, ObjectStore
@@ -64,23 +65,23 @@ class CollectParts:
     #: Raises `RepositoryOwned` if another catalog has taken over.
     require_owner: Callable[[], None]
     progress: Callable[[CollectProgress], None]
+    #: Called all the time; what it raises ends the collection.
+    check: Callable[[], None]
 
 
 def collect(parts: CollectParts) -> CollectReport:
     """Runs one collection.
 
-    Raises `RepositoryOwned`, `MissingPack`, `CorruptObject`, and what the store raises.
+    Raises `RepositoryOwned`, `MissingPack`, `CorruptObject`, what the store raises, and what
+    `check` does.
     """
+    parts.check()
     parts.store.clear_leftovers()
-    purged = parts.manifests.purge()
-    listed = {
-        bytes.fromhex(match[2]): each
-        for each in parts.store.list("packs/")
-        if (match := PACK_KEY.fullmatch(each.key))
-    }
+    purged = parts.manifests.purge(parts.check)
+    listed = dict(_listed(parts))
     parts.require_owner()
-    images = [image for manifest in parts.manifests.live() for image in manifest.images]
-    marks = Marks(parts.packs)
+    images = list(_live_images(parts))
+    marks = Marks(parts.packs, parts.check)
     for done, image in enumerate(images):
         parts.progress(CollectProgress(phase="mark", done=done, total=len(images)))
         marks.add(image)
@@ -99,9 +100,24 @@ def collect(parts: CollectParts) -> CollectReport:
     )
 
 
+def _live_images(parts: CollectParts) -> Iterator[Image]:
+    for manifest in parts.manifests.live():
+        parts.check()
+        yield from manifest.images
+
+
+def _listed(parts: CollectParts) -> Iterator[tuple[bytes, ObjectInfo]]:
+    for each in parts.store.list("packs/"):
+        parts.check()
+        match = PACK_KEY.fullmatch(each.key)
+        if match:
+            yield bytes.fromhex(match[2]), each
+
+
 def _delete(parts: CollectParts, dead: Sequence[ObjectInfo]) -> None:
     for done, each in enumerate(dead):
         parts.progress(CollectProgress(phase="delete", done=done, total=len(dead)))
+        parts.check()
         parts.require_owner()
         parts.store.delete(each.key)
 

@@ -208,14 +208,15 @@ class ManifestStore:
         except ObjectExists:
             return  # somebody else deleted it in this moment
 
-    def purge(self) -> int:
+    def purge(self, check: Callable[[], None] = lambda: None) -> int:
         """Ends all standing tombstones and voids their manifests; returns how many were voided.
 
         The end comes first: it decides against an undelete.  A crash in between is mended by the
-        next purge.
+        next purge, and so is an end by what `check` raises.
         """
         purged = 0
         for key, listed in sorted(self._listing(_PREFIX).items()):
+            check()
             if not listed.tombstones or not self._counts(key):
                 continue
             number = max(listed.tombstones)

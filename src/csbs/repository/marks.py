@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -42,10 +42,19 @@ def named_blocks(
             yield pack_id, [(int(footer.slots[i]), footer.digest(i)) for i in positions]
 
 
+def _go_on() -> None:
+    """Nothing stands against it."""
+
+
 class Marks:
     """One bit for each slot that a live image names, nodes and blocks alike."""
 
-    def __init__(self, packs: PackReader) -> None:
+    def __init__(self, packs: PackReader, check: Callable[[], None] = _go_on) -> None:
+        """`check` is called before each part of a map is read; what it raises ends `add`.
+
+        Then nothing may be concluded from the marks: parts that are marked were not looked into.
+        """
+        self._check = check
         self._table = PackTable()
         self._maps = MapReader(packs, self._table)
         self._bits = SlotBits()
@@ -75,6 +84,7 @@ class Marks:
         if level == 0:
             self._bits.add(packs, slots)
             return
+        self._check()
         new = ~self._bits.has(packs, slots)
         self._bits.add(packs, slots)
         below = self._maps.named(level - 1, packs[new], slots[new])  # others were walked before

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from csbs.domain.clock import Clock, Monotonic, NewId, monotonic
-from csbs.domain.errors import Denied, Unavailable
+from csbs.domain.errors import Denied, OperationCancelled, Unavailable
 from csbs.repository import difference as differences
 from csbs.repository import text_object
 from csbs.repository.collect import CollectParts, CollectProgress, CollectReport, collect
@@ -266,12 +266,20 @@ class Repository:
         index: ContentIndex,
         *,
         progress: Callable[[CollectProgress], None] | None = None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> CollectReport:
         """Frees what no live backup names.  The caller holds the exclusive lock.
 
-        Raises `RepositoryOwned`, also in the middle of it; if the map of a live backup cannot be
-        read, or backups tell of a later owner than there is, nothing is freed.
+        Raises `OperationCancelled` soon after `stopped` says so: what was done is done, and the
+        next collection goes on with the rest.  Raises `RepositoryOwned`, also in the middle of it;
+        if the map of a live backup cannot be read, or backups tell of a later owner than there is,
+        nothing is freed.
         """
+
+        def check() -> None:
+            if stopped():
+                raise OperationCancelled("the collection")
+
         self.require_owner()
         require_owner_of_all(self._store)
         return collect(
@@ -282,6 +290,7 @@ class Repository:
                 index=index,
                 require_owner=self.require_owner,
                 progress=progress or _ignore,
+                check=check,
             )
         )
 

@@ -63,11 +63,16 @@ class AuditService:
                 log.warning("not in the audit trail", extra={"event": event, "why": str(error)})
 
     def page(
-        self, project_id: ProjectId | None, *, after: int = 0, limit: int = _PAGE
+        self,
+        project_id: ProjectId | None,
+        *,
+        after: int = 0,
+        limit: int = _PAGE,
+        since: datetime | None = None,
     ) -> list[AuditEvent]:
         """The next events after this number, oldest first; None: those of the whole region."""
-        with self.catalog.transaction() as transaction:
-            return audit.after(transaction, project_id, number=after, limit=limit)
+        with self.catalog.reading() as transaction:
+            return audit.after(transaction, project_id, number=after, limit=limit, since=since)
 
     def everything(
         self, project_id: ProjectId | None, *, since: datetime | None = None

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from csbs.catalog import backups
+from csbs.catalog import backups, tasks
 from csbs.domain.backup import BackupState, FailedOperation
 from csbs.domain.errors import BackupNotFound, CsbsError, NotFound
 from csbs.domain.server import ServerRef
@@ -17,7 +17,7 @@ from csbs.repository import ContentIndex, Repository
 from csbs.services.backups import BackupService
 from csbs.services.requests import kept_backup_request
 from csbs.services.servers import require_whole
-from csbs.services.work import Attempt, CarryOut
+from csbs.services.work import Attempt, CarryOut, Results
 from csbs.workflows.records import CatalogRecords, forget_or_fail, retire_unused
 from csbs.workflows.run import check_cancelled
 from csbs.workflows.settle import settle_backup
@@ -86,6 +86,7 @@ class DeletionWork:
     """See `Work`."""
 
     backups: BackupService
+    results: Results
 
     def let_go(self, task: Task) -> None:
         """See `Work.let_go`: a deletion holds nothing."""
@@ -111,4 +112,8 @@ class DeletionWork:
         repository.require_owner()
         self.backups.settle_server(repository, task.server_id)
         with suppress(BackupNotFound):  # a former life came to the end
-            self.backups.delete_now(attempt.run, task.backup_id, repository)
+            plan = self.backups.delete_now(attempt.run, task.backup_id, repository)
+            result = self.results.deleted(plan)
+            if result is not None:
+                with self.backups.catalog.transaction() as transaction:
+                    tasks.set_result(transaction, task.project_id, task.id, result)

@@ -6,11 +6,13 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from csbs.agent.audit import AuditOptions
 from csbs.agent.backup_disk import CopyOptions
 from csbs.agent.rate_limit import RateLimit
-from csbs.catalog import Catalog, Transaction, backups, leases, servers, tasks
+from csbs.catalog import Catalog, Transaction, backup_lists, backups, leases, servers, tasks
+from csbs.catalog.backup_lists import BackupFilter
 from csbs.catalog.leases import LeaseKind, LeaseWanted
 from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState, DiskBackup, default_name
@@ -28,6 +30,7 @@ from csbs.domain.errors import (
 )
 from csbs.domain.identity import Match
 from csbs.domain.ids import BackupId, CheckpointId, ProjectId, ServerId, TaskId, tracking_name
+from csbs.domain.listing import Listing, Slice
 from csbs.domain.lookup import matching
 from csbs.domain.server import ServerDescription, ServerRef, ServerState
 from csbs.domain.task import Task, TaskKind, new_task, waiting_task
@@ -69,7 +72,7 @@ class ServerToBackUp:
 
 
 #: Letters of any script (Chinese names are usual), digits, `_` and `-`.
-_NAME = re.compile(r"\w[\w-]{0,254}")
+_NAME = re.compile(r"[\w-]{1,255}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,22 +100,35 @@ class BackupService:
 
     def list_all(self, server: str | None = None) -> list[Backup]:
         """All backups, oldest first; of one server (id, prefix or name) if it is given."""
-        with self.catalog.transaction() as transaction:
-            found = backups.of_project(transaction, self.project_id)
-        if server is None:
-            return found
-        named = [ServerRef(each.server_id, each.server_name) for each in found]
-        ids = {each.id for each in matching(named, server)}
-        if not ids:
-            ids = {self.servers.find(server).id}
-        return [each for each in found if each.server_id in ids]
+        ids = None if server is None else self._named_servers(server)
+        with self.catalog.reading() as transaction:
+            if ids is None:
+                return backups.of_project(transaction, self.project_id)
+            return backups.of_servers(transaction, self.project_id, ids)
+
+    def page(self, server: str | None, listing: Listing) -> Slice[Backup]:
+        """A page of all backups, or of those of one server (id, prefix or name).
+
+        Raises `ServerNotFound` for one that neither backups nor the host know.
+        """
+        wanted = BackupFilter(server_ids=None if server is None else self._named_servers(server))
+        with self.catalog.reading() as transaction:
+            found = backup_lists.page(transaction, self.project_id, wanted, listing)
+            return found.map(partial(backups.by_ids, transaction, self.project_id))
+
+    def _named_servers(self, server: str) -> set[ServerId]:
+        with self.catalog.reading() as transaction:
+            named = backups.servers_named(transaction, self.project_id, server)
+        return {each.id for each in matching(named, server)} or {self.servers.find(server).id}
 
     def find(self, wanted: str) -> Backup:
         """The backup with this id, prefix of an id, or name.
 
         Raises `BackupNotFound`, `BackupAmbiguous`.
         """
-        found = matching(self.list_all(), wanted)
+        with self.catalog.reading() as transaction:
+            named = backups.named(transaction, self.project_id, wanted)
+        found = matching(named, wanted)
         if not found:
             raise BackupNotFound(wanted)
         if len(found) > 1:
@@ -143,7 +159,14 @@ class BackupService:
             return self._create(request, server, storage, watcher)
 
     def submit(self, request: CreateBackup) -> Backup:
-        """Enters a backup and its task, and returns it, `protecting`; the runner does the work.
+        """See `enter`; returns the backup."""
+        backup, _task = self.enter(request)
+        return backup
+
+    def enter(self, request: CreateBackup) -> tuple[Backup, Task]:
+        """Enters a backup and its task, and returns both; the runner does the work.
+
+        The backup is `protecting` from here on.
 
         What can be refused is refused here, and leaves nothing: raises `InvalidName`,
         `ServerNotFound`, `ServerAmbiguous`, `ServerBusy` (a backup or restore of it waits or runs),
@@ -168,7 +191,7 @@ class BackupService:
             self._enter(transaction, request, backup, identified)
             tasks.add(transaction, task)
         self.runner.start(task)
-        return backup
+        return backup, task
 
     def require_ready(self, wanted: str) -> ServerDescription:
         """The server, if it can be backed up now.
@@ -189,24 +212,34 @@ class BackupService:
         Raises `BackupNotFound`, and `BackupInUse` while it is made or restored.
         """
         with self.catalog.transaction() as transaction:
-            backup = backups.get(transaction, self.project_id, backup_id)
-            newest = tasks.newest_of_backup(transaction, self.project_id, backup_id)
-            if newest is not None and newest.is_open:
-                if newest.kind is TaskKind.DELETION:
-                    return newest
-                raise BackupInUse(backup_id, f"its {newest.kind} is not finished")
-            self._refuse_in_use(transaction, backup)
-            task = waiting_task(
-                TaskId(self.new_id()),
-                TaskKind.DELETION,
-                backup,
-                at=self.clock(),
-                request=keep_deletion(backup),
-            )
-            backups.set_state(transaction, self.project_id, backup_id, BackupState.DELETING)
-            tasks.add(transaction, task)
+            task = self.enter_deletion(transaction, backup_id)
         self.runner.start(task)
         return task
+
+    def enter_deletion(
+        self, transaction: Transaction, backup_id: BackupId, *, note: str = ""
+    ) -> Task:
+        """See `submit_deletion`; behind the transaction the caller hands the task to the runner.
+
+        `note` says how the task came to be.
+        """
+        backup = backups.get(transaction, self.project_id, backup_id)
+        newest = tasks.newest_of_backup(transaction, self.project_id, backup_id)
+        if newest is not None and newest.is_open:
+            if newest.kind is TaskKind.DELETION:
+                return newest
+            raise BackupInUse(backup_id, f"its {newest.kind} is not finished")
+        self._refuse_in_use(transaction, backup)
+        task = waiting_task(
+            TaskId(self.new_id()),
+            TaskKind.DELETION,
+            backup,
+            at=self.clock(),
+            request=keep_deletion(backup),
+        )
+        backups.set_state(transaction, self.project_id, backup_id, BackupState.DELETING)
+        tasks.add(transaction, replace(task, note=note))
+        return replace(task, note=note)
 
     def measure_deletion(self, wanted: str) -> DeletionPlan:
         """What deleting the backup changes in its server's storage; changes nothing."""
@@ -301,7 +334,13 @@ class BackupService:
         server = _ready(self.driver.describe(backup.server_id))
         identified = self._identify(request, server)
         plans = self._plan_reading(request, server, identified, repository)
-        backup = reserved(repository, replace(backup, disks=_new_disks(identified, plans)))
+        backup = replace(
+            backup,
+            disks=_new_disks(identified, plans),
+            vcpus=server.vcpus,
+            memory_bytes=server.memory_bytes,
+        )
+        backup = reserved(repository, backup)
         with self.catalog.transaction() as transaction:
             servers.remember_server(transaction, self.project_id, server.id, server.name)
             servers.remember_disks(transaction, self.project_id, server.id, identified.disks)
@@ -401,7 +440,7 @@ class BackupService:
             project_id=self.project_id,
             server_id=server.id,
             server_name=server.name,
-            name=request.name or default_name(backup_id, {each.name for each in self.list_all()}),
+            name=request.name or self._default_name(backup_id),
             state=BackupState.PROTECTING,
             created_at=self.clock(),
             manifest_key="",
@@ -412,7 +451,15 @@ class BackupService:
             policy_id=request.policy_id,
             auto_trigger=request.auto_trigger,
             disks=_new_disks(identified, plans),
+            vcpus=server.vcpus,
+            memory_bytes=server.memory_bytes,
         )
+
+    def _default_name(self, backup_id: BackupId) -> str:
+        with self.catalog.reading() as transaction:
+            shortest = default_name(backup_id, ())
+            taken = backups.names_beginning(transaction, self.project_id, shortest)
+        return default_name(backup_id, taken)
 
     def _refuse_in_use(self, transaction: Transaction, backup: Backup) -> None:
         restore = servers.unfinished_restore(transaction, self.project_id, backup.server_id)
@@ -435,9 +482,7 @@ def reserved(repository: Repository, backup: Backup) -> Backup:
 
 def _require_name(request: CreateBackup) -> None:
     if request.name is not None and not _NAME.fullmatch(request.name):
-        raise InvalidName(
-            request.name, "use 1 to 255 letters, digits, _ or -, and no - at the beginning"
-        )
+        raise InvalidName(request.name, "use 1 to 255 letters, digits, _ and -")
 
 
 def _ready(server: ServerDescription) -> ServerDescription:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from csbs.catalog import Catalog, backups, servers, token_moves
 from csbs.compute.base import ComputeDriver
-from csbs.domain.backup import Backup, BackupState
+from csbs.domain.backup import Backup
 from csbs.domain.backup_plan import DiskHistory, DiskPlan, Parent, reading_again
 from csbs.domain.block_set import BlockSet
 from csbs.domain.clock import NewId
+from csbs.domain.deletion_plan import counts
 from csbs.domain.errors import Corrupt
 from csbs.domain.identity import Match, match_disks
 from csbs.domain.ids import DiskId, ProjectId, ServerId, TrackingName
@@ -94,10 +95,10 @@ def reading_damaged_again(
 
 
 def _parent(former: Sequence[Backup], disk_id: DiskId) -> Parent | None:
-    """The newest available backup that has the disk; `former` is ordered, oldest first."""
+    """The newest backup with the disk that can be restored; `former` is ordered, oldest first."""
     for backup in reversed(former):
         disk = backup.disk(disk_id)
-        if disk is not None and backup.state is BackupState.AVAILABLE:
+        if disk is not None and counts(backup):  # one that a restore reads is there too
             return Parent(backup_id=backup.id, size_bytes=disk.size_bytes)
     return None
 

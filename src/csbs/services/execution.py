@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from csbs.catalog import Catalog, backups, tasks
 from csbs.compute.base import ComputeDriver
@@ -37,7 +37,7 @@ from csbs.services.repositories import RepositoryAccess
 from csbs.services.restore_work import RestoreWork
 from csbs.services.restores import RestoreService
 from csbs.services.servers import require_whole
-from csbs.services.work import Attempt, CarryOut, Work
+from csbs.services.work import Attempt, CarryOut, Results, Work
 from csbs.workflows.run import LocalRun, Watcher
 from csbs.workflows.runner import Control
 
@@ -74,6 +74,7 @@ class TaskExecutor:
     locks: Locks
     clock: Clock
     lock_wait_s: float = _LOCK_WAIT_S
+    results: Results = field(default_factory=Results)
 
     def execute(self, task_id: TaskId, control: Control) -> None:
         """Carries the task out to its end, and raises nothing.
@@ -191,8 +192,8 @@ class TaskExecutor:
     def _works(self) -> dict[TaskKind, Work]:
         return {
             TaskKind.BACKUP: BackupWork(backups=self.backups),
-            TaskKind.DELETION: DeletionWork(backups=self.backups),
-            TaskKind.RESTORE: RestoreWork(restores=self.restores),
+            TaskKind.DELETION: DeletionWork(backups=self.backups, results=self.results),
+            TaskKind.RESTORE: RestoreWork(restores=self.restores, results=self.results),
         }
 
     def _enter(self, held: ExitStack, task: Task, work: Work, control: Control) -> CarryOut:

@@ -10,7 +10,12 @@ from typing import Protocol, TypeVar
 
 from csbs.compute.base import never
 from csbs.domain.clock import Monotonic, Sleep
-from csbs.domain.errors import Conflict, DataFolderBusy, OperationCancelled, ServerBusy
+from csbs.domain.errors import (
+    Conflict,
+    DataFolderBusy,
+    OperationCancelled,
+    ServerBusy,
+)
 from csbs.domain.ids import ServerId
 from csbs.repository import FileLock
 
@@ -78,12 +83,21 @@ class Locks:
             self.sleep(_RETRY_INTERVAL_S)
 
 
+class DataFolderServed(DataFolderBusy):
+    """A service holds the data folder."""
+
+    template = (
+        "the data folder {0.folder} is in use: {0.doing}; after `csbs login` commands work on it"
+    )
+
+
 def data_folder_in_use(folder: Path) -> AbstractContextManager[object]:
     """Local commands share the data folder; a service holds it alone.
 
-    Raises `DataFolderBusy` while a service holds it, `FolderDenied` without rights.
+    Raises `DataFolderServed` while a service holds it, `FolderDenied` without rights.
     """
-    return _data_folder_lock(folder).shared("a local command")
+    lock = FileLock(folder / "lock", lambda holder: DataFolderServed(str(folder), holder))
+    return lock.shared("a local command")
 
 
 def data_folder_alone(folder: Path) -> AbstractContextManager[object]:
@@ -92,8 +106,5 @@ def data_folder_alone(folder: Path) -> AbstractContextManager[object]:
     Raises `DataFolderBusy` while a local command or another service uses it, `FolderDenied`
     without rights.
     """
-    return _data_folder_lock(folder).exclusive("csbs serve")
-
-
-def _data_folder_lock(folder: Path) -> FileLock:
-    return FileLock(folder / "lock", lambda holder: DataFolderBusy(str(folder), holder))
+    lock = FileLock(folder / "lock", lambda holder: DataFolderBusy(str(folder), holder))
+    return lock.exclusive("csbs serve")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
-from csbs.catalog import Catalog, Transaction, backups, policies
+from csbs.catalog import Catalog, Transaction, backups, policies, runs, server_tags, tasks
 from csbs.catalog.servers import remember_server
 from csbs.domain.backup import Backup, BackupState, FailedOperation
 from csbs.domain.clock import Clock, NewId
-from csbs.domain.consistency import ApplicationMode, Consistency
-from csbs.domain.errors import CsbsError
+from csbs.domain.errors import CsbsError, OperationCancelled
 from csbs.domain.ids import (
     BackupId,
     CheckpointId,
@@ -20,6 +20,8 @@ from csbs.domain.ids import (
     ServerId,
     tracking_name,
 )
+from csbs.domain.listing import Listing, Slice
+from csbs.domain.lookup import matching
 from csbs.domain.policy import (
     BoundServer,
     InvalidPolicy,
@@ -28,6 +30,7 @@ from csbs.domain.policy import (
     Policy,
     PolicyBusy,
     PolicyChange,
+    PolicyNotFound,
     PolicyWithoutServers,
     Schedule,
     ServerBound,
@@ -35,16 +38,24 @@ from csbs.domain.policy import (
     checked_description,
     checked_policy_name,
     new_schedule,
+    timetable_of,
 )
+from csbs.domain.policy_run import PolicyRun
 from csbs.domain.quota import SERVERS_PER_POLICY_MAX, QuotaExceeded
 from csbs.domain.tags import with_tags
+from csbs.domain.task import Watcher
 from csbs.services.backups import BackupService
+from csbs.services.due_runs import first_unclaimed
 from csbs.services.exact import exact_server
+from csbs.services.policy_requests import auto_name, backup_request
 from csbs.services.quotas import QuotaService
-from csbs.services.requests import CreateBackup
 from csbs.services.servers import ServerService
+from csbs.services.tasks import end_waiting
 
 log = logging.getLogger(__name__)
+
+#: What a person binds; clients of the cloud name a kind of their own.
+SERVER_KIND = "OS::Nova::Server"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +69,43 @@ class PolicyService:
     quotas: QuotaService
     clock: Clock
     new_id: NewId
+    #: The zone of policies that name none.
+    region_zone: str
+    #: Told of every change, so that the scheduler looks at once.
+    changed: Callable[[], None]
 
     def list_all(self) -> list[Policy]:
         """All policies, oldest first."""
         with self.catalog.transaction() as transaction:
             return policies.of_project(transaction, self.project_id)
 
+    def page(self, name: str | None, listing: Listing) -> Slice[Policy]:
+        """A page of all policies, or of the one with this name.  Raises `MarkerUnknown`."""
+        with self.catalog.reading() as transaction:
+            return policies.page(transaction, self.project_id, name, listing)
+
+    def by_ids(self, ids: Iterable[PolicyId]) -> dict[PolicyId, Policy]:
+        """Those of these policies that are there."""
+        with self.catalog.reading() as transaction:
+            found = policies.by_ids(transaction, self.project_id, sorted(set(ids)))
+        return {each.id: each for each in found}
+
     def get(self, policy_id: PolicyId) -> Policy:
         """The policy with just this id.  Raises `PolicyNotFound`."""
         with self.catalog.transaction() as transaction:
             return policies.get(transaction, self.project_id, policy_id)
+
+    def find(self, wanted: str) -> Policy:
+        """The policy with this id, unique prefix of it, or name.  Raises `PolicyNotFound`."""
+        found = matching(self.list_all(), wanted)
+        if len(found) != 1:
+            raise PolicyNotFound(wanted)
+        return found[0]
+
+    def runs(self, policy_id: PolicyId, *, limit: int) -> list[PolicyRun]:
+        """The newest runs that the policy's schedule began, newest first."""
+        with self.catalog.transaction() as transaction:
+            return runs.of_policy(transaction, self.project_id, policy_id, limit=limit)
 
     def of_server(self, server_id: ServerId) -> PolicyId | None:
         """The policy that the server is bound to."""
@@ -93,10 +131,14 @@ class PolicyService:
             servers=self._checked_servers(wanted.servers),
             schedules=tuple(self._new_schedule(each) for each in wanted.schedules),
             tags=with_tags(wanted.name, (), wanted.tags),
+            auto_bind=None if wanted.auto_bind is None else tuple(sorted(wanted.auto_bind)),
         )
         with self.catalog.transaction() as transaction:
+            policy = self._timed(transaction, policy, None)
             policies.add(transaction, policy)
             self.quotas.require_policy(transaction)
+            self._note_bound(transaction, policy, frozenset())
+        self.changed()
         return policy
 
     def change(self, policy_id: PolicyId, wanted: PolicyChange) -> Policy:
@@ -109,12 +151,46 @@ class PolicyService:
         with self.catalog.transaction() as transaction:
             present = policies.get(transaction, self.project_id, policy_id)
             policy = self._changed(present, wanted, servers)
+            policy = self._timed(transaction, policy, present)
             policies.save(transaction, policy)
+            self._note_bound(transaction, policy, {each.id for each in present.servers})
+            self._end_runs(transaction, policy)
+        self.changed()
         return policy
+
+    def bind(self, policy_id: PolicyId, wanted: Sequence[ServerId]) -> Policy:
+        """Binds these servers too; those that are bound to it already are fine.
+
+        Raises `PolicyNotFound`, `ServerNotFound`, `ServerBound`, `QuotaExceeded` (servers).
+        """
+        new = [BoundServer(id=each, kind=SERVER_KIND, name="") for each in dict.fromkeys(wanted)]
+        checked = self._checked_servers(new)
+        with self.catalog.transaction() as transaction:
+            present = policies.get(transaction, self.project_id, policy_id)
+            added = tuple(each for each in checked if present.server(each.id) is None)
+            servers = (*present.servers, *added)
+            if len(servers) > SERVERS_PER_POLICY_MAX:
+                raise QuotaExceeded("servers in a policy", SERVERS_PER_POLICY_MAX)
+            return self._save_servers(transaction, present, servers)
+
+    def unbind(self, policy_id: PolicyId, wanted: Collection[ServerId]) -> Policy:
+        """Lets these servers go: nothing of them is begun any more, their backups stay.
+
+        Raises `PolicyNotFound`, `InvalidPolicy` for a server that is not bound to it.
+        """
+        with self.catalog.transaction() as transaction:
+            present = policies.get(transaction, self.project_id, policy_id)
+            for each in wanted:
+                if present.server(each) is None:
+                    raise InvalidPolicy("servers", f"{each} is not bound to {present.name}")
+            kept = tuple(each for each in present.servers if each.id not in wanted)
+            return self._save_servers(transaction, present, kept)
 
     def delete(self, policy_id: PolicyId) -> None:
         """Forgets the policy; its servers are free, its backups stay.  Raises `PolicyNotFound`."""
         with self.catalog.transaction() as transaction:
+            present = policies.get(transaction, self.project_id, policy_id)
+            self._end_runs(transaction, replace(present, servers=()))
             policies.remove(transaction, self.project_id, policy_id)
 
     def run(
@@ -139,7 +215,8 @@ class PolicyService:
         begun: list[Backup] = []
         refused: list[tuple[BoundServer, CsbsError]] = []
         for server in chosen:
-            request = self._request(policy, server, run_id, auto_trigger=auto_trigger)
+            name = auto_name(self.new_id()) if auto_trigger else None
+            request = backup_request(policy, server, run_id, auto_name=name)
             try:
                 begun.append(self.backups.submit(request))
             except CsbsError as error:
@@ -147,6 +224,41 @@ class PolicyService:
         if not begun:
             raise PolicyWithoutServers(policy.name, str(refused[0][1]))
         return [*begun, *(self._enter_failed(begun[0], *each) for each in refused)]
+
+    def run_here(
+        self, policy_id: PolicyId, wanted: Sequence[ServerId] | None, watcher: Watcher
+    ) -> list[Backup]:
+        """As `run`, but in this process: makes one backup after the other, and returns them.
+
+        Raises what `run` raises, and `OperationCancelled`.
+        """
+        policy = self.get(policy_id)
+        chosen = _chosen(policy, wanted)
+        run_id = CheckpointId(self.new_id())
+        made: list[Backup] = []
+        refused: list[tuple[BoundServer, CsbsError]] = []
+        for server in chosen:
+            request = backup_request(policy, server, run_id, auto_name=None)
+            try:
+                made.append(self.backups.create(request, watcher))
+            except OperationCancelled:
+                raise
+            except CsbsError as error:
+                refused.append((server, error))
+        if not made:
+            raise PolicyWithoutServers(policy.name, str(refused[0][1]))
+        failed = self._of_run(run_id, BackupState.ERROR)
+        entered = {each.server_id for each in failed}
+        return [
+            *made,
+            *failed,
+            *(self._enter_failed(made[0], *each) for each in refused if each[0].id not in entered),
+        ]
+
+    def _of_run(self, run_id: CheckpointId, state: BackupState) -> list[Backup]:
+        with self.catalog.transaction() as transaction:
+            found = backups.of_runs(transaction, self.project_id, [run_id])
+        return [each for each in found if each.state is state]
 
     def _changed(
         self, present: Policy, wanted: PolicyChange, servers: tuple[BoundServer, ...] | None
@@ -164,7 +276,63 @@ class PolicyService:
             policy = replace(policy, schedules=self._changed_schedules(present, wanted.schedules))
         if wanted.tags is not None:
             policy = replace(policy, tags=with_tags(policy.name, (), wanted.tags))
+        if wanted.auto_bind is not None or wanted.stop_auto_bind:
+            rule = None if wanted.auto_bind is None else tuple(sorted(wanted.auto_bind))
+            policy = replace(policy, auto_bind=rule)
         return policy
+
+    def _save_servers(
+        self, transaction: Transaction, present: Policy, servers: tuple[BoundServer, ...]
+    ) -> Policy:
+        policy = replace(present, servers=servers, updated_at=self.clock())
+        policies.save(transaction, policy)
+        self._note_bound(transaction, policy, {each.id for each in present.servers})
+        self._end_runs(transaction, policy)
+        return policy
+
+    def _timed(self, transaction: Transaction, policy: Policy, present: Policy | None) -> Policy:
+        """With the times at which its schedules are due next.
+
+        A schedule that goes on as it was keeps its time: that may have passed, and is answered.
+        """
+        former = {} if present is None else {each.id: each for each in present.schedules}
+        return replace(
+            policy,
+            schedules=tuple(
+                each
+                if each.id in former and _times_of(each) == _times_of(former[each.id])
+                else replace(each, next_run_at=self._next_run_at(transaction, each))
+                for each in policy.schedules
+            ),
+        )
+
+    def _next_run_at(self, transaction: Transaction, schedule: Schedule) -> datetime | None:
+        if not schedule.enabled:
+            return None
+        table = timetable_of(schedule, self.region_zone)
+        return first_unclaimed(transaction, table, schedule.id, self.clock())
+
+    def _end_runs(self, transaction: Transaction, policy: Policy) -> None:
+        """What waits of its runs is not begun: of servers that were let go, or of all.
+
+        Of all where the policy was switched off.  A backup that works goes on.
+        """
+        runs_by_itself = any(each.enabled for each in policy.schedules)
+        kept = [each.id for each in policy.servers] if runs_by_itself else []
+        runs.drop(transaction, policy.id, kept=kept)
+        for task_id in runs.begun_and_waiting(transaction, policy.id, kept=kept):
+            task = tasks.get(transaction, policy.project_id, task_id)
+            end_waiting(transaction, task, at=self.clock())
+
+    def _note_bound(
+        self, transaction: Transaction, policy: Policy, former: Collection[ServerId]
+    ) -> None:
+        """Rules of tags leave alone what a person let go, until he binds it again."""
+        bound = {each.id for each in policy.servers}
+        project_id = policy.project_id
+        let_go = set(former) - bound
+        server_tags.keep_unbound(transaction, project_id, let_go, keep=True)
+        server_tags.keep_unbound(transaction, project_id, bound - set(former), keep=False)
 
     def _changed_schedules(
         self, present: Policy, wanted: Sequence[NewSchedule]
@@ -172,10 +340,12 @@ class PolicyService:
         """A policy has one schedule at most, so that one is meant, whatever its id."""
         if not present.schedules:
             return tuple(self._new_schedule(each) for each in wanted)
-        return tuple(changed_schedule(present.schedules[0], each) for each in wanted)
+        schedule, zone = present.schedules[0], self.region_zone
+        return tuple(changed_schedule(schedule, each, region_zone=zone) for each in wanted)
 
     def _new_schedule(self, wanted: NewSchedule) -> Schedule:
-        return new_schedule(wanted, ids=(self.new_id(), self.new_id()), at=self.clock())
+        ids = (self.new_id(), self.new_id())
+        return new_schedule(wanted, ids=ids, at=self.clock(), region_zone=self.region_zone)
 
     def _checked_servers(self, wanted: Sequence[BoundServer]) -> tuple[BoundServer, ...]:
         if len(wanted) > SERVERS_PER_POLICY_MAX:
@@ -198,21 +368,6 @@ class PolicyService:
         if any(each.state is BackupState.PROTECTING for each in found):
             raise PolicyBusy(policy.name)
 
-    def _request(
-        self, policy: Policy, server: BoundServer, run_id: CheckpointId, *, auto_trigger: bool
-    ) -> CreateBackup:
-        application = policy.application is not ApplicationMode.NO
-        return CreateBackup(
-            server=server.id,
-            name=f"autobk_{self.new_id()[:8]}" if auto_trigger else None,
-            consistency=Consistency.APPLICATION if application else Consistency.FILESYSTEM,
-            require_consistency=policy.application is ApplicationMode.REQUIRED,
-            exclude_disks=server.exclude_disks,
-            checkpoint_id=run_id,
-            policy_id=policy.id,
-            auto_trigger=auto_trigger,
-        )
-
     def _enter_failed(self, like: Backup, server: BoundServer, error: CsbsError) -> Backup:
         """A trace of a server that could not be backed up in this run."""
         log.warning(
@@ -229,11 +384,23 @@ class PolicyService:
             state=BackupState.ERROR,
             tracking=tracking_name(backup_id),
             disks=(),
+            vcpus=0,
+            memory_bytes=0,
             finished_at=like.created_at,
         ).failed(FailedOperation.BACKUP, error)
         with self.catalog.transaction() as transaction:
             backups.add(transaction, failed)
         return failed
+
+
+def _times_of(schedule: Schedule) -> tuple[object, ...]:
+    """What decides when it is due."""
+    return (
+        schedule.enabled,
+        schedule.pattern,
+        schedule.retention.timezone,
+        schedule.starts_at,
+    )
 
 
 def refuse_bound(transaction: Transaction, project_id: ProjectId, server_id: ServerId) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from csbs.catalog import Catalog, Transaction, backups, policies, quotas
 from csbs.domain.ids import ProjectId
 from csbs.domain.policy import TooManyPolicies
-from csbs.domain.quota import Quotas, Usage, checked_limit, require_room_for_backups, usage_of
+from csbs.domain.quota import Quotas, Usage, checked_limit, require_room_for_backups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class QuotaService:
 
     def show(self) -> tuple[Quotas, Usage]:
         """The limits, and what counts against them."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             return quotas.of_project(transaction, self.project_id), self._usage(transaction)
 
     def change(self, limits: Mapping[str, int]) -> Quotas:
@@ -36,12 +36,12 @@ class QuotaService:
 
     def require_backup(self, transaction: Transaction) -> None:
         """For the transaction that has entered a backup.  Raises `QuotaExceeded`."""
-        self._require_backups(transaction, 0)
+        self.require_room(transaction, 0)
 
     def require_backups(self, count: int) -> None:
         """Raises `QuotaExceeded` if there is no room for so many backups more."""
         with self.catalog.transaction() as transaction:
-            self._require_backups(transaction, count)
+            self.require_room(transaction, count)
 
     def require_policy(self, transaction: Transaction) -> None:
         """For the transaction that has entered a policy.  Raises `TooManyPolicies`."""
@@ -49,14 +49,19 @@ class QuotaService:
         if most is not None and policies.count(transaction, self.project_id) > most:
             raise TooManyPolicies(self.project_id, most)
 
-    def _require_backups(self, transaction: Transaction, count: int) -> None:
+    def require_room(self, transaction: Transaction, count: int) -> None:
+        """Raises `QuotaExceeded` if there is no room for so many backups more."""
         limits = quotas.of_project(transaction, self.project_id)
         if limits.backups is None and limits.backup_bytes is None:
             return
-        require_room_for_backups(limits, self._usage(transaction), count)
+        usage = self._usage(transaction, bytes_too=limits.backup_bytes is not None)
+        require_room_for_backups(limits, usage, count)
 
-    def _usage(self, transaction: Transaction) -> Usage:
-        return usage_of(
-            backups.of_project(transaction, self.project_id),
-            policies.count(transaction, self.project_id),
+    def _usage(self, transaction: Transaction, *, bytes_too: bool = True) -> Usage:
+        """Adding bytes up takes a while where there are many backups."""
+        project_id = self.project_id
+        return Usage(
+            backups=backups.count(transaction, project_id),
+            backup_bytes=backups.storage_bytes(transaction, project_id) if bytes_too else 0,
+            policies=policies.count(transaction, project_id),
         )

@@ -10,9 +10,11 @@ from csbs.domain.ids import ProjectId
 from csbs.services.access_keys import AccessKeyService
 from csbs.services.assignments import AssignmentService
 from csbs.services.audit import AuditService
+from csbs.services.collection import CollectionWaits
 from csbs.services.identity import IdentityService
 from csbs.services.project_app import App
 from csbs.services.projects import ProjectService
+from csbs.services.rpo import RpoSummary
 from csbs.services.users import UserService
 
 
@@ -27,7 +29,10 @@ class Region:
     access_keys: AccessKeyService
     assignments: AssignmentService
     audit: AuditService
+    collections: CollectionWaits
     #: The use cases of a project; made at the first call for it, then the same.
     project_app: Callable[[ProjectId], App]
     clock: Clock
     new_id: NewId
+    #: What the last look at all servers found.
+    rpo: Callable[[], RpoSummary] = RpoSummary

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from csbs.compute.base import never
-from csbs.domain.errors import Corrupt
+from csbs.domain.errors import Corrupt, OperationCancelled
 from csbs.repository import (
     CollectProgress,
     CollectReport,
     ContentIndex,
     Repository,
 )
+from csbs.repository.errors import RepositoryLocked
 from csbs.repository.objectstore import ObjectStore
+from csbs.services.courtesy import Courtesy
 
 
 @dataclass(eq=False)
@@ -90,11 +92,19 @@ class RepositoryAccess:
     restorable_keys: Callable[[], Iterable[str]]
     #: Told of each collection, before it removes anything.
     raise_epoch: Callable[[], None] = lambda: None
+    #: Told of each collection that came to its end.
+    collected: Callable[[], None] = lambda: None
+    #: Between a collection that began by itself, and who asks for the repository.
+    courtesy: Courtesy = field(default_factory=Courtesy)
 
     @contextmanager
     def shared(self, doing: str, *, cancelled: Callable[[], bool] = never) -> Iterator[Repository]:
-        """For a writer or reader.  Raises `RepositoryLocked` while a collection runs."""
-        with self.lock.shared(doing) as still_held:
+        """For a writer or reader.
+
+        Raises `RepositoryLocked` while a collection runs that somebody asked for; one that began by
+        itself gives way.
+        """
+        with self._asked_for(doing, cancelled) as still_held:
             repository = self.open_repository(cancelled)
             repository.rely_on(still_held)
             yield repository
@@ -104,7 +114,7 @@ class RepositoryAccess:
         self, doing: str, *, cancelled: Callable[[], bool] = never
     ) -> Iterator[ObjectStore]:
         """Like `shared`, for who needs the store alone: no key, nothing of it is read."""
-        with self.lock.shared(doing):
+        with self._asked_for(doing, cancelled):
             yield self.open_store(cancelled)
 
     @contextmanager
@@ -131,24 +141,83 @@ class RepositoryAccess:
         the store lacks a backup that the catalog has: it may not be there as a whole.
         """
         with self.alone("collection") as (repository, index):
-            self._require_all(repository)
-            self.raise_epoch()
-            return repository.collect(index, progress=on_progress)
+            return self._collect(repository, index, on_progress, never)
+
+    def collect_until_asked(self, asked_elsewhere: Callable[[], bool]) -> CollectReport:
+        """Like `collect`, but gives way to whoever asks for the repository.
+
+        Raises `OperationCancelled` soon after somebody asks, here or, by `asked_elsewhere`, in
+        another process; what was done is done.
+        """
+        with self.courtesy.working() as asked_here:
+
+            def stopped() -> bool:
+                return asked_here() or asked_elsewhere()
+
+            with (
+                self.lock.exclusive("collection") as still_held,
+                self._opened(still_held, asked_here) as (repository, index),
+            ):
+                return self._collect(repository, index, lambda _: None, stopped)
 
     @contextmanager
     def alone(self, doing: str) -> Iterator[tuple[Repository, ContentIndex]]:
         """For what nobody may write or read beside.  Raises `RepositoryLocked` while one does."""
-        with self.lock.exclusive(doing) as still_held:
-            repository = self.open_repository(never)
-            repository.rely_on(still_held)
-            index = self.open_index(repository)
-            try:
-                yield repository, index
-            finally:
-                index.close()
+        with ExitStack() as held:
+            still_held = self._enter(held, lambda: self.lock.exclusive(doing), never)
+            with self._opened(still_held, never) as parts:
+                yield parts
 
-    def _require_all(self, repository: Repository) -> None:
-        there = {manifest.key for manifest in repository.manifests()}
+    @contextmanager
+    def _opened(
+        self, still_held: StillHeld, cancelled: Callable[[], bool]
+    ) -> Iterator[tuple[Repository, ContentIndex]]:
+        repository = self.open_repository(cancelled)
+        repository.rely_on(still_held)
+        index = self.open_index(repository)
+        try:
+            yield repository, index
+        finally:
+            index.close()
+
+    def _collect(
+        self,
+        repository: Repository,
+        index: ContentIndex,
+        on_progress: Callable[[CollectProgress], None],
+        stopped: Callable[[], bool],
+    ) -> CollectReport:
+        self._require_all(repository, stopped)
+        self.raise_epoch()
+        report = repository.collect(index, progress=on_progress, stopped=stopped)
+        self.collected()
+        return report
+
+    @contextmanager
+    def _asked_for(self, doing: str, cancelled: Callable[[], bool]) -> Iterator[StillHeld]:
+        with ExitStack() as held:
+            yield self._enter(held, lambda: self.lock.shared(doing), cancelled)
+
+    def _enter(
+        self,
+        held: ExitStack,
+        make: Callable[[], AbstractContextManager[StillHeld]],
+        cancelled: Callable[[], bool],
+    ) -> StillHeld:
+        """Takes a lock, for which a collection that began by itself gives way."""
+        try:
+            return held.enter_context(make())
+        except RepositoryLocked:
+            if not self.courtesy.ask(cancelled):
+                raise
+            return held.enter_context(make())
+
+    def _require_all(self, repository: Repository, stopped: Callable[[], bool]) -> None:
+        there = set()
+        for manifest in repository.manifests():
+            if stopped():
+                raise OperationCancelled("the collection")
+            there.add(manifest.key)
         lost = sorted(set(self.restorable_keys()) - there)
         if lost:
             raise ManifestsLost(repository.name, tuple(lost))

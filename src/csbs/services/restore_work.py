@@ -21,8 +21,8 @@ from csbs.domain.server import ServerDescription, ServerState
 from csbs.domain.task import Task
 from csbs.repository import Repository
 from csbs.services.requests import KeptRestore, keep_restore, kept_restore, written
-from csbs.services.restores import RestoreService, require_restorable
-from csbs.services.work import Attempt, CarryOut
+from csbs.services.restores import RestoreService, require_restorable, restored
+from csbs.services.work import Attempt, CarryOut, Results
 from csbs.workflows.restore_server import ServerRestore, restore_server
 from csbs.workflows.run import check_cancelled
 from csbs.workflows.settle import ProcessDied
@@ -52,6 +52,7 @@ class RestoreWork:
     """See `Work`."""
 
     restores: RestoreService
+    results: Results
 
     def let_go(self, task: Task) -> None:
         """See `Work.let_go`: images that may be half written stay locked until it goes on."""
@@ -141,6 +142,10 @@ class RestoreWork:
         )
         do = ServerRestore(plan, server, tools)
         restore_server(run, do, plan, power_on=kept.request.power_on)
+        result = self.results.restored(restored(do), kept.request.power_on)
+        if result is not None:
+            with service.catalog.transaction() as transaction:
+                tasks.set_result(transaction, task.project_id, task.id, result)
 
     def _keep_attempt(self, task: Task, server: ServerDescription) -> KeptRestore:
         kept = kept_restore(task.request)

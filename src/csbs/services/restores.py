@@ -21,6 +21,7 @@ from csbs.domain.ids import DiskId, ProjectId, ServerId, TaskId
 from csbs.domain.restore_plan import (
     RestorePlan,
     choose_ways,
+    fingerprint,
     plan_restore,
     require_no_half_written,
     warn_of_half_written,
@@ -92,14 +93,16 @@ class RestoreService:
         require_restorable(backup)
         return self.plan_for(backup, self._server(backup))
 
-    def submit(self, wanted: str, request: RestoreRequest) -> Task:
+    def submit(self, wanted: str, request: RestoreRequest, agreed: str | None = None) -> Task:
         """Enters a restore of the backup to its server, and returns its task.
 
-        The runner does the work; the backup is `restoring` until it has ended.  What can be refused
-        is refused here: raises what `plan` raises, and `ServerBusy` (a backup or restore of the
-        server waits or runs).  What was planned here is what is agreed to.
+        The runner does the work; the backup is `restoring` until it has ended.  What can be
+        refused is refused here: raises what `plan` raises, and `ServerBusy` (a backup or restore
+        of the server waits or runs).  What was planned here is what is agreed to; if `agreed`, the
+        fingerprint of a plan, is given and is of another one, raises `PlanChanged`.
         """
         plan = self.plan(wanted)
+        require_agreed(plan, agreed)
         server = ServerRef(plan.backup.server_id, plan.backup.server_name)
         task = waiting_task(
             TaskId(self.new_id()),
@@ -197,13 +200,7 @@ class RestoreService:
         finally:
             with self.catalog.transaction() as transaction:
                 backups.set_state(transaction, self.project_id, backup.id, BackupState.AVAILABLE)
-        holes = {target: each.ranges() for target, each in do.holes.items()}
-        return RestoreDone(
-            plan=do.plan,
-            resumed=do.resumed,
-            results=do.results,
-            holes={target: ranges for target, ranges in holes.items() if ranges},
-        )
+        return restored(do)
 
     def plan_for(self, backup: Backup, server: ServerDescription) -> RestorePlan:
         """See `plan`."""
@@ -247,6 +244,23 @@ class RestoreService:
             return self.driver.describe(backup.server_id)
         except ServerNotFound:
             raise ServerNotFound(backup.server_name) from None
+
+
+def require_agreed(plan: RestorePlan, agreed: str | None) -> None:
+    """Raises `PlanChanged` if somebody agreed to another plan than this."""
+    if agreed is not None and fingerprint(plan) != agreed:
+        raise PlanChanged(plan.backup.server_name)
+
+
+def restored(do: ServerRestore) -> RestoreDone:
+    """What was done."""
+    holes = {target: each.ranges() for target, each in do.holes.items()}
+    return RestoreDone(
+        plan=do.plan,
+        resumed=do.resumed,
+        results=do.results,
+        holes={target: ranges for target, ranges in holes.items() if ranges},
+    )
 
 
 def require_restorable(backup: Backup) -> None:

@@ -10,7 +10,7 @@ from csbs.compute.base import ComputeDriver
 from csbs.domain.errors import RestoreUnfinished, ServerAmbiguous, ServerBusy, ServerNotFound
 from csbs.domain.ids import BackupId, ProjectId, ServerId, TrackingName
 from csbs.domain.lookup import matching
-from csbs.domain.server import ServerDescription, ServerState, TrackingReport
+from csbs.domain.server import ServerDescription, ServerRef, ServerState, TrackingReport
 from csbs.domain.task import TaskKind
 from csbs.services.locks import Locks, NamedServer
 from csbs.workflows.records import retire_owed
@@ -35,14 +35,18 @@ class ServerService:
         visible = self._visible(each.id for each in found)
         return [each for each in found if each.id in visible]
 
+    def refs(self) -> list[ServerRef]:
+        """Which servers of the host are the project's: ids and names alone."""
+        found = self.driver.list_refs()
+        visible = self._visible(each.id for each in found)
+        return [each for each in found if each.id in visible]
+
     def find(self, wanted: str) -> ServerDescription:
         """The server with this id, prefix of an id, or name; a thaw that it is owed is paid.
 
         One of another project is not there.  Raises `ServerNotFound`, `ServerAmbiguous`.
         """
-        refs = self.driver.list_refs()
-        visible = self._visible(each.id for each in refs)
-        found = matching((each for each in refs if each.id in visible), wanted)
+        found = matching(self.refs(), wanted)
         if not found:
             raise ServerNotFound(wanted)
         if len(found) > 1:

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from csbs.catalog import Catalog, Transaction, backups, policies, tags
+from csbs.catalog import Catalog, Transaction, backups, policies, tag_lists, tags
+from csbs.catalog.tag_lists import OF_BACKUPS, OF_POLICIES, TaggedKind
 from csbs.domain.backup import Backup
 from csbs.domain.ids import BackupId, PolicyId, ProjectId
 from csbs.domain.tags import Tag, TagFilter, TagNotFound, values_by_key, with_tags
@@ -30,6 +31,8 @@ class TagService(ABC):
 
     catalog: Catalog
     project_id: ProjectId
+    #: Whose tags they are.
+    kind: TaggedKind
 
     def of(self, owner: str) -> tuple[Tag, ...]:
         """The object's tags, by key."""
@@ -60,30 +63,36 @@ class TagService(ABC):
 
     def in_project(self) -> dict[str, list[str]]:
         """All keys with their values."""
-        with self.catalog.transaction() as transaction:
-            found = self._all(transaction)
-        return values_by_key(tag for each in found for tag in each.tags)
+        with self.catalog.reading() as transaction:
+            return values_by_key(tag_lists.in_project(transaction, self.project_id, self.kind))
 
-    def matching(self, wanted: TagFilter) -> Sequence[Tagged]:
-        """Objects that the filter means, newest first."""
-        with self.catalog.transaction() as transaction:
-            found = self._all(transaction)
-        return [each for each in reversed(found) if wanted.matches(each.name, each.tags)]
+    def count(self, wanted: TagFilter) -> int:
+        """How many objects the filter means."""
+        with self.catalog.reading() as transaction:
+            return tag_lists.count(transaction, self.project_id, self.kind, wanted)
+
+    def matching(self, wanted: TagFilter, *, limit: int, offset: int) -> Sequence[Tagged]:
+        """Objects that the filter means, newest first: `limit` of them behind the first ones."""
+        with self.catalog.reading() as transaction:
+            place = limit, offset
+            ids = tag_lists.matching(transaction, self.project_id, self.kind, wanted, place)
+            return self._load(transaction, ids)
 
     @abstractmethod
     def _get(self, transaction: Transaction, owner: str) -> Tagged: ...
 
     @abstractmethod
-    def _set(self, transaction: Transaction, owner: str, new: Collection[Tag]) -> None: ...
+    def _load(self, transaction: Transaction, owners: Sequence[str]) -> Sequence[Tagged]: ...
 
     @abstractmethod
-    def _all(self, transaction: Transaction) -> Sequence[Tagged]:
-        """Of the project, oldest first."""
+    def _set(self, transaction: Transaction, owner: str, new: Collection[Tag]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupTags(TagService):
     """Tags of backups."""
+
+    kind: TaggedKind = OF_BACKUPS
 
     def given(self, new: Collection[Tag]) -> Callable[[Transaction, Backup], None]:
         """For `CreateBackup.admit`: the backup has these tags from its begin."""
@@ -100,26 +109,30 @@ class BackupTags(TagService):
             backup.id, backup.name, tags.of_backup(transaction, self.project_id, backup.id)
         )
 
+    def _load(self, transaction: Transaction, owners: Sequence[str]) -> Sequence[Tagged]:
+        ids = [BackupId(each) for each in owners]
+        given = tags.of_backups(transaction, self.project_id, ids)
+        found = backups.by_ids(transaction, self.project_id, ids)
+        return [Tagged(each.id, each.name, given.get(each.id, ())) for each in found]
+
     def _set(self, transaction: Transaction, owner: str, new: Collection[Tag]) -> None:
         tags.set_of_backup(transaction, self.project_id, BackupId(owner), new)
-
-    def _all(self, transaction: Transaction) -> Sequence[Tagged]:
-        given = tags.of_backups(transaction, self.project_id)
-        found = backups.of_project(transaction, self.project_id)
-        return [Tagged(each.id, each.name, given.get(each.id, ())) for each in found]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyTags(TagService):
     """Tags of policies."""
 
+    kind: TaggedKind = OF_POLICIES
+
     def _get(self, transaction: Transaction, owner: str) -> Tagged:
         policy = policies.get(transaction, self.project_id, PolicyId(owner))
         return Tagged(policy.id, policy.name, policy.tags)
 
+    def _load(self, transaction: Transaction, owners: Sequence[str]) -> Sequence[Tagged]:
+        ids = [PolicyId(each) for each in owners]
+        found = policies.by_ids(transaction, self.project_id, ids)
+        return [Tagged(each.id, each.name, each.tags) for each in found]
+
     def _set(self, transaction: Transaction, owner: str, new: Collection[Tag]) -> None:
         tags.set_of_policy(transaction, self.project_id, PolicyId(owner), new)
-
-    def _all(self, transaction: Transaction) -> Sequence[Tagged]:
-        found = policies.of_project(transaction, self.project_id)
-        return [Tagged(each.id, each.name, each.tags) for each in found]

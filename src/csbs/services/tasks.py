@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 
-from csbs.catalog import Catalog, Transaction, backups, tasks
+from csbs.catalog import Catalog, Transaction, backups, task_lists, tasks
+from csbs.catalog.task_lists import ALL_TASKS, TaskFilter, TaskList
 from csbs.catalog.tasks import TaskOutcome, TaskStep
 from csbs.domain.backup import BackupState
 from csbs.domain.clock import Clock
@@ -14,7 +17,7 @@ from csbs.domain.errors import (
     TaskNotFound,
 )
 from csbs.domain.ids import BackupId, ProjectId, TaskId
-from csbs.domain.lookup import PREFIX_SIZE_MIN
+from csbs.domain.listing import Listing, Slice
 from csbs.domain.task import Task, TaskKind, TaskState
 from csbs.domain.task_errors import TaskNotCancellable, TaskNotDeletable
 from csbs.workflows.runner import NoRunner, TaskRunner
@@ -30,9 +33,17 @@ class TaskService:
     #: Is told of cancels.
     runner: TaskRunner = field(default_factory=NoRunner)
 
+    def page(
+        self, wanted: TaskFilter, listing: Listing, listed: TaskList = ALL_TASKS
+    ) -> Slice[Task]:
+        """A page of those tasks that are meant.  Raises `MarkerUnknown`."""
+        with self.catalog.reading() as transaction:
+            found = task_lists.page(transaction, self.project_id, wanted, listing, listed)
+            return found.map(partial(tasks.by_ids, transaction, self.project_id))
+
     def list_all(self) -> list[Task]:
         """All tasks, oldest first."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             return tasks.of_project(transaction, self.project_id)
 
     def get(self, task_id: TaskId) -> Task:
@@ -47,15 +58,10 @@ class TaskService:
 
     def find(self, wanted: str) -> tuple[Task, Sequence[TaskStep]]:
         """The task with this id or unique prefix, and its journal.  Raises `TaskNotFound`."""
-        found = [
-            each
-            for each in self.list_all()
-            if each.id == wanted
-            or (len(wanted) >= PREFIX_SIZE_MIN and each.id.startswith(wanted.lower()))
-        ]
-        if len(found) != 1:
-            raise TaskNotFound(wanted)
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
+            found = tasks.named(transaction, self.project_id, wanted)
+            if len(found) != 1:
+                raise TaskNotFound(wanted)
             return found[0], tasks.steps(transaction, self.project_id, found[0].id)
 
     def cancel(self, task_id: TaskId) -> Task:
@@ -69,7 +75,7 @@ class TaskService:
             _require_cancellable(task)
             tasks.request_cancel(transaction, self.project_id, task_id)
             if task.state is TaskState.WAITING:
-                self._end_waiting(transaction, task)
+                end_waiting(transaction, task, at=self.clock())
         self.runner.cancel(task)
         return self.get(task_id)
 
@@ -86,21 +92,23 @@ class TaskService:
         with self.catalog.transaction() as transaction:
             return tasks.remove_failed(transaction, self.project_id)
 
-    def _end_waiting(self, transaction: Transaction, task: Task) -> None:
-        """Nothing of it was begun: there is no need to wait for its turn."""
-        error = OperationCancelled(f"the {task.kind}")
-        outcome = TaskOutcome(
-            state=TaskState.CANCELLED,
-            ended_at=self.clock(),
-            error_kind=error.kind,
-            error_code=type(error).__name__,
-            error_message=str(error),
-        )
-        tasks.end(transaction, self.project_id, task.id, outcome)
-        if task.kind is TaskKind.BACKUP:
-            backups.remove(transaction, self.project_id, task.backup_id)
-        else:
-            backups.set_state(transaction, self.project_id, task.backup_id, BackupState.AVAILABLE)
+
+def end_waiting(transaction: Transaction, task: Task, *, at: datetime) -> None:
+    """Cancels a task of which nothing was begun: there is no need to wait for its turn."""
+    error = OperationCancelled(f"the {task.kind}")
+    outcome = TaskOutcome(
+        state=TaskState.CANCELLED,
+        ended_at=at,
+        error_kind=error.kind,
+        error_code=type(error).__name__,
+        error_object=error.object_name,
+        error_message=str(error),
+    )
+    tasks.end(transaction, task.project_id, task.id, outcome)
+    if task.kind is TaskKind.BACKUP:
+        backups.remove(transaction, task.project_id, task.backup_id)
+    else:
+        backups.set_state(transaction, task.project_id, task.backup_id, BackupState.AVAILABLE)
 
 
 def _require_cancellable(task: Task) -> None:

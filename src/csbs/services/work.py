@@ -7,7 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from csbs.domain.task import Task
+from csbs.domain.deletion_plan import DeletionPlan
+from csbs.domain.task import Task, TaskResult
+from csbs.services.restores import RestoreDone
 from csbs.workflows.run import Run
 
 
@@ -21,6 +23,19 @@ class Attempt:
     resumed: bool
     #: The cause behind an error: a stop of the service looks like a cancel.
     cause: Callable[[Exception], Exception]
+
+
+def _nothing(*_done: object, **_how: object) -> None:
+    """Where nobody asks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """What is kept of what a task did: as the API shows it, which lies above."""
+
+    #: What was done, and whether the server was started.
+    restored: Callable[[RestoreDone, bool], TaskResult | None] = _nothing
+    deleted: Callable[[DeletionPlan], TaskResult | None] = _nothing
 
 
 #: Carries the attempt out; the server's and the repository's locks are held.

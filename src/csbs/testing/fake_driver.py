@@ -481,6 +481,8 @@ def _described(server: FakeServer) -> ServerDescription:
         disks=tuple(_described_disk(server, target) for target in server.targets),
         autostart=server.autostart,
         definition_xml=f"<domain><name>{server.name}</name></domain>",
+        vcpus=2,
+        memory_bytes=2 * 1024**3,
     )
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from csbs.config import load_settings
-from csbs.service import open_service
+from csbs.service import Substitutes, open_service
 from csbs.serving import run_service
 from csbs.testing.kept_host import kept_host
 from csbs.testing.live_api import FastHasher
@@ -22,7 +22,7 @@ from csbs.testing.live_api import FastHasher
 def main() -> None:
     """Serves until it is stopped."""
     driver = kept_host(Path(sys.argv[1]))
-    opening = partial(open_service, driver=driver, hasher=FastHasher())
+    opening = partial(open_service, substitutes=Substitutes(driver=driver, hasher=FastHasher()))
     run_service(load_settings(None), _say, opening)
 
 

@@ -18,7 +18,7 @@ from uuid import uuid4
 import httpx
 
 from csbs.config import Settings
-from csbs.service import Service, open_service
+from csbs.service import Service, Substitutes, open_service
 from csbs.services.region import Region
 from csbs.serving import make_server
 from csbs.testing.fake_driver import FakeDriver
@@ -96,8 +96,9 @@ def live_api(folder: Path, **settings: object) -> Iterator[LiveApi]:
         | settings
     )
     driver = FakeDriver(folder / "host", new_id=lambda: str(uuid4()), faults=Faults())
+    substitutes = Substitutes(driver=driver, hasher=FastHasher(), make_runner=_threads)
     with (
-        open_service(chosen, driver=driver, hasher=FastHasher(), make_runner=_threads) as service,
+        open_service(chosen, substitutes) as service,
         served(service, chosen) as url,
         httpx.Client(base_url=url, timeout=30) as client,
     ):

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from csbs.catalog import Catalog, backups, policies, projects, quotas, servers, tags, tasks
+from csbs.domain.backup import BackupState
 from csbs.domain.consistency import ApplicationMode
 from csbs.domain.errors import BackupNotFound
-from csbs.domain.ids import CheckpointId, DiskId, PolicyId, ProjectId, ServerId
+from csbs.domain.ids import BackupId, CheckpointId, DiskId, PolicyId, ProjectId, ServerId
 from csbs.domain.policy import (
     BoundServer,
     Policy,
@@ -172,12 +173,12 @@ class PolicyCatalogContract:
             tags.set_of_backup(transaction, project, backup.id, (Tag("old", ""),))
             tags.set_of_backup(transaction, project, backup.id, given)
             assert tags.of_backup(transaction, project, backup.id) == given
-            assert tags.of_backups(transaction, project) == {backup.id: given}
-            assert tags.of_backups(transaction, OTHER) == {}
+            assert tags.of_backups(transaction, project, [backup.id]) == {backup.id: given}
+            assert tags.of_backups(transaction, OTHER, [backup.id]) == {}
             backups.save(transaction, backup)
             assert tags.of_backup(transaction, project, backup.id) == given
             backups.remove(transaction, project, backup.id)
-            assert tags.of_backups(transaction, project) == {}
+            assert tags.of_backups(transaction, project, [backup.id]) == {}
 
     def test_runs_and_policies_have_their_backups(
         self, catalog: Catalog, project: ProjectId
@@ -187,9 +188,9 @@ class PolicyCatalogContract:
 
         with catalog.transaction() as transaction:
             backups.save(transaction, made)
-            assert backups.of_run(transaction, project, CheckpointId("run")) == [made]
-            assert backups.of_run(transaction, project, first.checkpoint_id) == [first]
-            assert backups.of_run(transaction, OTHER, CheckpointId("run")) == []
+            assert backups.of_runs(transaction, project, [made.checkpoint_id]) == [made]
+            assert backups.of_runs(transaction, project, [first.checkpoint_id]) == [first]
+            assert backups.of_runs(transaction, OTHER, [made.checkpoint_id]) == []
             assert backups.of_policy(transaction, project, PolicyId("p")) == [made]
             assert backups.of_policy(transaction, OTHER, PolicyId("p")) == []
             with pytest.raises(BackupNotFound):
@@ -199,8 +200,25 @@ class PolicyCatalogContract:
         task = waiting(catalog, project)
 
         with catalog.transaction() as transaction:
-            assert tasks.newest_of_backups(transaction, project) == {task.backup_id: task}
-            assert tasks.newest_of_backups(transaction, OTHER) == {}
+            ids = [task.backup_id]
+            assert tasks.newest_of_backups(transaction, project, ids) == {task.backup_id: task}
+            assert tasks.newest_of_backups(transaction, OTHER, ids) == {}
+
+    def test_a_backup_that_is_being_deleted_counts_in_nothing(
+        self, catalog: Catalog, project: ProjectId
+    ) -> None:
+        add_other_project(catalog)
+        for number in (1, 2, 3):
+            entered(catalog, project, number)
+
+        with catalog.transaction() as transaction:
+            assert backups.count(transaction, project) == 3
+            assert backups.storage_bytes(transaction, project) == 15
+            backups.set_state(transaction, project, BackupId("b1"), BackupState.DELETING)
+            assert backups.count(transaction, project) == 2
+            assert backups.storage_bytes(transaction, project) == 10
+            assert backups.count(transaction, OTHER) == 0
+            assert backups.storage_bytes(transaction, OTHER) == 0
 
     def test_quotas_are_as_usual_until_they_are_set(
         self, catalog: Catalog, project: ProjectId

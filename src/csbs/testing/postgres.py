@@ -25,14 +25,18 @@ _READY = "database system is ready to accept connections"
 #: It refuses to run as root; Debian's package makes this user.
 _USER = "postgres"
 #: No test can tell whether a write reached a disk.
-_OPTIONS = {"fsync": "off", "unix_socket_directories": "", "listen_addresses": "127.0.0.1"}
+_OPTIONS = {"unix_socket_directories": "", "listen_addresses": "127.0.0.1"}
 
 
 class Postgres:
     """The server; `start` it, and `stop` it at the end."""
 
-    def __init__(self, folder: Path) -> None:
-        """Keeps everything in `folder`, which the user `postgres` must be able to enter."""
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        """Keeps everything in `folder`, which the user `postgres` must be able to enter.
+
+        `durable`: what was committed is on the disk, as benchmarks need it.
+        """
+        self._options = _OPTIONS | {"fsync": "on" if durable else "off"}
         self._folder = folder
         self._data = folder / "data"
         [self._port] = free_ports(1)
@@ -40,10 +44,11 @@ class Postgres:
         self._reader: threading.Thread | None = None
 
     def new_database(self) -> str:
-        """The URL of an empty database."""
+        """The URL of an empty database, which sorts texts as people of the US do, not as Python."""
         name = f"test_{uuid4().hex}"
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            order = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
+            connection.execute(f"CREATE DATABASE {name} {order}".encode())
         return self._url(name)
 
     def start(self) -> None:
@@ -51,7 +56,9 @@ class Postgres:
         if not self._data.exists():
             shutil.chown(self._folder, _USER, _USER)
             self._make_cluster()
-        options = [f"-c{name}={value}" for name, value in (_OPTIONS | {"port": self._port}).items()]
+        options = [
+            f"-c{name}={value}" for name, value in (self._options | {"port": self._port}).items()
+        ]
         self._process = subprocess.Popen(
             [*_as_user(), str(_binary("postgres")), "-D", str(self._data), *options],
             stdin=subprocess.DEVNULL,
@@ -113,12 +120,12 @@ class Postgres:
 
 
 @contextmanager
-def postgres_running() -> Iterator[Postgres]:
-    """A server in a folder of its own, until the body ends."""
+def postgres_running(*, durable: bool = False) -> Iterator[Postgres]:
+    """A server in a folder of its own, until the body ends; `durable`: as one in service."""
     # Not below pytest's folders: nobody else than root can enter them.
     with tempfile.TemporaryDirectory(prefix="csbs-postgres-") as name:
         Path(name).chmod(0o755)
-        server = Postgres(Path(name))
+        server = Postgres(Path(name), durable=durable)
         try:
             server.start()
             yield server

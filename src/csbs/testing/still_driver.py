@@ -35,6 +35,8 @@ class StillDriver:
             disks=disks or (still_disk("vda", name, bootable=True), still_disk("vdb", name)),
             autostart=False,
             definition_xml="<domain/>",
+            vcpus=2,
+            memory_bytes=4 * GIB,
         )
         self.servers[server.id] = server
         return server

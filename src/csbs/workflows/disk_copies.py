@@ -18,7 +18,7 @@ from csbs.agent.backup_disk import Copying, CopyOptions, DiskCopy, back_up_disk,
 from csbs.agent.meter import JobMeter
 from csbs.agent.side_by_side import side_by_side
 from csbs.compute.base import DiskExport
-from csbs.domain.backup_plan import DiskPlan, untracked, without_parent
+from csbs.domain.backup_plan import AUDIT_DIFFERED, DiskPlan, untracked, without_parent
 from csbs.domain.errors import Corrupt, CsbsError
 from csbs.repository import BackupWriter, Image, ImageWriter
 from csbs.repository.errors import BackupMissing
@@ -127,7 +127,7 @@ class DiskCopies:
         writer = self._begin_image(each)
         source = self._source(each, tracked=each.tracked)
         if each.tracked and not self._audit(source, writer, plan, stopped):
-            plan = untracked(plan, "a sample of what tracking calls unchanged has changed")
+            plan = untracked(plan, AUDIT_DIFFERED)
             source = self._source(each, tracked=False)
         progress = self.meter.begin(target)
         result = back_up_disk(source, writer, copying, progress=progress, cancelled=stopped)

@@ -62,6 +62,8 @@ def facts_of(backup: Backup, server: ServerDescription, making: Making) -> dict[
             "name": server.name,
             "state": server.state,
             "definition_xml": server.definition_xml,
+            "vcpus": backup.vcpus,
+            "memory_bytes": backup.memory_bytes,
         },
         "name": backup.name,
         "description": backup.description,
@@ -122,6 +124,8 @@ def backup_of(manifest: Manifest) -> Backup:
             consistency_reached=Consistency(facts["consistency"]["reached"]),
             consistency_reason=facts["consistency"]["reason"],
             freeze=_freeze_of(facts["consistency"]["freeze"]),
+            vcpus=facts["server"].get("vcpus", 0),
+            memory_bytes=facts["server"].get("memory_bytes", 0),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise FactsUnreadable(manifest.key, repr(error)) from error

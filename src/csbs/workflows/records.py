@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
-from csbs.catalog import Catalog, backups, servers
+from csbs.catalog import Catalog, backups, collections, servers
 from csbs.compute.base import ComputeDriver
 from csbs.domain.backup import Backup, BackupState, FailedOperation
 from csbs.domain.backup_plan import retirable
@@ -14,6 +14,7 @@ from csbs.domain.errors import CsbsError, OperationCancelled
 from csbs.domain.ids import ProjectId, ServerId
 from csbs.repository import Repository
 from csbs.workflows.facts import backup_of, tokens_of
+from csbs.workflows.tell_backup import tell_commit, tell_mismatch
 
 log = logging.getLogger(__name__)
 
@@ -41,22 +42,26 @@ def record_commit(records: Records, backup: Backup) -> None:
     The TrackingPoints that its own takes the place of are owed to be retired.
     """
     manifest = records.repository.manifest(backup.manifest_key)
+    committed, tokens = backup_of(manifest), tokens_of(manifest)
     with records.catalog.transaction() as transaction:
-        backups.save(transaction, backup_of(manifest))
-        servers.set_tokens(transaction, backup.project_id, tokens_of(manifest))
+        backups.save(transaction, committed)
+        servers.set_tokens(transaction, backup.project_id, tokens)
         servers.owe_retiring(transaction, backup.project_id, backup.server_id, owed=True)
+        tell_commit(transaction, committed, tokens, at=records.clock())
 
 
 def forget_or_fail(records: Records | CatalogRecords, backup: Backup, error: BaseException) -> None:
     """A cancelled backup disappears; a failed one stays as `error`, with its cause."""
     with records.catalog.transaction() as transaction:
+        tell_mismatch(transaction, backup, at=records.clock())
         if isinstance(error, OperationCancelled):
             backups.remove(transaction, backup.project_id, backup.id)
         else:
             failed = backup.to(BackupState.ERROR).failed(FailedOperation.BACKUP, error)
             backups.save(transaction, replace(failed, finished_at=records.clock()))
-        if backup.manifest_key:  # else it never came to the server
+        if backup.manifest_key:  # else it never came to the server, or to the store
             servers.owe_retiring(transaction, backup.project_id, backup.server_id, owed=True)
+            collections.want(transaction, backup.project_id, at=records.clock())
 
 
 def fence(records: Records, backup: Backup) -> bool:

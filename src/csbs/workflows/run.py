@@ -11,7 +11,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import ParamSpec, Protocol, TypeVar
 
 from csbs.catalog import Catalog, tasks
@@ -19,7 +18,9 @@ from csbs.catalog.tasks import TaskOutcome, TaskProgress
 from csbs.domain.clock import Clock, Monotonic, monotonic
 from csbs.domain.errors import CatalogFailed, CsbsError, OperationCancelled
 from csbs.domain.pace import Pace
-from csbs.domain.task import Progress, Task, TaskState
+from csbs.domain.task import Progress, Task, TaskState, Watcher
+
+__all__ = ["LocalRun", "Run", "Watcher", "check_cancelled"]
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ T = TypeVar("T")
 #: Cancel is a column of the task that its runner reads as often as this.
 _POLL_INTERVAL_S = 1.0
 _ERROR_SIZE_MAX = 2000
+#: What columns hold.
+_DOING_SIZE_MAX = _OBJECT_SIZE_MAX = 255
 
 
 class Run(Protocol):
@@ -48,14 +51,6 @@ def check_cancelled(run: Run, operation: str) -> None:
     """Raises `OperationCancelled` if somebody asked for a stop."""
     if run.cancelled():
         raise OperationCancelled(operation)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watcher:
-    """Who watches an execution: is told of progress, and may set `cancel`."""
-
-    on_progress: Callable[[Progress], None]
-    cancel: threading.Event
 
 
 class LocalRun:
@@ -135,6 +130,7 @@ class LocalRun:
         progress = TaskProgress(
             done_bytes=latest.done_bytes,
             total_bytes=latest.total_bytes,
+            doing=latest.doing[:_DOING_SIZE_MAX],
             bytes_per_s=None if estimate is None else estimate.bytes_per_s,
             left_s=None if estimate is None else int(estimate.left_s),
         )
@@ -150,10 +146,12 @@ class LocalRun:
 
 def _outcome(error: Exception, clock: Clock) -> TaskOutcome:
     cancelled = isinstance(error, OperationCancelled)
+    about = error.object_name if isinstance(error, CsbsError) else ""
     return TaskOutcome(
         state=TaskState.CANCELLED if cancelled else TaskState.ERROR,
         ended_at=clock(),
         error_kind=error.kind if isinstance(error, CsbsError) else CsbsError.kind,
         error_code=type(error).__name__,
+        error_object=about[:_OBJECT_SIZE_MAX],
         error_message=(str(error) or type(error).__name__)[:_ERROR_SIZE_MAX],
     )

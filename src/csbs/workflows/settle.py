@@ -141,6 +141,7 @@ def _outcome(records: Records, task: Task) -> TaskOutcome:
         ended_at=records.clock(),
         error_kind=error.kind,
         error_code=type(error).__name__,
+        error_object=error.object_name,
         error_message=str(error),
     )
 

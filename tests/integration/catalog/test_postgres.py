@@ -21,9 +21,13 @@ from csbs.domain.errors import CatalogFailed, CatalogTooNew, CsbsError, DataFold
 from csbs.domain.ids import ProjectId
 from csbs.domain.lock_errors import LockLost
 from csbs.testing.catalog_contract import CatalogContract, waiting
+from csbs.testing.event_catalog_contract import EventCatalogContract, RpoCatalogContract
+from csbs.testing.identity_catalog_contract import IdentityCatalogContract
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
 from csbs.testing.ports import free_ports
 from csbs.testing.postgres import Postgres, postgres_running
+from csbs.testing.run_catalog_contract import RunCatalogContract
+from csbs.testing.upkeep_contract import UpkeepContract
 from csbs.testing.values import START
 
 
@@ -57,6 +61,22 @@ class TestCatalogOnPostgres(CatalogContract):
 
 class TestPoliciesOnPostgres(PolicyCatalogContract):
     """See `PolicyCatalogContract`."""
+
+
+class TestIdentityOnPostgres(IdentityCatalogContract):
+    """See `IdentityCatalogContract`."""
+
+
+class TestUpkeepOnPostgres(UpkeepContract):
+    """See `UpkeepContract`."""
+
+
+class TestEventsOnPostgres(EventCatalogContract):
+    """See `EventCatalogContract`."""
+
+
+class TestRpoOnPostgres(RpoCatalogContract):
+    """See `RpoCatalogContract`."""
 
 
 def test_the_migrations_make_the_tables(url: str) -> None:
@@ -191,3 +211,7 @@ def test_one_service_has_a_catalog(url: str, tmp_path: Path) -> None:
         pytest.fail("there is a service already")
     with open_home(settings("b"), alone=True):
         pass
+
+
+class TestRunsOnPostgres(RunCatalogContract):
+    """See `RunCatalogContract`."""

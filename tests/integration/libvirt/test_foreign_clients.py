@@ -12,7 +12,7 @@ from csbs.api.csbs_v1.wire.words import PROVIDER_ID
 from csbs.config import Settings
 from csbs.domain.clock import monotonic
 from csbs.domain.tenancy import DOMAIN_ID
-from csbs.service import open_service
+from csbs.service import Substitutes, open_service
 from csbs.testing.driver_contract import MIB
 from csbs.testing.libvirt_domains import DomainServer
 from csbs.testing.live_api import ADMIN_PASSWORD, FastHasher, served
@@ -28,7 +28,7 @@ _ENDED = {"success", "fail"}
 def url(settings: Settings) -> Iterator[str]:
     chosen = settings.model_copy(update={"bootstrap_password": ADMIN_PASSWORD})
     with (
-        open_service(chosen, hasher=FastHasher()) as service,
+        open_service(chosen, Substitutes(hasher=FastHasher())) as service,
         served(service, chosen) as address,
     ):
         yield address
@@ -147,5 +147,6 @@ def test_a_restore_over_the_api_brings_every_byte_back(url: str, server: DomainS
     restore = api.call("POST", "/restores", {"restore": wanted})["restore"]
 
     assert item["status"] == "available"
+    assert (item["backup_data"]["ram"], item["backup_data"]["vcpus"]) == (64, 1)
     assert api.restored(restore["id"]) == "success"
     assert {target: server.content(target) for target in before} == before

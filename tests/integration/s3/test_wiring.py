@@ -45,6 +45,21 @@ def keys_below(seaweedfs: SeaweedFS, prefix: str) -> set[str]:
     return {info.key for info in seaweedfs.store(prefix).list("")}
 
 
+def test_a_place_is_emptied_and_its_neighbours_are_not(
+    settings: Settings, seaweedfs: SeaweedFS, prefix: str
+) -> None:
+    with open_app(settings) as app:
+        app.stores.init()
+    [mine] = stores.repositories_below(settings.store_place, stores.options(settings))
+    neighbour = seaweedfs.store(f"{prefix}/{mine}-2")
+    neighbour.put("config", [b"x"])
+
+    for _ in range(2):  # it may be repeated
+        stores.erase_store(settings.store_place.below(mine), stores.options(settings))
+
+    assert keys_below(seaweedfs, prefix) == {f"{mine}-2/config"}
+
+
 def test_backups_go_to_the_projects_place_below_the_address(
     settings: Settings, seaweedfs: SeaweedFS, prefix: str
 ) -> None:

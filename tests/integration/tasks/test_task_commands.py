@@ -61,6 +61,7 @@ def test_tasks_that_failed_are_deleted(csbs: Shell) -> None:
     assert shown["error"] == {
         "kind": "unavailable",
         "code": "StoreFull",
+        "object": "",
         "message": "it is full",
     }
     assert csbs("task", "delete", WAITING[:8]).code == 5

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
+from csbs.domain.tenancy import Role
 from csbs.testing.live_api import LiveApi, live_api
 from csbs.testing.signing import Signer, sdk_signers
 
@@ -195,6 +196,29 @@ def test_a_project_that_a_header_names_fills_the_catalog(
     urls = {each["type"]: each["endpoints"][0]["url"] for each in answer.json()["catalog"]}
     assert urls["data-protect"] == f"{api.url}/v1/{api.project_id}"
     assert isinstance(answer.json()["links"], dict)
+
+
+def test_without_that_header_the_one_project_of_the_signer_fills_it(api: LiveApi) -> None:
+    region = api.region
+    region.users.create("una", "una-password")
+    key, secret = region.access_keys.create(region.users.find("una"))
+    signer = sdk_signers(key.id, secret)["golangsdk"]
+
+    def published(second: int) -> set[str]:
+        at = now() + timedelta(seconds=second)
+        headers = signer.sign("GET", f"{api.url}/v3/auth/catalog", at=at)
+        answer = api.client.get("/v3/auth/catalog", headers=headers | {"x-domain-id": "any"})
+        return {each["type"] for each in answer.json()["catalog"]}
+
+    none = published(1)
+    region.users.set_role("una", "local", Role.MEMBER)
+    one = published(2)
+    region.projects.create("local_second")
+    region.users.set_role("una", "local_second", Role.MEMBER)
+    two = published(3)
+
+    assert none == two == {"identity"}
+    assert "data-protect" in one
 
 
 def test_the_lists_for_the_python_sdk_have_places_and_underscores(

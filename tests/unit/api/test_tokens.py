@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -157,3 +158,32 @@ def test_another_ones_token_is_for_administrators(api: LiveApi) -> None:
 
     assert hers.json()["token"]["user"]["name"] == "rita"
     assert his.status_code == 403
+
+
+def test_a_subject_that_is_no_token_is_404_and_the_callers_own_stays_good(api: LiveApi) -> None:
+    own = api.log_in()
+    headers = {"X-Auth-Token": own, "X-Subject-Token": "0" * 64}
+
+    answers = [
+        api.client.request(method, "/v3/auth/tokens", headers=headers)
+        for method in ("GET", "HEAD", "DELETE")
+    ]
+
+    # 401 would make SDKs log in again, and again.
+    assert [each.status_code for each in answers] == [404, 404, 404]
+    assert api.client.get("/v3/users", headers={"X-Auth-Token": own}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "content_type", [None, "text/plain", "application/x-www-form-urlencoded", "no type at all"]
+)
+def test_a_login_is_read_whatever_its_content_type(api: LiveApi, content_type: str | None) -> None:
+    user = {"name": "admin", "password": ADMIN_PASSWORD, "domain": {"id": "default"}}
+    auth = {"identity": {"methods": ["password"], "password": {"user": user}}}
+    headers = {} if content_type is None else {"content-type": content_type}
+
+    answer = api.client.post(
+        "/v3/auth/tokens", content=json.dumps({"auth": auth}).encode(), headers=headers
+    )
+
+    assert answer.status_code == 201

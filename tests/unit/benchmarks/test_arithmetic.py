@@ -174,6 +174,9 @@ FIGURES = {
     "spread": 0,
     "collect_seconds": 7,
     "collect_peak_mib": 32,
+    "schedule_seconds": 20,
+    "schedule_begun_seconds": 50,
+    "schedule_idle_share": 0.03,
     "full_vs_zstd": 1.25,
     "stored_vs_zstd": 1.06,
     "full_vs_restic": 5,
@@ -221,6 +224,9 @@ def a_whole_run() -> dict[str, list[Sample]]:
         lanes[f"guest_{phase}"] = [Sample(seconds=9, waits_ms=waits_ms)] * 3
     lanes["huge_disk_full"] = [Sample(seconds=9, peak_pss_bytes=64 * 1024**2)]
     lanes["collect"] = [Sample(seconds=7, peak_pss_bytes=32 * 1024**2)]
+    lanes["schedule"] = [Sample(seconds=20)] * 3
+    lanes["schedule_begun"] = [Sample(seconds=50)] * 3
+    lanes["schedule_idle"] = [Sample(seconds=60, cpu_seconds=1.8)] * 3
     return lanes
 
 

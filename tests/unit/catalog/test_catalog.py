@@ -21,7 +21,11 @@ from csbs.domain.errors import (
 from csbs.domain.ids import ProjectId
 from csbs.domain.server import DiskDescription
 from csbs.testing.catalog_contract import CatalogContract
+from csbs.testing.event_catalog_contract import EventCatalogContract, RpoCatalogContract
+from csbs.testing.identity_catalog_contract import IdentityCatalogContract
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
+from csbs.testing.run_catalog_contract import RunCatalogContract
+from csbs.testing.upkeep_contract import UpkeepContract
 from csbs.testing.values import START
 
 IDS = iter(f"{number:08x}-0000-4000-8000-000000000000" for number in range(1, 1000))
@@ -89,3 +93,23 @@ class TestCatalogOnSqlite(CatalogContract):
 
 class TestPoliciesOnSqlite(PolicyCatalogContract):
     """See `PolicyCatalogContract`."""
+
+
+class TestIdentityOnSqlite(IdentityCatalogContract):
+    """See `IdentityCatalogContract`."""
+
+
+class TestUpkeepOnSqlite(UpkeepContract):
+    """See `UpkeepContract`."""
+
+
+class TestRunsOnSqlite(RunCatalogContract):
+    """See `RunCatalogContract`."""
+
+
+class TestEventsFile(EventCatalogContract):
+    """See `EventCatalogContract`."""
+
+
+class TestRpoFile(RpoCatalogContract):
+    """See `RpoCatalogContract`."""

@@ -50,6 +50,21 @@ def _domain(*devices: str) -> str:
     return f"<domain><name>web</name><uuid>u</uuid><devices>{''.join(devices)}</devices></domain>"
 
 
+@pytest.mark.parametrize(
+    ("xml", "vcpus", "memory_bytes"),
+    [
+        ("<vcpu placement='static'>4</vcpu><memory unit='KiB'>2097152</memory>", 4, 2 * 1024**3),
+        ("<vcpu current='2'>8</vcpu><memory>1024</memory>", 2, 1024**2),
+        ("<vcpu/><memory/>", 0, 0),
+        ("", 0, 0),
+    ],
+)
+def test_what_a_server_has(xml: str, vcpus: int, memory_bytes: int) -> None:
+    domain = parse_domain(f"<domain><name>web</name>{xml}<devices/></domain>")
+
+    assert (domain.vcpus, domain.memory_bytes) == (vcpus, memory_bytes)
+
+
 def _booting(disk: str, order: int) -> str:
     return disk.replace("</disk>", f"<boot order='{order}'/></disk>")
 

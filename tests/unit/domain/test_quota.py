@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from csbs.domain.backup import BackupState
 from csbs.domain.quota import (
     InvalidQuota,
     QuotaExceeded,
@@ -14,17 +11,7 @@ from csbs.domain.quota import (
     Usage,
     checked_limit,
     require_room_for_backups,
-    usage_of,
 )
-from csbs.testing.values import make_backup
-
-
-def test_a_backup_that_is_being_deleted_counts_in_nothing() -> None:
-    kept = make_backup(1, {"a": 5, "b": 6})
-    going = replace(make_backup(2, {"a": 70}), state=BackupState.DELETING)
-    failed = replace(make_backup(3, {}), state=BackupState.ERROR)
-
-    assert usage_of([kept, going, failed], 4) == Usage(backups=2, backup_bytes=11, policies=4)
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,7 @@ class ServiceLab:
         """
         self._make_host(folder, beside, vda_size_bytes)
         self.cancel = threading.Event()
+        #: Projects that an engine wanted kept up, each time.
         home = self._make_catalog(folder, beside, former)
         self.home = home
         self.project_id: ProjectId = home.project_id

@@ -384,6 +384,18 @@ def test_what_was_seen_of_a_freeze_is_kept_with_the_backup(lab: ServiceLab) -> N
     assert lab.backups.find(made.id).freeze == backup_of(manifest).freeze == made.freeze
 
 
+def test_what_the_server_had_is_kept_with_the_backup(lab: ServiceLab) -> None:
+    made = lab.back_up()
+    manifest = lab.open_repository().manifest(made.manifest_key)
+    rebuilt = backup_of(manifest)
+
+    assert (made.vcpus, made.memory_bytes) == (2, 2 * 1024**3)
+    assert (rebuilt.vcpus, rebuilt.memory_bytes) == (2, 2 * 1024**3)
+    # Manifests of former versions do not tell.
+    del manifest.facts["server"]["vcpus"], manifest.facts["server"]["memory_bytes"]
+    assert (backup_of(manifest).vcpus, backup_of(manifest).memory_bytes) == (0, 0)
+
+
 def test_a_server_is_frozen_without_a_watchdog_only_where_its_operator_says_so(
     lab: ServiceLab,
 ) -> None:

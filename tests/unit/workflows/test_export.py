@@ -11,7 +11,7 @@ import pytest
 
 from csbs.blockio.qemu_img import create_image, image_info
 from csbs.blockio.qemu_nbd import NbdImage, start_qemu_nbd
-from csbs.cli.documents import export_document
+from csbs.documents.host import ExportDocument
 from csbs.domain.backup import Backup
 from csbs.domain.errors import BackupDamaged, BackupNotFound, CsbsError, OperationCancelled
 from csbs.domain.extents import BLOCK_SIZE
@@ -123,7 +123,7 @@ def test_beside_them_lie_a_definition_and_a_note(
     note = done.note.read_text()
     assert backup.id in note
     assert f"virsh define {output / 'web.xml'}" in note
-    document = export_document(done)
+    document = ExportDocument.of(done).json_value()
     assert document["disks"][0]["file"] == str(output / "web-vda.qcow2")
     assert document["disks"][0]["written_bytes"] == 131072
 
@@ -216,7 +216,7 @@ def test_a_damaged_backup_is_refused_or_has_holes_that_are_listed(
         assert data != expected[each.disk.target]
     assert f"offset {offset_bytes}, length {BLOCK_SIZE}" in done.note.read_text()
     holes = [{"offset_bytes": offset_bytes, "size_bytes": BLOCK_SIZE}]
-    assert export_document(done)["disks"][0]["holes"] == holes
+    assert ExportDocument.of(done).json_value()["disks"][0]["holes"] == holes
 
 
 def test_a_cancel_leaves_nothing(lab: ServiceLab, exports: ExportService, output: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from csbs.catalog import servers
 from csbs.catalog.catalog import ProjectInUse
-from csbs.cli.documents import backup_document
 from csbs.compute.base import DiskExport
+from csbs.documents.backups import BackupDocument
 from csbs.domain.backup import Backup, BackupState, Mode
 from csbs.domain.clock import new_id, utc_now
 from csbs.domain.ids import BackupId, ServerId
@@ -51,7 +51,7 @@ def another(lab: ServiceLab, tmp_path: Path) -> Iterator[Callable[..., ServiceLa
 
 
 def documents(lab: ServiceLab) -> list[dict[str, Any]]:
-    return [backup_document(each) for each in lab.backups.list_all()]
+    return [BackupDocument.of(each, operator=True).json_value() for each in lab.backups.list_all()]
 
 
 def chain(lab: ServiceLab, count: int) -> list[Backup]:

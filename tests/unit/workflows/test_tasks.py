@@ -114,7 +114,7 @@ def test_what_can_be_refused_is_refused_at_once_and_leaves_nothing(lab: ServiceL
     with pytest.raises(ServerNotFound):
         lab.backups.submit(CreateBackup(server="nobody"))
     with pytest.raises(InvalidName):
-        lab.submit(name="-x")
+        lab.submit(name="x y")
     with pytest.raises(ServerWithoutDisks):
         lab.submit(exclude_disks=frozenset(disks))
     with pytest.raises(BackupInUse, match="quota"):

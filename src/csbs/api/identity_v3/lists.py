@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from csbs.api.context import InRegion, Known, public_url
+from csbs.api.context import InRegion, Known, public_url, sent_request
 from csbs.api.errors import RouteUnknown
 from csbs.api.identity_v3 import catalog
 from csbs.api.identity_v3.documents import (
@@ -16,6 +16,7 @@ from csbs.api.identity_v3.documents import (
     user_document,
 )
 from csbs.domain.ids import ProjectId
+from csbs.domain.signing import is_signed
 from csbs.domain.tenancy import DOMAIN_ID, DOMAIN_NAME, OtherProject, ProjectNotFound, Role
 
 router = APIRouter()
@@ -107,6 +108,10 @@ def _project_of(here: InRegion, request: Request) -> ProjectId | None:
     # Set after signing by SDKs, so it is never signed: checked like any other project.
     named = request.headers.get("x-project-id")
     if not named:
-        return None
+        # One SDK names the domain instead; there is no doubt where its user has one project.
+        if not is_signed(sent_request(request)):
+            return None
+        own = here.region.identity.projects_of(here.user)
+        return own[0].id if len(own) == 1 else None
     project, _roles = here.region.identity.roles_in(here.user, named)
     return project.id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from csbs.api.native.models import Refusal
+from csbs.documents.base import Refusal
 
 _MEANINGS = {
     400: "The request makes no sense as it stands.",

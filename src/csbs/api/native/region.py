@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
+from pydantic import AwareDatetime, BeforeValidator
 
 from csbs.api.context import Administers, Known
-from csbs.api.native.models import (
+from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name
+from csbs.documents.base import Reference
+from csbs.documents.identity import (
     Assignment,
     AuditDocument,
     AuditPage,
     Health,
     NewProject,
     ProjectDocument,
-    ProjectList,
-    Reference,
+    ProjectPage,
     ServerAssignment,
 )
 
@@ -26,8 +29,22 @@ ServerName = Annotated[
     str,
     Path(max_length=255, description="Id, unique prefix of 8 or more, or unique name of a server."),
 ]
-After = Annotated[int, Query(ge=0, le=2**62, description="Number of the last event seen.")]
-Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
+AfterEvent = Annotated[int, Query(ge=0, le=2**62, description="Number of the last event seen.")]
+
+
+def _only_rfc3339(text: object) -> object:
+    """Pydantic would take numbers too."""
+    if isinstance(text, str) and not _RFC3339.match(text):
+        raise ValueError("is not like 2026-01-31T08:00:00Z")
+    return text
+
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]")
+Since = Annotated[
+    AwareDatetime | None,
+    BeforeValidator(_only_rfc3339),
+    Query(description="Only since then."),
+]
 
 
 @router.get("/health")
@@ -37,10 +54,11 @@ def show_health(here: Known, request: Request) -> Health:
 
 
 @router.get("/projects")
-def list_projects(here: Known) -> ProjectList:
-    """Projects where the caller has a role; all for an administrator."""
-    found = here.region.identity.projects_of(here.user)
-    return ProjectList(projects=[ProjectDocument.of(each) for each in found])
+def list_projects(here: Known, after: After = "", limit: Limit = LIMIT_DEFAULT) -> ProjectPage:
+    """Projects where the caller has a role, by name; all for an administrator."""
+    page = here.region.identity.page_of_projects(here.user, after, limit)
+    projects = [ProjectDocument.of(each) for each in page.rows]
+    return ProjectPage(projects=projects, next=next_by_name(page))
 
 
 @router.post("/projects", status_code=201)
@@ -51,7 +69,7 @@ def create_project(body: NewProject, here: Administers) -> ProjectDocument:
 
 @router.delete("/projects/{project}", status_code=204)
 def delete_project(project: ProjectName, here: Administers) -> None:
-    """Deletes a project that owns nothing."""
+    """Deletes a project that owns nothing, with its empty repository."""
     here.region.projects.delete(project)
 
 
@@ -66,7 +84,9 @@ def assign_server(server: ServerName, body: Assignment, here: Administers) -> Se
 
 
 @router.get("/audit")
-def list_all_changes(here: Administers, after: After = 0, limit: Limit = 100) -> AuditPage:
+def list_all_changes(
+    here: Administers, after: AfterEvent = 0, limit: Limit = LIMIT_DEFAULT, since: Since = None
+) -> AuditPage:
     """Changes in the whole region, oldest first."""
-    events = here.region.audit.page(None, after=after, limit=limit)
+    events = here.region.audit.page(None, after=after, limit=limit, since=since)
     return AuditPage(events=[AuditDocument.of(each) for each in events])

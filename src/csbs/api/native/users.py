@@ -7,17 +7,20 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from csbs.api.context import Administers, InRegion, Known
-from csbs.api.native.models import (
+from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name
+from csbs.documents.identity import (
     KeyDocument,
     KeyList,
     NewKey,
+    NewKeyDocument,
     NewUser,
     PasswordChange,
     RoleBody,
     RoleInProject,
     UserChange,
+    UserDetails,
     UserDocument,
-    UserList,
+    UserPage,
 )
 from csbs.domain.tenancy import Role, User
 
@@ -33,16 +36,17 @@ _ME = "me"
 
 
 @router.get("/users")
-def list_users(here: Administers) -> UserList:
-    """All users."""
-    return UserList(users=[UserDocument.of(each) for each in here.region.users.everyone()])
+def list_users(here: Administers, after: After = "", limit: Limit = LIMIT_DEFAULT) -> UserPage:
+    """All users, by name."""
+    page = here.region.users.page(after, limit)
+    return UserPage(users=[UserDocument.of(each) for each in page.rows], next=next_by_name(page))
 
 
 @router.post("/users", status_code=201)
-def create_user(body: NewUser, here: Administers) -> UserDocument:
+def create_user(body: NewUser, here: Administers) -> UserDetails:
     """Makes a user, without a role in any project."""
     user = here.region.users.create(body.name, body.password, is_admin=body.is_admin)
-    return UserDocument.of(user, [])
+    return UserDetails.with_roles(user, [])
 
 
 @router.put("/users/me/password", status_code=204)
@@ -54,20 +58,20 @@ def change_own_password(body: PasswordChange, here: Known) -> None:
 
 
 @router.get("/users/{user}")
-def show_user(user: UserId, here: Known) -> UserDocument:
+def show_user(user: UserId, here: Known) -> UserDetails:
     """A user with his roles: oneself, or any for an administrator."""
     found = _user(here, user)
-    return UserDocument.of(found, here.region.users.memberships(found.id))
+    return UserDetails.with_roles(found, here.region.users.memberships(found.id))
 
 
 @router.patch("/users/{user}")
-def change_user(user: UserId, body: UserChange, here: Administers) -> UserDocument:
+def change_user(user: UserId, body: UserChange, here: Administers) -> UserDetails:
     """Changes a user; another password, or none to log in with, ends all his tokens."""
     users, found = here.region.users, _user(here, user)
     if body.password is not None:
         users.set_password(found.id, body.password)
     changed = users.set_rights(found.id, enabled=body.enabled, is_admin=body.is_admin)
-    return UserDocument.of(changed, users.memberships(found.id))
+    return UserDetails.with_roles(changed, users.memberships(found.id))
 
 
 @router.delete("/users/{user}", status_code=204)
@@ -100,16 +104,23 @@ def list_keys(user: UserId, here: Known) -> KeyList:
 
 
 @router.post("/users/{user}/keys", status_code=201)
-def create_key(user: UserId, body: NewKey, here: Known) -> KeyDocument:
+def create_key(user: UserId, body: NewKey, here: Known) -> NewKeyDocument:
     """Makes an access key; its secret is in this answer and nowhere else."""
     key, secret = here.region.access_keys.create(_user(here, user), body.description)
-    return KeyDocument.of(key, secret)
+    return NewKeyDocument.with_secret(key, secret)
 
 
 @router.delete("/users/{user}/keys/{key}", status_code=204)
 def delete_key(user: UserId, key: KeyId, here: Known) -> None:
     """Deletes an access key: it signs nothing any more."""
     here.region.access_keys.delete(key, owner=_user(here, user).id)
+
+
+@router.delete("/keys/{key}", status_code=204)
+def delete_any_key(key: KeyId, here: Known) -> None:
+    """Deletes an access key of the caller, or anybody's for an administrator."""
+    owner = None if here.caller.may(Role.ADMIN) else here.user.id
+    here.region.access_keys.delete(key, owner=owner)
 
 
 def _user(here: InRegion, wanted: str) -> User:

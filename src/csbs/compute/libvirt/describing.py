@@ -76,6 +76,8 @@ def described(connection: Connection, facts: DomainFacts) -> ServerDescription:
         disks=tuple(_disk(connection, facts, disk) for disk in facts.now.disks),
         autostart=facts.autostart,
         definition_xml=facts.definition_xml,
+        vcpus=facts.now.vcpus,
+        memory_bytes=facts.now.memory_bytes,
     )
 
 

@@ -46,6 +46,8 @@ class DomainXml:
     left_out: tuple[str, ...]
     #: The guest agent has a channel.
     has_agent: bool
+    vcpus: int = 0
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,9 @@ def parse_domain(xml: str) -> DomainXml:
             each.get("name") == "org.qemu.guest_agent.0"
             for each in root.findall("./devices/channel/target")
         ),
+        vcpus=_vcpus(root),
+        # libvirt always answers in KiB, whatever unit was given to it.
+        memory_bytes=_number(root.findtext("memory")) * 1024,
     )
 
 
@@ -195,6 +200,16 @@ def qemu_owner(capabilities: str) -> tuple[int, int]:
 def has_incremental_backup(capabilities: str) -> bool:
     """Whether libvirt can back up increments, from a `<domainCapabilities>`."""
     return _parse(capabilities).find("./features/backup[@supported='yes']") is not None
+
+
+def _vcpus(root: ET.Element) -> int:
+    """How many it has; more may be allowed to be plugged in."""
+    element = root.find("vcpu")
+    return 0 if element is None else _number(element.get("current") or element.text)
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.strip().isdecimal() else 0
 
 
 def _parse(xml: str) -> ET.Element:

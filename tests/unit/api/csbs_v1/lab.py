@@ -83,6 +83,19 @@ class Caller:
     def delete(self, path: str) -> httpx.Response:
         return self.call("DELETE", path)
 
+    def restore(self, item: dict[str, Any], volumes: Any, **more: Any) -> httpx.Response:
+        parameters = {
+            "checkpoint_item_id": item["id"],
+            "power_on": True,
+            "targets": {"server_id": item["resource_id"], "volumes": volumes},
+        }
+        restore = {
+            "provider_id": PROVIDER_ID,
+            "checkpoint_id": item["checkpoint_id"],
+            "parameters": parameters | more,
+        }
+        return self.post("/restores", {"restore": restore})
+
     def protect(self, server_id: str, **protect: Any) -> httpx.Response:
         return self.post(f"{PROVIDER}/resources/{server_id}/action", {"protect": protect})
 

@@ -195,7 +195,10 @@ def test_calls_that_are_not_there(lab: CsbsLab) -> None:
 
 def test_an_id_of_any_length_is_just_not_found(lab: CsbsLab) -> None:
     assert is_error(lab.mia.get("/checkpoint_items/" + "x" * 3000), 404, "CSBS.3001")
-    assert is_error(lab.mia.get("/policies/%00%ff"), 404, "CSBS.3000")
+    assert is_error(lab.mia.get("/policies/%ff"), 404, "CSBS.3000")
+    # Databases take no NUL: nothing is asked of them.
+    assert is_error(lab.mia.get("/policies/%00"), 404, "CSBS.9998")
+    assert is_error(lab.mia.get("/policies?name=%00"), 400, "CSBS.9001")
 
 
 def test_karborclient_gets_the_shape_that_it_can_read(lab: CsbsLab) -> None:

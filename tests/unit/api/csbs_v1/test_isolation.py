@@ -1,4 +1,7 @@
-"""Who may call what: roles, and another project's objects, which are not there."""
+"""Who may call what: roles, and another project's objects, which are not there.
+
+That no call enters another project is in `tests.unit.api.test_every_route`.
+"""
 
 from __future__ import annotations
 
@@ -147,24 +150,6 @@ def test_an_object_of_another_project_is_not_there(
     assert set(answer.json()) == {"error_code", "error_msg"}
     if is_server:
         assert is_error(answer, 400, "CSBS.6000")
-
-
-@pytest.mark.parametrize(("method", "path"), routes())
-def test_a_token_of_another_project_is_refused(
-    lab: CsbsLab, ids: dict[str, str], method: str, path: str
-) -> None:
-    stranger = Caller(client=lab.otto.client, headers=lab.otto.headers, base=lab.mia.base)
-
-    assert is_error(call(stranger, method, path, ids), 403, "CSBS.9009")
-
-
-@pytest.mark.parametrize(("method", "path"), routes())
-def test_who_says_nobody_is_refused(
-    lab: CsbsLab, ids: dict[str, str], method: str, path: str
-) -> None:
-    nobody = Caller(client=lab.mia.client, headers={}, base=lab.mia.base)
-
-    assert is_error(call(nobody, method, path, ids), 401, "CSBS.9009")
 
 
 #: POSTs that only look.

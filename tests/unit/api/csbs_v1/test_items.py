@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from csbs.catalog import backups, tasks
 from csbs.domain.backup import BackupState
 from tests.unit.api.csbs_v1.lab import DATABASE, PROVIDER, UNKNOWN, WEB, CsbsLab, is_error
@@ -81,6 +83,7 @@ def test_types_are_those_that_strict_clients_want(lab: CsbsLab) -> None:
 
     data, info = item["backup_data"], item["extend_info"]
     assert all(type(data[name]) is int for name in ("ram", "vcpus", "disk"))
+    assert (data["ram"], data["vcpus"]) == (4096, 2)
     assert all(type(info[name]) is bool for name in ("auto_trigger", "incremental", "support_lld"))
     for part in info["volume_backups"]:
         assert all(type(part[name]) is bool for name in ("bootable", "incremental"))
@@ -116,6 +119,11 @@ def test_the_first_backup_is_full_and_later_ones_are_incremental(lab: CsbsLab) -
     assert second["extend_info"]["incremental"] is True
 
 
+@pytest.mark.parametrize("name", ["-", "-nightly_2", "--all", "\u6bcf\u591c", "x" * 255])
+def test_a_name_may_begin_with_anything_that_it_may_have(lab: CsbsLab, name: str) -> None:
+    assert lab.back_up(backup_name=name)["name"] == name
+
+
 def test_a_failed_backup_says_what_failed_and_why(lab: CsbsLab) -> None:
     lab.mia.protect(WEB)
     lab.fail()
@@ -124,7 +132,8 @@ def test_a_failed_backup_says_what_failed_and_why(lab: CsbsLab) -> None:
     info = item["extend_info"]
     assert item["status"] == "error"
     assert info["fail_op"] == "backup"
-    assert "it was told to fail" in info["fail_reason"]
+    # A tenant reads no words of drivers, programs or folders.
+    assert info["fail_reason"] == "A part of the service failed."
     assert info["fail_code"] == {"Code": "CSBS.9999", "Description": info["fail_reason"]}
     assert type(info["fail_code"]["Code"]) is str
 

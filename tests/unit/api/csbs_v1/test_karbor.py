@@ -112,7 +112,10 @@ def test_tasks_are_operation_logs(lab: CsbsLab) -> None:
     assert backup["checkpoint_id"] == item["checkpoint_id"]
     assert backup["ended_at"] > backup["started_at"]
     assert json.loads(backup["extra_info"])["checkpoint_item_id"] == item["id"]
-    assert "it was told to fail" in json.loads(failed["error_info"])["message"]
+    assert json.loads(failed["error_info"]) == {
+        "code": "CSBS.9999",
+        "message": "A part of the service failed.",
+    }
     assert lab.mia.get(f"/operation_logs/{failed['id']}").json() == {"operation_log": failed}
     only = lab.mia.get("/operation_logs?operation_type=delete").json()["operation_logs"]
     assert [each["id"] for each in only] == [deletion["id"]]

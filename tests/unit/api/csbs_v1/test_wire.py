@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
 from csbs.api.csbs_v1.wire.bodies import ProtectBody
 from csbs.api.csbs_v1.wire.codes import ENTRIES, code_of, karbor_fault, sentence
-from csbs.api.csbs_v1.wire.json_body import read_body, read_json
 from csbs.api.csbs_v1.wire.queries import Query
 from csbs.api.csbs_v1.wire.times import parse_time, time_text, trigger_time_text
 from csbs.api.errors import RequestInvalid
+from csbs.api.json_body import read_body, read_json
 from csbs.domain.errors import BackupNotFound, CsbsError, DriverFailed
+from tests.meta.tree import ROOT
 
 
 def test_times_are_utc_with_microseconds_and_without_a_zone() -> None:
@@ -66,6 +69,21 @@ def test_every_entry_has_a_code_of_the_protocol_and_one_sentence() -> None:
     assert karbor_fault(418) == "karborFault"
 
 
+def test_the_page_has_every_code_and_a_test_has_it_too() -> None:
+    page = (ROOT / "docs/reference/csbs-v1-api.md").read_text()
+    sent, never = page.split("## Error codes")[1].split("## Codes that are never sent")
+    rows = re.findall(r"^\| (\S+\.\d{4}) \| (\d{3}) \| (.*) \|$", sent, re.MULTILINE)
+    tests = "".join(each.read_text() for each in Path(__file__).parent.glob("test_*.py"))
+
+    assert [code for code, _, _ in rows] == sorted({each.code for each in ENTRIES.values()})
+    for code, status, when in rows:
+        statuses = {each.status for each in ENTRIES.values() if each.code == code}
+        told = {int(status), *map(int, re.findall(r"\b([45]\d\d)\b", when))}
+        assert statuses == told, code
+        assert code in tests
+        assert f"| {code} |" not in never
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -101,7 +119,13 @@ def test_keys_that_nobody_knows_are_ignored() -> None:
 
 def test_a_next_page_keeps_the_filter_and_has_each_parameter_once() -> None:
     query = Query(
-        [("a", "1"), ("a", "2"), ("limit", "9"), ("offset", "3"), ("b", ""), ("c", "x y")]
+        [
+            *[("resource_type", "A::B"), ("resource_type", "C"), ("name", "1"), ("name", "2")],
+            *[("limit", "9"), ("offset", "3"), ("b", ""), ("c", "x y")],
+        ]
     )
 
-    assert query.with_marker("m", 5) == "a=1%2C2&c=x%20y&limit=5&marker=m"
+    assert query.text("name") == "1"
+    assert query.with_marker("m", 5) == (
+        "resource_type=A%3A%3AB%2CC&name=1&c=x%20y&limit=5&marker=m"
+    )

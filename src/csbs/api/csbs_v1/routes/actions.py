@@ -9,13 +9,13 @@ from csbs.api.context import Changes, InProject, Reads
 from csbs.api.csbs_v1.routes.request import OWN_PROVIDER, Body
 from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.bodies import CheckBody, ProtectBody, ProtectQuestion, RestoreQuestion
-from csbs.api.csbs_v1.wire.json_body import read_body
 from csbs.api.csbs_v1.wire.protecting import create_backup
 from csbs.api.csbs_v1.wire.records import Record, record_body
 from csbs.api.csbs_v1.wire.restoring import disk_targets
 from csbs.api.csbs_v1.wire.tag_bodies import tags_of
 from csbs.api.csbs_v1.wire.verdicts import verdict_body
 from csbs.api.csbs_v1.wire.words import SERVER_TYPE, TypeNotBackedUp, TypeNotRestored
+from csbs.api.json_body import read_body
 from csbs.domain.ids import BackupId, ServerId
 from csbs.services.checks import Verdict
 from csbs.services.exact import exact_server

@@ -12,10 +12,10 @@ from csbs.api.csbs_v1.routes.request import OWN_PROVIDER, Body, ListQuery, linke
 from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.bodies import RunBody
 from csbs.api.csbs_v1.wire.codes import NotSupported
-from csbs.api.csbs_v1.wire.json_body import read_body
-from csbs.api.csbs_v1.wire.queries import page_of
-from csbs.api.csbs_v1.wire.record_query import parse_record_filter, sort_values
+from csbs.api.csbs_v1.wire.queries import parse_listing, slice_page
+from csbs.api.csbs_v1.wire.record_query import parse_record_filter
 from csbs.api.csbs_v1.wire.records import Record, record_body
+from csbs.api.json_body import read_body
 from csbs.domain.backup import Backup, BackupState
 from csbs.domain.errors import BackupInUse, BackupNotFound
 from csbs.domain.ids import CheckpointId, PolicyId, ServerId
@@ -47,13 +47,15 @@ def run_policy(here: Changes, body: Body) -> dict[str, Any]:
 @router.get("")
 def list_records(here: Reads, request: Request, query: ListQuery) -> dict[str, Any]:
     """A page of the project's runs."""
-    policies = {each.id: each for each in here.app.protection.policies.list_all()}
+    found = here.app.protection.views.runs(parse_record_filter(query), parse_listing(query))
+    page = slice_page(found, query, lambda run: run[0].checkpoint_id)
+    made_by = {run[0].policy_id for run in page.rows}
+    policies = here.app.protection.policies.by_ids(each for each in made_by if each)
     records = [
         Record(backups=run, policy=policies.get(run[0].policy_id or PolicyId("")))
-        for run in here.app.protection.views.by_run()
+        for run in page.rows
     ]
-    page = page_of(records, query, values=sort_values, wanted=parse_record_filter(query))
-    return linked(request, "checkpoints", page, [record_body(each) for each in page.rows])
+    return linked(request, "checkpoints", page, [record_body(each) for each in records])
 
 
 @router.post("/action")

@@ -19,12 +19,12 @@ from csbs.api.csbs_v1.wire.protectables import (
     parse_instance_filter,
     type_body,
 )
-from csbs.api.csbs_v1.wire.queries import everything, page_of
+from csbs.api.csbs_v1.wire.queries import everything, page_of, parse_listing, slice_page
 from csbs.api.csbs_v1.wire.task_query import (
+    OPERATIONS,
     VerificationNotFound,
     operation_log_body,
     parse_operation_filter,
-    sort_values,
 )
 from csbs.api.csbs_v1.wire.words import (
     PROVIDER_BODY,
@@ -97,10 +97,10 @@ def show_instance(here: Reads, resource_type: str, instance_id: str) -> dict[str
 @router.get("/operation_logs")
 def list_logs(here: Reads, request: Request, query: ListQuery) -> dict[str, Any]:
     """A page of the project's tasks."""
-    page = page_of(
-        here.app.tasks.list_all(), query, values=sort_values, wanted=parse_operation_filter(query)
-    )
-    known = {view.backup.id: view.backup for view in here.app.protection.views.list_all()}
+    found = here.app.tasks.page(parse_operation_filter(query), parse_listing(query), OPERATIONS)
+    page = slice_page(found, query, lambda task: task.id)
+    views = here.app.protection.views.by_ids({each.backup_id for each in page.rows})
+    known = {view.backup.id: view.backup for view in views.values()}
     bodies = [operation_log_body(each, known.get(each.backup_id)) for each in page.rows]
     return linked(request, "operation_logs", page, bodies)
 

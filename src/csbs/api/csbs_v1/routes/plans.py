@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import Request
 
 from csbs.api.context import Changes, Reads
-from csbs.api.csbs_v1.routes.request import Body, ListQuery, linked
+from csbs.api.csbs_v1.routes.request import Body, ListQuery, is_of_all_projects, linked
 from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.policies import plan_body
 from csbs.api.csbs_v1.wire.policy_bodies import parse_new_plan, parse_plan_change
-from csbs.api.csbs_v1.wire.policy_query import parse_policy_filter, sort_values
-from csbs.api.csbs_v1.wire.queries import page_of
+from csbs.api.csbs_v1.wire.policy_query import parse_policy_filter
+from csbs.api.csbs_v1.wire.queries import parse_listing, slice_page
 from csbs.domain.ids import PolicyId
 
 router = csbs_router(prefix="/plans")
@@ -27,8 +27,12 @@ def create_plan(here: Changes, body: Body) -> dict[str, Any]:
 @router.get("")
 def list_plans(here: Reads, request: Request, query: ListQuery) -> dict[str, Any]:
     """A page of the project's policies."""
-    policies = here.app.protection.policies.list_all()
-    page = page_of(policies, query, values=sort_values, wanted=parse_policy_filter(query))
+    name, listing = parse_policy_filter(query), parse_listing(query)
+    if is_of_all_projects(here, query):
+        found = here.app.protection.all_projects.policies(name, listing)
+    else:
+        found = here.app.protection.policies.page(name, listing)
+    page = slice_page(found, query, lambda policy: policy.id)
     return linked(request, "plans", page, [plan_body(each) for each in page.rows])
 
 

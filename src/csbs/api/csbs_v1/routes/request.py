@@ -11,6 +11,7 @@ from csbs.api.csbs_v1.wire.items import Item
 from csbs.api.csbs_v1.wire.queries import Page, Query
 from csbs.api.csbs_v1.wire.words import PROVIDER_ID
 from csbs.api.errors import RequestInvalid
+from csbs.domain.tenancy import Role
 from csbs.services.backup_views import BackupView
 
 T = TypeVar("T")
@@ -35,6 +36,11 @@ Body = Annotated[bytes, Depends(_body)]
 ListQuery = Annotated[Query, Depends(_query)]
 #: For routers whose paths have it.
 OWN_PROVIDER = Depends(_provider)
+
+
+def is_of_all_projects(here: InProject, query: Query) -> bool:
+    """Whether `all_tenants` is asked for by one who may; of others it says nothing."""
+    return query.flag("all_tenants") is True and here.caller.may(Role.ADMIN)
 
 
 def item_of(here: InProject, view: BackupView) -> Item:

@@ -10,9 +10,9 @@ from csbs.api.context import Changes, InProject, Reads
 from csbs.api.csbs_v1.routes.request import Body, ListQuery, linked
 from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.codes import NotSupported
-from csbs.api.csbs_v1.wire.queries import page_of
+from csbs.api.csbs_v1.wire.queries import parse_listing, slice_page
 from csbs.api.csbs_v1.wire.restoring import StartRestore, parse_restore, restore_body
-from csbs.api.csbs_v1.wire.task_query import RestoreNotFound, parse_restore_filter, sort_values
+from csbs.api.csbs_v1.wire.task_query import RESTORES, RestoreNotFound, parse_restore_filter
 from csbs.domain.errors import BackupNotFound
 from csbs.domain.ids import TaskId
 from csbs.domain.task import Task, TaskKind
@@ -39,9 +39,10 @@ def start_restore(here: Changes, body: Body) -> dict[str, Any]:
 @router.get("")
 def list_restores(here: Reads, request: Request, query: ListQuery) -> dict[str, Any]:
     """A page of the project's restores."""
-    tasks = [each for each in here.app.tasks.list_all() if each.kind is TaskKind.RESTORE]
-    page = page_of(tasks, query, values=sort_values, wanted=parse_restore_filter(query))
-    runs = _runs(here)
+    found = here.app.tasks.page(parse_restore_filter(query), parse_listing(query), RESTORES)
+    page = slice_page(found, query, lambda task: task.id)
+    views = here.app.protection.views.by_ids({each.backup_id for each in page.rows})
+    runs = {view.backup.id: view.backup.checkpoint_id for view in views.values()}
     bodies = [restore_body(each, runs.get(each.backup_id, "")) for each in page.rows]
     return linked(request, "restores", page, bodies)
 
@@ -69,10 +70,3 @@ def _submit(here: InProject, wanted: StartRestore) -> Task:
     return here.app.protection.checks.submit_restore(
         backup_id, server_id, wanted.targets, RestoreRequest(power_on=wanted.power_on)
     )
-
-
-def _runs(here: InProject) -> dict[str, str]:
-    """By backup: the run that made it."""
-    return {
-        view.backup.id: view.backup.checkpoint_id for view in here.app.protection.views.list_all()
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -12,8 +13,8 @@ from csbs.api.csbs_v1.routes.request import Body, item_of
 from csbs.api.csbs_v1.routes.router import csbs_router
 from csbs.api.csbs_v1.wire.bodies import TagBody, TagsActionBody
 from csbs.api.csbs_v1.wire.items import item_body, tags_body
-from csbs.api.csbs_v1.wire.json_body import read_body
 from csbs.api.csbs_v1.wire.tag_bodies import parse_tag_query
+from csbs.api.json_body import read_body
 from csbs.domain.ids import BackupId
 from csbs.domain.tags import checked_tag, checked_tags, tag_to_delete
 from csbs.services.tags import Tagged, TagService
@@ -49,14 +50,12 @@ def list_project_tags(here: Reads, kind: OwnKind) -> dict[str, Any]:
 def find_tagged(here: Reads, kind: OwnKind, body: Body) -> dict[str, Any]:
     """Objects that have such tags, or how many."""
     asked = parse_tag_query(body)
-    found = _tags(here, kind).matching(asked.wanted)
+    tags = _tags(here, kind)
+    total = {"total_count": tags.count(asked.wanted)}
     if asked.count_only:
-        return {"total_count": len(found)}
-    shown = found[asked.offset : asked.offset + asked.limit]
-    return {
-        "resources": [_resource(here, kind, each) for each in shown],
-        "total_count": len(found),
-    }
+        return total
+    shown = tags.matching(asked.wanted, limit=asked.limit, offset=asked.offset)
+    return {"resources": _resources(here, kind, shown), **total}
 
 
 @_calls.get("/{resource_id}/tags")
@@ -95,17 +94,20 @@ def _tags(here: InProject, kind: Kind) -> TagService:
     return protection.backup_tags if kind is Kind.BACKUP else protection.policy_tags
 
 
-def _resource(here: InProject, kind: Kind, found: Tagged) -> dict[str, Any]:
-    detail: dict[str, Any] = {}
+def _resources(here: InProject, kind: Kind, shown: Sequence[Tagged]) -> list[dict[str, Any]]:
+    details: dict[str, dict[str, Any]] = {}
     if kind is Kind.BACKUP:
-        view = here.app.protection.views.get(BackupId(found.id))
-        detail = item_body(item_of(here, view))
-    return {
-        "resource_id": found.id,
-        "resource_name": found.name,
-        "resource_detail": detail,
-        "tags": tags_body(found.tags),
-    }
+        views = here.app.protection.views.by_ids([BackupId(each.id) for each in shown])
+        details = {found: item_body(item_of(here, view)) for found, view in views.items()}
+    return [
+        {
+            "resource_id": each.id,
+            "resource_name": each.name,
+            "resource_detail": details.get(each.id, {}),
+            "tags": tags_body(each.tags),
+        }
+        for each in shown
+    ]
 
 
 router = csbs_router()

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
-from csbs.api.csbs_v1.wire.json_body import Body
 from csbs.api.csbs_v1.wire.words import PROVIDER_ID, RESOURCE_TYPES
+from csbs.api.json_body import Body
 from csbs.domain.ids import DiskId
 from csbs.domain.policy import DESCRIPTION_SIZE_MAX, NAME_SIZE_MAX
 from csbs.domain.recurrence import PATTERN_SIZE_MAX

@@ -55,6 +55,7 @@ from csbs.domain.errors import (
     TaskNotFound,
     Unavailable,
 )
+from csbs.domain.listing import MarkerUnknown
 from csbs.domain.policy import (
     InvalidPolicy,
     PolicyBusy,
@@ -202,6 +203,7 @@ ENTRIES: dict[type[CsbsError], Entry] = {
     TagNotFound: Entry(404, "CSBS.7001", "There is no tag {0.key}."),
     # What a request says.
     RequestInvalid: Entry(400, "CSBS.9001", "{0.part}: {0.why}."),
+    MarkerUnknown: Entry(400, "CSBS.9001", "{0}."),
     InvalidPolicy: Entry(400, "CSBS.9001", "{0.part}: {0.why}."),
     InvalidPattern: Entry(400, "CSBS.9001", "pattern: {0.why}."),
     InvalidTag: Entry(400, "CSBS.9001", "tag: {0.why}."),
@@ -270,10 +272,12 @@ def karbor_fault(status: int) -> str:
 
 def code_of(error_class: str) -> str:
     """The code for an error that only its class's name is known of."""
-    for each in _classes(CsbsError):
-        if each.__name__ == error_class:
-            return next(ENTRIES[base].code for base in each.__mro__ if base in ENTRIES)
-    return _INTERNAL.code
+    return entry_of(ENTRIES, class_of(error_class)).code
+
+
+def class_of(name: str) -> type[CsbsError]:
+    """The class of that name; `CsbsError` for what is no error of ours."""
+    return next((each for each in _classes(CsbsError) if each.__name__ == name), CsbsError)
 
 
 def _classes(root: type[CsbsError]) -> Iterator[type[CsbsError]]:

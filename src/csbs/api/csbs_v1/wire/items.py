@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from csbs.api.csbs_v1.wire.causes import cause
 from csbs.api.csbs_v1.wire.codes import code_of
 from csbs.api.csbs_v1.wire.times import time_text
 from csbs.api.csbs_v1.wire.words import GIB, MIB, SERVER_TYPE, rounded_up
@@ -46,7 +47,7 @@ def item_body(item: Item) -> dict[str, Any]:
         "protected_at": time_text(backup.created_at),
         "expired_at": None,
         "tags": tags_body(item.tags),
-        "backup_data": _backup_data(),
+        "backup_data": _backup_data(backup),
         "extend_info": _extend_info(item),
     }
 
@@ -65,7 +66,7 @@ def updated_at(item: Item) -> Any:
     return max(moment for moment in moments if moment is not None)
 
 
-def _backup_data() -> dict[str, Any]:
+def _backup_data(backup: Backup) -> dict[str, Any]:
     """What clients call the server's metadata; strict ones want numbers to be numbers."""
     return {
         "__openstack_region_name": "",
@@ -74,8 +75,8 @@ def _backup_data() -> dict[str, Any]:
         "eip": "",
         "imagetype": "",
         "private_ip": "",
-        "ram": 0,
-        "vcpus": 0,
+        "ram": rounded_up(backup.memory_bytes, MIB),
+        "vcpus": backup.vcpus,
     }
 
 
@@ -88,7 +89,7 @@ def _extend_info(item: Item) -> dict[str, Any]:
         "copy_status": "na",
         "fail_code": _fail_code(backup),
         "fail_op": backup.fail_op.value if backup.fail_op else "",
-        "fail_reason": backup.fail_reason,
+        "fail_reason": _fail_reason(backup),
         "finished_at": time_text(backup.finished_at),
         "hypervisor_type": "QEMU",
         "image_type": "backup",
@@ -170,4 +171,8 @@ def _saved_percent(backup: Backup) -> int:
 def _fail_code(backup: Backup) -> dict[str, str]:
     if not backup.fail_op:
         return {}
-    return {"Code": code_of(backup.fail_code), "Description": backup.fail_reason}
+    return {"Code": code_of(backup.fail_code), "Description": _fail_reason(backup)}
+
+
+def _fail_reason(backup: Backup) -> str:
+    return cause(backup.fail_code, backup.fail_reason)

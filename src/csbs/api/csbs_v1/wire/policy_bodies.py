@@ -17,9 +17,9 @@ from csbs.api.csbs_v1.wire.bodies import (
     TagPart,
     excluded,
 )
-from csbs.api.csbs_v1.wire.json_body import read_body, read_json
 from csbs.api.csbs_v1.wire.words import SERVER_TYPE, require_server_type
 from csbs.api.errors import RequestInvalid
+from csbs.api.json_body import read_body, read_json
 from csbs.domain.consistency import ApplicationMode
 from csbs.domain.ids import ServerId
 from csbs.domain.policy import BoundServer, NewPolicy, NewSchedule, PolicyChange

@@ -11,10 +11,14 @@ from urllib.parse import quote, urlencode
 
 from csbs.api.csbs_v1.wire.times import parse_time
 from csbs.api.errors import RequestInvalid
+from csbs.api.json_body import is_keepable
+from csbs.domain.listing import PAGE_SIZE_MAX, Listing, MarkerUnknown, Order, Slice
 
-PAGE_SIZE_MAX = 1000
 SORT_SIZE_MAX = 255
 _NUMBER_MAX = 2**31
+
+#: Parameters of lists that may come more than once.
+_SETS = frozenset({"resource_type"})
 
 T = TypeVar("T")
 
@@ -30,7 +34,7 @@ class Query:
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         self._values: dict[str, list[str]] = {}
         for name, value in pairs:
-            if "\0" in value or any("\ud800" <= each <= "\udfff" for each in value):
+            if not is_keepable(value):
                 raise RequestInvalid(name[:64], "it has a character that cannot be used")
             self._values.setdefault(name, []).append(value)
 
@@ -75,10 +79,11 @@ class Query:
     def with_marker(self, marker: str, limit: int) -> str:
         """The same query for what comes behind `marker`.
 
-        No parameter comes twice: some signers sign the first value of each only.
+        No parameter comes twice: some signers sign the first value of each only, and here too only
+        that counts where one is wanted.
         """
         kept = {
-            name: ",".join(values)
+            name: ",".join(values) if name in _SETS else values[0]
             for name, values in self._values.items()
             if name not in {"marker", "limit", "offset"} and any(values)
         }
@@ -99,17 +104,6 @@ class Page(Generic[T]):
         return [{"rel": "next", "href": f"{url}?{self.next_query}"}]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """How a list is sorted and cut."""
-
-    #: Keys, each with whether it runs backwards.
-    order: tuple[tuple[str, bool], ...] = (("created_at", True),)
-    limit: int = PAGE_SIZE_MAX
-    marker: str | None = None
-    offset: int = 0
-
-
 def parse_listing(query: Query) -> Listing:
     """Sorting and paging of a query.  Raises `RequestInvalid`."""
     limit = query.number("limit", least=1)
@@ -121,6 +115,16 @@ def parse_listing(query: Query) -> Listing:
     )
 
 
+def slice_page(found: Slice[T], query: Query, ids: Callable[[T], str]) -> Page[T]:
+    """The page that the catalog has cut, by `parse_listing`."""
+    listing = parse_listing(query)
+    last = ids(found.rows[-1]) if found.more else None
+    return Page(
+        rows=found.rows,
+        next_query=None if last is None else query.with_marker(last, listing.limit),
+    )
+
+
 def page_of(
     rows: Iterable[T],
     query: Query,
@@ -128,23 +132,18 @@ def page_of(
     values: Callable[[T], SortValues],
     wanted: Callable[[T], bool],
 ) -> Page[T]:
-    """The page that the query asks for.
+    """The page that the query asks for of a list that is short, and not in the catalog.
 
     A marker counts among all rows, wanted or not: what was the last of a page may have changed
-    since, and is still the place to go on from.  Raises `RequestInvalid`, also for a marker that is
-    none of the rows.
+    since, and is still the place to go on from.  Raises `RequestInvalid`, and `MarkerUnknown` for
+    one that is none of the rows.
     """
     listing = parse_listing(query)
     ordered = _sorted(rows, listing.order, values)
     if listing.marker is not None:
         ordered = _behind(ordered, listing.marker, values)
     found = [row for row in ordered if wanted(row)][listing.offset :]
-    shown = found[: listing.limit]
-    more = len(found) > len(shown)
-    return Page(
-        rows=shown,
-        next_query=query.with_marker(values(shown[-1])["id"], listing.limit) if more else None,
-    )
+    return slice_page(Slice.of(found, listing.limit), query, lambda row: values(row)["id"])
 
 
 def everything(_row: object) -> bool:
@@ -152,7 +151,7 @@ def everything(_row: object) -> bool:
     return True
 
 
-def _order(query: Query) -> tuple[tuple[str, bool], ...]:
+def _order(query: Query) -> Order:
     text = query.text("sort")
     if text is None:
         # The older way, which Karbor's client can also use.
@@ -171,9 +170,7 @@ def _order(query: Query) -> tuple[tuple[str, bool], ...]:
     return tuple(order)
 
 
-def _sorted(
-    rows: Iterable[T], order: Sequence[tuple[str, bool]], values: Callable[[T], SortValues]
-) -> list[T]:
+def _sorted(rows: Iterable[T], order: Order, values: Callable[[T], SortValues]) -> list[T]:
     found = sorted(rows, key=lambda row: values(row)["id"])
     # Sorting is stable: the last key first, and ids decide what is left.
     for key, backwards in reversed(order):
@@ -188,4 +185,4 @@ def _behind(rows: Sequence[T], marker: str, values: Callable[[T], SortValues]) -
     for position, row in enumerate(rows):
         if values(row)["id"] == marker:
             return list(rows[position + 1 :])
-    raise RequestInvalid("marker", "it is the id of no object of this list")
+    raise MarkerUnknown(marker)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from csbs.api.csbs_v1.wire.json_body import Body, read_body
 from csbs.api.csbs_v1.wire.words import GIB, rounded_up
+from csbs.api.errors import RequestInvalid
+from csbs.api.json_body import Body, read_body
 from csbs.domain.errors import NotFound
 from csbs.domain.quota import LIMIT_MAX, Quotas, Usage
+
+#: In GB.
+_CAPACITY_MAX = LIMIT_MAX // GIB
 
 
 class _QuotaPart(Body):
@@ -77,7 +81,9 @@ def parse_quota_change(data: bytes) -> dict[str, int]:
         limits["policies"] = given.plans
     if given.backup_capacity is not None:
         in_gib = given.backup_capacity
-        limits["backup_bytes"] = in_gib if in_gib < 0 else min(in_gib * GIB, LIMIT_MAX)
+        if in_gib > _CAPACITY_MAX:
+            raise RequestInvalid("quota.backup_capacity", f"it may be {_CAPACITY_MAX} at most")
+        limits["backup_bytes"] = in_gib if in_gib < 0 else in_gib * GIB
     return limits
 
 

@@ -16,6 +16,9 @@ from csbs.domain.policy import Policy
 #: A run is as far as the backup that is least far.
 _ORDER = (BackupState.PROTECTING, BackupState.DELETING, BackupState.AVAILABLE)
 
+#: What the made-up id of the plan of a backup by hand begins with.
+NO_PLAN = "fake_"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
@@ -36,7 +39,7 @@ class Record:
     def plan_id(self) -> str:
         """The policy's; a backup by hand has one that is made up."""
         first = self.backups[0]
-        return first.policy_id or f"fake_{first.checkpoint_id}"
+        return first.policy_id or f"{NO_PLAN}{first.checkpoint_id}"
 
     @property
     def created_at(self) -> datetime:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from csbs.api.csbs_v1.wire.bodies import RestoreBody, VolumePart
-from csbs.api.csbs_v1.wire.json_body import read_body, read_json
+from csbs.api.csbs_v1.wire.causes import cause
 from csbs.api.csbs_v1.wire.words import PROVIDER_ID, SERVER_TYPE, TypeNotRestored
+from csbs.api.json_body import read_body, read_json
 from csbs.domain.ids import BackupId, CheckpointId, DiskId, ServerId
 from csbs.domain.restore_targets import DiskTarget
 from csbs.domain.task import Task, TaskState
 
-_STATUS = {
+#: How far a restore is, in Karbor's words.
+RESTORE_STATUS = {
     TaskState.WAITING: "in_progress",
     TaskState.RUNNING: "in_progress",
     TaskState.DONE: "success",
@@ -74,7 +76,7 @@ def restore_body(
             "power_on": task.request.get("power_on", True),
             "targets": {"server_id": task.server_id},
         }
-    reason = {SERVER_TYPE + "#" + task.server_id: task.error_message} if task.error_message else {}
+    why = cause(task.error_code, task.error_message)
     return {
         "id": task.id,
         "status": restore_status(task),
@@ -84,10 +86,10 @@ def restore_body(
         "restore_target": restore_target,
         "parameters": dict(parameters),
         "resources_status": {},
-        "resources_reason": reason,
+        "resources_reason": {f"{SERVER_TYPE}#{task.server_id}": why} if why else {},
     }
 
 
 def restore_status(task: Task) -> str:
     """How far it is, in Karbor's words."""
-    return _STATUS[task.state]
+    return RESTORE_STATUS[task.state]

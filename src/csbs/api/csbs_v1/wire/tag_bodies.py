@@ -9,9 +9,9 @@ from typing import Annotated
 from pydantic import Field
 
 from csbs.api.csbs_v1.wire.bodies import Label, Number, TagPart
-from csbs.api.csbs_v1.wire.json_body import Body, read_body
-from csbs.api.csbs_v1.wire.queries import PAGE_SIZE_MAX
 from csbs.api.errors import RequestInvalid
+from csbs.api.json_body import Body, read_body
+from csbs.domain.listing import PAGE_SIZE_MAX
 from csbs.domain.tags import (
     FILTER_KEYS_MAX,
     FILTER_VALUES_MAX,

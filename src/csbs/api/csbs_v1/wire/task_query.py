@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from csbs.api.csbs_v1.wire.causes import cause
 from csbs.api.csbs_v1.wire.codes import code_of
 from csbs.api.csbs_v1.wire.queries import Query
-from csbs.api.csbs_v1.wire.restoring import restore_status
+from csbs.api.csbs_v1.wire.restoring import RESTORE_STATUS
 from csbs.api.csbs_v1.wire.times import time_text
 from csbs.api.csbs_v1.wire.words import PROVIDER_ID
+from csbs.catalog.task_lists import TaskFilter, TaskList
 from csbs.domain.backup import Backup
 from csbs.domain.errors import NotFound
+from csbs.domain.ids import TaskId
 from csbs.domain.task import Task, TaskKind, TaskState
 
 _TYPES = {TaskKind.BACKUP: "protect", TaskKind.RESTORE: "restore", TaskKind.DELETION: "delete"}
@@ -78,50 +80,56 @@ def operation_log_body(task: Task, backup: Backup | None) -> dict[str, Any]:
     }
 
 
+def _status(kind: TaskKind, state: TaskState) -> str:
+    if state is TaskState.DONE:
+        return _DONE[kind]
+    if state is TaskState.RUNNING:
+        return _AT_WORK[kind]
+    return state.value
+
+
+#: How far a task is, in the words of its kind.
+_STATUS = {(kind, state): _status(kind, state) for kind in TaskKind for state in TaskState}
+OPERATIONS = TaskList(words=_STATUS)
+RESTORES = TaskList(kind=TaskKind.RESTORE, words=_STATUS)
+
+
 def operation_status(task: Task) -> str:
     """How far a task is, in the words of its kind."""
-    if task.state is TaskState.DONE:
-        return _DONE[task.kind]
-    if task.state is TaskState.RUNNING:
-        return _AT_WORK[task.kind]
-    return task.state.value
+    return _STATUS[task.kind, task.state]
 
 
-def parse_operation_filter(query: Query) -> Callable[[Task], bool]:
+def parse_operation_filter(query: Query) -> TaskFilter:
     """Filters of `operation_logs`."""
     query.flag("all_tenants")
-    status, kind = query.text("status"), query.text("operation_type")
+    status, operation = query.text("status"), query.text("operation_type")
     restore = query.text("restore_id")
+    any_of = [
+        (kind, state)
+        for (kind, state), word in _STATUS.items()
+        if (status is None or word == status)
+        and (operation is None or _TYPES[kind] == operation)
+        and (restore is None or kind is TaskKind.RESTORE)
+    ]
+    return TaskFilter(
+        task_id=None if restore is None else TaskId(restore),
+        any_of=None if len(any_of) == len(_STATUS) else any_of,
+    )
 
-    def wanted(task: Task) -> bool:
-        is_restore = task.kind is TaskKind.RESTORE
-        return (
-            (status is None or operation_status(task) == status)
-            and (kind is None or _TYPES[task.kind] == kind)
-            and (restore is None or (is_restore and task.id == restore))
-        )
 
-    return wanted
-
-
-def parse_restore_filter(query: Query) -> Callable[[Task], bool]:
+def parse_restore_filter(query: Query) -> TaskFilter:
     """Filters of `restores`."""
     query.flag("all_tenants")
     status = query.text("status")
-    return lambda task: status is None or restore_status(task) == status
-
-
-def sort_values(task: Task) -> dict[str, Any]:
-    """What tasks are sorted by."""
-    return {
-        "id": task.id,
-        "created_at": task.created_at,
-        "updated_at": task.ended_at or task.started_at or task.created_at,
-        "status": operation_status(task),
-    }
+    if status is None:
+        return TaskFilter()
+    states = [state for state, word in RESTORE_STATUS.items() if word == status]
+    return TaskFilter(any_of=[(TaskKind.RESTORE, state) for state in states])
 
 
 def _error_info(task: Task) -> str | None:
     if not task.error_message:
         return None
-    return json.dumps({"code": code_of(task.error_code), "message": task.error_message})
+    return json.dumps(
+        {"code": code_of(task.error_code), "message": cause(task.error_code, task.error_message)}
+    )

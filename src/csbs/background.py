@@ -1,0 +1,162 @@
+"""What a service does by itself: runs of policies, and looks at what nobody's action shows."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Protocol
+
+from csbs.app import sending_of
+from csbs.catalog import Catalog, projects
+from csbs.config import Settings
+from csbs.domain.clock import Clock, monotonic, new_id, utc_now
+from csbs.domain.errors import CsbsError
+from csbs.domain.ids import ProjectId
+from csbs.domain.policy import Schedule, timetable_of
+from csbs.domain.schedule import longest_gap
+from csbs.services.due_runs import DueRuns
+from csbs.services.expiry import Looks
+from csbs.services.lookout import EventKeeping, Lookout
+from csbs.services.notifier import Deliveries, Notifier
+from csbs.services.project_app import App
+from csbs.services.region import Region
+from csbs.services.rounds import Rounds, Stopping
+from csbs.services.rpo import RpoLook
+from csbs.services.scheduler import Scheduler
+from csbs.services.upkeep import KeepDays, Upkeep
+from csbs.workflows.runner import TaskRunner
+
+log = logging.getLogger(__name__)
+
+#: How often policies look for new servers.
+_LOOK_S = 60.0
+#: How often expiry looks for backups that no rule keeps.
+_EXPIRY_S = 30.0
+#: How often it is looked whether a repository can be collected.
+_COLLECTION_S = 60.0
+#: How often what is old is forgotten.
+_UPKEEP_S = 60.0
+
+
+class Stoppable(Protocol):
+    """Works by itself, in threads of its own."""
+
+    def stop(self) -> object:
+        """Ends what it does now, which is waited for a while, and no more."""
+
+
+class Part(Stoppable, Protocol):
+    """Works from its start on."""
+
+    def start(self) -> None:
+        """Begins; returns at once."""
+
+
+def stop_all(parts: Sequence[Stoppable]) -> None:
+    """Stops them at the same time: a service has to end soon."""
+    with ThreadPoolExecutor(len(parts), thread_name_prefix="stopping") as stopping:
+        for each in parts:
+            stopping.submit(each.stop)
+
+
+def project_ids(catalog: Catalog) -> list[ProjectId]:
+    """All projects of the region."""
+    with catalog.transaction() as transaction:
+        return [each.id for each in projects.all_of_region(transaction)]
+
+
+def scheduler_of(
+    settings: Settings, catalog: Catalog, runner: TaskRunner, clock: Clock
+) -> Scheduler:
+    """What begins runs when they are due."""
+    due_runs = DueRuns(
+        catalog=catalog,
+        new_id=new_id,
+        runner=runner,
+        region_zone=settings.timezone,
+        window_s=settings.schedule_jitter_s,
+    )
+    return Scheduler(due_runs, clock)
+
+
+def lookout_of(settings: Settings, catalog: Catalog) -> Lookout:
+    """What sees that backups are too old."""
+    return Lookout(
+        RpoLook(
+            catalog=catalog,
+            clock=utc_now,
+            gap_of=partial(_gap_of, settings.timezone),
+            grace=timedelta(seconds=settings.rpo_grace_s),
+            worst_max=settings.metrics_servers_max,
+        ),
+        EventKeeping(catalog=catalog, clock=utc_now, kept=timedelta(days=settings.event_keep_days)),
+    )
+
+
+def rounds_of(settings: Settings, catalog: Catalog, region: Region) -> list[Part]:
+    """All other parts."""
+    upkeep = Upkeep(catalog=catalog, clock=utc_now, keep=_keep_days(settings))
+    looks: dict[ProjectId, Looks] = defaultdict(Looks)
+
+    def keep_up(_stopping: Stopping) -> None:
+        upkeep.prune(project_ids(catalog))
+        region.projects.finish_deletions()
+
+    def bind(app: App, _stopping: Stopping) -> None:
+        app.protection.binding.bind_by_rules()
+
+    def expire(app: App, _stopping: Stopping) -> None:
+        expiry = app.protection.expiry
+        expiry.expire_due(utc_now(), looks[expiry.project_id])
+
+    def collect(app: App, stopping: Stopping) -> None:
+        app.collection.collect_due(utc_now(), stopping)
+
+    in_each = partial(_in_each_project, catalog, region)
+    return [
+        Rounds("upkeep", keep_up, _UPKEEP_S),
+        Rounds("new servers", in_each("a look for new servers failed", bind), _LOOK_S),
+        Rounds("expiry", in_each("expiry failed", expire), _EXPIRY_S),
+        Rounds("collection", in_each("a collection failed", collect), _COLLECTION_S),
+        Notifier(
+            Deliveries(
+                catalog=catalog,
+                sending=sending_of(settings, catalog),
+                clock=utc_now,
+                monotonic=monotonic,
+            )
+        ),
+    ]
+
+
+def _in_each_project(
+    catalog: Catalog, region: Region, failed: str, action: Callable[[App, Stopping], None]
+) -> Callable[[Stopping], None]:
+    """What fails in one is tried again in the next round, and hinders no other."""
+
+    def round_of_all(stopping: Stopping) -> None:
+        for project_id in project_ids(catalog):
+            if stopping():
+                return
+            try:
+                action(region.project_app(project_id), stopping)
+            except CsbsError as error:
+                log.warning(failed, extra={"project_id": project_id, "why": str(error)})
+
+    return round_of_all
+
+
+def _gap_of(region_zone: str, schedule: Schedule, at: datetime) -> timedelta:
+    return longest_gap(timetable_of(schedule, region_zone), at)
+
+
+def _keep_days(settings: Settings) -> KeepDays:
+    return KeepDays(
+        tasks=settings.task_keep_days or None,
+        failed_tasks=settings.failed_task_keep_days or None,
+        audit=settings.audit_keep_days or None,
+    )

@@ -1,0 +1,1 @@
+"""A client of the service: logins that are kept, and the use cases over the native API."""

@@ -1,0 +1,46 @@
+"""Something that is done again and again, by a thread, for as long as a service runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+_STOP_WAIT_S = 10.0
+
+
+#: Whether the service stops.
+Stopping = Callable[[], bool]
+
+
+class Rounds:
+    """Calls `action` at its start, and again so long after each end."""
+
+    def __init__(self, name: str, action: Callable[[Stopping], None], interval_s: float) -> None:
+        """What `action` raises is logged; the next round tries again."""
+        self._name = name
+        self._action = action
+        self._interval_s = interval_s
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begins; returns at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends; waits a while for a round that is under way."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(_STOP_WAIT_S)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                self._action(self._stopping.is_set)
+            except Exception:  # the top of a thread: the next round tries again
+                log.exception("a round failed", extra={"round": self._name})
+            if self._stopping.wait(self._interval_s):
+                return
