@@ -123,8 +123,7 @@ def open_service(
                 wake_scheduler=scheduler.wake,
             )
         finally:
-            stop_all([*parts, host.jobs])
-            if not engine.stop():
+            if not stop_all([*parts, host.jobs, engine]):
                 when_late()
 
 
