@@ -46,7 +46,10 @@ class Stoppable(Protocol):
     """Works by itself, in threads of its own."""
 
     def stop(self) -> object:
-        """Ends what it does now, which is waited for a while, and no more."""
+        """Ends what it does now, which is waited for a while, and no more.
+
+        False: something goes on.
+        """
 
 
 class Part(Stoppable, Protocol):
@@ -56,11 +59,11 @@ class Part(Stoppable, Protocol):
         """Begins; returns at once."""
 
 
-def stop_all(parts: Sequence[Stoppable]) -> None:
-    """Stops them at the same time: a service has to end soon."""
+def stop_all(parts: Sequence[Stoppable]) -> bool:
+    """Stops them at the same time, since a service has to end soon; whether all came to an end."""
     with ThreadPoolExecutor(len(parts), thread_name_prefix="stopping") as stopping:
-        for each in parts:
-            stopping.submit(each.stop)
+        stopped = [stopping.submit(each.stop) for each in parts]
+    return all(each.exception() is None and each.result() is not False for each in stopped)
 
 
 def project_ids(catalog: Catalog) -> list[ProjectId]:

@@ -123,8 +123,7 @@ def open_service(
                 wake_scheduler=scheduler.wake,
             )
         finally:
-            stop_all([*parts, host.chores])
-            if not engine.stop():
+            if not stop_all([*parts, host.chores, engine]):
                 when_late()
 
 

@@ -266,7 +266,7 @@ def test_a_service_and_its_guard_killed_while_frozen(lab: Lab, tmp_path: Path) -
         wait_until(lambda: not lab.debt.exists(), "the next start pays the debt")
         with closing(Client(whole.url)) as client:
             client.wait_until_ended()
-            assert client.tasks()[-1]["error_code"] == "ProcessDied"
+            assert client.tasks()[-1]["error"]["code"] == "ProcessDied"
     finally:
         whole.kill()
 

@@ -130,6 +130,8 @@ class TaskExecutor:
                 carry_out = self._enter(held, task, work, control)
             except OperationCancelled:  # whoever cancelled it has ended it; else the next life does
                 return
+            except CatalogFailed:  # nothing is begun: the engine gives it to the runner again
+                raise
             except CsbsError as error:
                 carry_out = _failing(error)
             if task.state is TaskState.WAITING and not self._begin(task):

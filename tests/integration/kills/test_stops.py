@@ -67,7 +67,9 @@ class Stopped:
         wait_for(writes, "it writes")
 
     def tasks(self) -> list[tuple[str, str]]:
-        return [(task["state"], task["error_code"]) for task in self.client.tasks()]
+        return [
+            (task["state"], (task["error"] or {}).get("code", "")) for task in self.client.tasks()
+        ]
 
 
 @pytest.fixture
