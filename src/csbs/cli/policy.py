@@ -360,6 +360,8 @@ def _schedule_lines(policy: PolicyDocument) -> list[str]:
     if schedule.enabled:
         lines.append("next (UTC): " + ", ".join(moment(each) for each in schedule.next_due))
         gap = span_text(schedule.longest_gap_s)
-        lines.append(f"promises: the newest backup is no older than {gap} and what a backup takes")
+        lines.append(
+            f"promises: the newest backup is at most {gap} old, and some grace (`csbs rpo`)"
+        )
         lines.append("it runs by itself while `csbs serve` runs")
     return lines

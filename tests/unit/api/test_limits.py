@@ -14,7 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.responses import Response
 
+from csbs.api.limits import Around, Gate, LimitOptions
 from csbs.catalog import collections
 from csbs.domain.tenancy import LoginsBusy, TooManyFailures
 from csbs.services.failures import FailureLimit
@@ -87,6 +89,35 @@ def test_a_body_that_is_no_object_is_400(admin: httpx.Client, path: str, content
 
     assert answer.status_code == 400
     assert "Traceback" not in answer.text
+
+
+def test_a_body_that_breaks_off_begins_nothing() -> None:
+    reached: list[str] = []
+
+    async def application(scope: Any, _receive: Any, _send: Any) -> None:
+        reached.append(scope["path"])
+
+    async def nothing(*_: Any) -> None:
+        """Somebody who is told and does not care."""
+
+    messages = iter(
+        [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+    )
+
+    async def receive() -> Any:
+        return next(messages)
+
+    around = Around(
+        refuse=lambda _path, _error: Response(status_code=400),
+        finished=nothing,
+        new_id=lambda: "x",
+        monotonic=lambda: 0.0,
+    )
+    scope = {"type": "http", "method": "POST", "path": "/x", "query_string": b"", "headers": []}
+
+    asyncio.run(Gate(application, LimitOptions(), around)(scope, receive, nothing))
+
+    assert reached == []
 
 
 @pytest.mark.parametrize("text", ["\\u0000", "a\\u0000b", "\\ud800", "\\uDFFF\\ud83d"])
