@@ -20,6 +20,7 @@ from benchmarks.audit import measure_audit
 from benchmarks.big import measure_big
 from benchmarks.collection import measure_collection
 from benchmarks.engine import run_engine
+from benchmarks.expiring import measure_expiring
 from benchmarks.guest import measure_guest
 from benchmarks.leftovers import Busy, alone, bench_server, end_processes, remove_servers
 from benchmarks.machine import load_at_start, machine_facts
@@ -81,6 +82,8 @@ class Bench:
         if "schedule" in self._groups:
             self._say("10,000 servers whose policies are due at once")
             measure_scheduling(self._settings, keep=self._keep)
+            self._say("expiry of one policy among a million backups")
+            measure_expiring(self._settings, keep=self._keep)
             self._results.settle()
         self._facts["took"] = f"{(monotonic() - began) / 60:.0f} minutes"
 

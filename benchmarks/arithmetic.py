@@ -137,6 +137,7 @@ TIMES: Mapping[str, str] = {
     "collect_seconds": "collect",
     "schedule_seconds": "schedule",
     "schedule_begun_seconds": "schedule_begun",
+    "expiry_seconds": "expiry",
 }
 
 #: Lanes of csbs as a process of its own: their memory counts.

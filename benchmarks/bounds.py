@@ -193,6 +193,7 @@ _WORDS: Mapping[str, Callable[[_Seen], str]] = {
     "schedule_seconds": _alone("schedule"),
     "schedule_begun_seconds": _alone("schedule_begun"),
     "schedule_idle_share": _alone("schedule_idle"),
+    "expiry_seconds": _alone("expiry"),
     "collect_peak_mib": lambda _: "nodes that are read together, and the marks of packs",
     "peak_rss_mib": lambda seen: f"the most was needed by `{peak_lane(seen.lanes)}`",
 }

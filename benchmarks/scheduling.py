@@ -135,7 +135,7 @@ def _measure(count: int) -> dict[str, float]:
         catalog.home(clock=utc_now, new_id=new_id)
         due_at = utc_now().replace(minute=0, second=0, microsecond=0) + timedelta(days=1)
         with catalog.transaction() as transaction:
-            _fill(transaction, count, due_at)
+            fill(transaction, count, due_at)
         found = _run(catalog, url, count, due_at)
         catalog.close()
     return found
@@ -179,7 +179,7 @@ def _durable(url: str, execute: Execute) -> Runner:
     return DbosRunner(execute, tasks_max=_TASKS_AT_ONCE, database_url=url)
 
 
-def _fill(transaction: Transaction, count: int, due_at: datetime) -> None:
+def fill(transaction: Transaction, count: int, due_at: datetime) -> None:
     """As many policies as so many servers need, and as many projects as the policies need."""
     for number, first in enumerate(range(0, count, SERVERS_PER_POLICY_MAX)):
         project_id = f"{number // POLICIES_MAX_DEFAULT:032x}"

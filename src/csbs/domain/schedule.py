@@ -181,8 +181,8 @@ def _why_never_due(table: Timetable) -> str:
     days = ",".join(day for day, times in zip(_WEEKDAYS, table.times, strict=True) if times)
     return (
         f"it never runs: every {table.step_days} days from {table.first_date} on is always a "
-        f"{_WEEKDAYS[table.first_date.weekday()]}, never one of {days}; leave out BYDAY, or use an "
-        "INTERVAL that is no multiple of 7"
+        f"{_WEEKDAYS[table.first_date.weekday()]}, never one of {days}; leave out BYDAY or "
+        "choose another INTERVAL"
     )
 
 

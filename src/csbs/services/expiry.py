@@ -101,6 +101,12 @@ class ExpiryService:
             left += report.left
         return ExpiryReport(submitted=tuple(submitted), left=left)
 
+    def plan(self, policy: Policy, now: datetime) -> ExpiryPlan:
+        """What the policy keeps and removes at `now`; changes nothing."""
+        with self.catalog.transaction() as transaction:
+            stored = expiry.of_policy(transaction, self.project_id, policy.id)
+        return self._plan(policy, stored, now)
+
     def _expire(self, policy: Policy, now: datetime, looks: Looks) -> ExpiryReport:
         with self.catalog.transaction() as transaction:
             stored = expiry.of_policy(transaction, self.project_id, policy.id)

@@ -177,6 +177,7 @@ FIGURES = {
     "schedule_seconds": 20,
     "schedule_begun_seconds": 50,
     "schedule_idle_share": 0.03,
+    "expiry_seconds": 0.08,
     "full_vs_zstd": 1.25,
     "stored_vs_zstd": 1.06,
     "full_vs_restic": 5,
@@ -226,6 +227,7 @@ def a_whole_run() -> dict[str, list[Sample]]:
     lanes["collect"] = [Sample(seconds=7, peak_pss_bytes=32 * 1024**2)]
     lanes["schedule"] = [Sample(seconds=20)] * 3
     lanes["schedule_begun"] = [Sample(seconds=50)] * 3
+    lanes["expiry"] = [Sample(seconds=0.08)] * 3
     lanes["schedule_idle"] = [Sample(seconds=60, cpu_seconds=1.8)] * 3
     return lanes
 

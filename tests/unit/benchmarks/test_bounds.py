@@ -63,7 +63,7 @@ def test_a_lane_that_is_missing_is_said() -> None:
 
 @pytest.mark.parametrize("key", sorted(set(GOALS) - {"stored_vs_zstd", "stored_vs_restic"}))
 def test_each_goal_of_time_has_its_words(key: str) -> None:
-    others = ("audit", "collect", "schedule", "schedule_begun", "schedule_idle")
+    others = ("audit", "collect", "schedule", "schedule_begun", "schedule_idle", "expiry")
     told = dict(bounds({**LANES, **dict.fromkeys(others, LANES["read"])}, [key], cores=2))
     assert told[key] != "no lane of this run tells" or key in {
         "nochange_bytes",  # sizes speak for themselves

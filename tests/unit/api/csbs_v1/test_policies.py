@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -137,6 +138,78 @@ def test_retention_that_makes_no_sense_is_refused(lab: CsbsLab, definition: dict
     )
 
     assert is_error(answer, 400, "CSBS.9001")
+
+
+def never_due() -> str:
+    """Every seven days from today on, but on another weekday."""
+    names = ["MO", "TU", "WE", "TH", "FR", "SA", "SU"]
+    day = names[(datetime.now(UTC).weekday() + 3) % 7]
+    return f"RRULE:FREQ=DAILY;INTERVAL=7;BYDAY={day};BYHOUR=1;BYMINUTE=0"
+
+
+EVERY_HOUR = ",".join(str(hour) for hour in range(24))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        (never_due(), "pattern: it never runs: every 7 days from "),
+        (
+            "RRULE:FREQ=DAILY;BYHOUR=2;BYMINUTE=0\nRRULE:FREQ=DAILY;BYHOUR=2;BYMINUTE=59",
+            "MO 02:00 and MO 02:59 are 59 minutes apart, at least 60 are needed",
+        ),
+        (
+            (
+                "RRULE:FREQ=WEEKLY;BYDAY=SU;BYHOUR=23;BYMINUTE=30\n"
+                "RRULE:FREQ=WEEKLY;BYDAY=MO;BYHOUR=0;BYMINUTE=29"
+            ),
+            "SU 23:30 and MO 00:29 are 59 minutes apart",
+        ),
+        (
+            (
+                f"RRULE:FREQ=DAILY;BYHOUR={EVERY_HOUR};BYMINUTE=0\n"
+                "RRULE:FREQ=WEEKLY;BYDAY=SA;BYHOUR=7;BYMINUTE=30"
+            ),
+            "it runs 25 times on SA, at most 24",
+        ),
+        ("RRULE:FREQ=MINUTELY", "FREQ must be DAILY or WEEKLY"),
+        ("RRULE:FREQ=DAILY;BYHOUR=24", "BYHOUR must be hours from 0 to 23"),
+        ("RRULE:FREQ=DAILY;INTERVAL=0", "INTERVAL must be a number from 1 to 366"),
+    ],
+)
+def test_a_pattern_is_refused_with_what_to_mend(lab: CsbsLab, pattern: str, why: str) -> None:
+    trigger = {"properties": {"pattern": pattern}}
+    policy = create(lab)
+    bad = {"scheduled_operations": [operation(trigger=trigger)]}
+
+    for answer in (
+        lab.mia.post("/policies", new_policy(name="another", **bad)),
+        lab.mia.put(f"/policies/{policy['id']}", {"policy": bad}),
+    ):
+        assert is_error(answer, 400, "CSBS.9001")
+        assert why in answer.json()["error_msg"]
+        assert "..." not in answer.json()["error_msg"]
+
+
+@pytest.mark.parametrize(
+    ("definition", "why"),
+    [
+        ({"day_backups": 7}, "timezone: it is needed to keep backups by day, week or longer"),
+        ({"timezone": "Mars/Olympus"}, "write it like UTC+08:00 or Europe/Berlin"),
+        ({"timezone": "UTC+15:00"}, "write it like UTC+08:00 or Europe/Berlin"),
+        ({"max_backups": -2}, "max_backups: use a number from 0 to 99999, or -1"),
+    ],
+)
+def test_retention_is_refused_with_what_to_mend(
+    lab: CsbsLab, definition: dict[str, Any], why: str
+) -> None:
+    answer = lab.mia.post(
+        "/policies",
+        new_policy(scheduled_operations=[operation(operation_definition=definition)]),
+    )
+
+    assert is_error(answer, 400, "CSBS.9001")
+    assert why in answer.json()["error_msg"]
 
 
 @pytest.mark.parametrize(
