@@ -18,7 +18,7 @@ STAMP := $(VENV)/.ready
 UV := .tools/bin/uv
 
 # Clients of that cloud, each in an environment of its own: what they need does not fit ours.
-CLIENTS := huaweicloud karbor
+CLIENTS := huaweicloud karbor otc
 CLIENTS_STAMP := .clients/.ready
 
 # Tests that need nothing of the host run side by side; those with servers run one by one.

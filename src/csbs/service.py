@@ -30,6 +30,7 @@ from csbs.services.access_keys import AccessKeyService
 from csbs.services.assignments import AssignmentService
 from csbs.services.audit import AuditService
 from csbs.services.bootstrap import FirstAdministrator, bootstrap
+from csbs.services.collection import CollectionWaits
 from csbs.services.engine import TaskEngine
 from csbs.services.failures import FailureLimit
 from csbs.services.identity import IdentityService
@@ -187,6 +188,7 @@ def make_region(
             refuse_tied=refuse_bound,
         ),
         audit=AuditService(catalog=catalog, clock=utc_now),
+        collections=CollectionWaits(catalog=catalog, clock=utc_now),
         project_app=ProjectApps(settings, catalog, home, host).of,
         clock=utc_now,
         new_id=new_id,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from math import nan
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.concurrency import run_in_threadpool
 
 from csbs.api.limits import Finished
 from csbs.api.rpo_metrics import RpoMetrics
 from csbs.domain.audit import DONE, AuditEvent
+from csbs.domain.collection import OVERDUE_AFTER
 from csbs.domain.errors import CsbsError
 from csbs.domain.tenancy import Caller, UserId
 from csbs.services.region import Region
@@ -18,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _LOOKING = {"GET", "HEAD", "OPTIONS"}
 _ERROR_MIN = 400
+_OVERDUE_S = OVERDUE_AFTER.total_seconds()
 _TARGET_MAX, _NAME_MAX = 255, 64
 
 
@@ -44,6 +47,25 @@ class Accounting:
             ("method", "route"),
             registry=self.metrics,
         )
+
+        waiting = Gauge(
+            "csbs_collection_wait_seconds",
+            "Longest time that deleted backups of a project have waited to be freed.",
+            registry=self.metrics,
+        )
+        waiting.set_function(lambda: max(self._waits_s(), default=0.0))
+        overdue = Gauge(
+            "csbs_collections_overdue",
+            "Projects whose deleted backups have waited for 7 days.",
+            registry=self.metrics,
+        )
+        overdue.set_function(lambda: float(sum(each >= _OVERDUE_S for each in self._waits_s())))
+
+    def _waits_s(self) -> list[float]:
+        try:
+            return self.region.collections.waits_s()
+        except CsbsError:  # the other numbers are told all the same
+            return [nan]
 
     async def finished(self, request: Finished) -> None:
         """Called before the answer goes out: who reads the answer finds the event."""

@@ -150,6 +150,8 @@ class Gate:
                 more = True
                 while more:
                     message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise RequestInvalid("body", "it broke off")
                     part = message.get("body", b"")
                     size_bytes += len(part)
                     if size_bytes > options.body_bytes_max:

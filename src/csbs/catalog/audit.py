@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -12,24 +13,21 @@ from csbs.catalog.identity_tables import audit_events
 from csbs.domain.audit import AuditEvent
 from csbs.domain.ids import ProjectId
 from csbs.domain.tenancy import UserId
+from csbs.domain.texts import made_usable
 
 
 def add(transaction: Transaction, event: AuditEvent) -> None:
-    """Enters an event; its number is given here."""
-    transaction.execute(
-        insert(audit_events).values(
-            at=event.at,
-            project_id=event.project_id,
-            user_id=event.user_id,
-            user_name=event.user_name,
-            action=event.action,
-            target=event.target,
-            remote_address=event.remote_address,
-            request_id=event.request_id,
-            result=event.result,
-            reason=event.reason,
-        )
-    )
+    """Enters an event; its number is given here.
+
+    Whatever somebody sent as his name or in a path: what he tried is kept.
+    """
+    values = asdict(event)
+    del values["number"]
+    kept = {
+        name: made_usable(value) if isinstance(value, str) else value
+        for name, value in values.items()
+    }
+    transaction.execute(insert(audit_events).values(kept))
 
 
 def after(

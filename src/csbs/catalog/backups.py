@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, delete, func, insert, or_, select, union, update
 
 from csbs.catalog.catalog import Transaction
+from csbs.catalog.listing import in_order
 from csbs.catalog.lookup import begins, is_named
 from csbs.catalog.tables import backups, disk_backups
 from csbs.domain.backup import (
@@ -78,8 +79,7 @@ def by_ids(
 ) -> list[Backup]:
     """Those of these backups that are there, in this order."""
     found = _load(transaction, backups.c.project_id == project_id, backups.c.id.in_(ids))
-    known = {each.id: each for each in found}
-    return [known[each] for each in ids if each in known]
+    return in_order(found, ids)
 
 
 def of_runs(

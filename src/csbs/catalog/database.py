@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ def open_database(place: Path | str) -> Engine:
     engine = _sqlite(place) if isinstance(place, Path) else postgres_engine(place)
     try:
         with foreign_errors(name):
-            _migrate(engine, name)
+            _migrate(place, engine)
     except CsbsError:
         engine.dispose()
         raise
@@ -58,11 +59,11 @@ def name_of(place: Path | str) -> str:
     return str(place) if isinstance(place, Path) else make_url(place).render_as_string()
 
 
-def _sqlite(path: Path) -> Engine:
+def _sqlite(path: Path, *, foreign_keys: bool = True) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}", connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False}
     )
-    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "connect", partial(_set_up, foreign_keys=foreign_keys))
     event.listen(engine, "begin", _begin)
     return engine
 
@@ -94,7 +95,7 @@ def migrations_of(engine: Engine) -> Config:
     return config
 
 
-def _migrate(engine: Engine, name: str) -> None:
+def _migrate(place: Path | str, engine: Engine) -> None:
     present = _revision(engine)
     if present == HEAD:
         return
@@ -104,10 +105,18 @@ def _migrate(engine: Engine, name: str) -> None:
     config = migrations_of(engine)
     known = {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()}
     if present is not None and present not in known:
-        raise CatalogTooNew(name, present)
-    command.upgrade(config, "head")
-    if engine.dialect.name == "sqlite":
+        raise CatalogTooNew(name_of(place), present)
+    if isinstance(place, Path):
+        # A migration may make a table anew, and the end of the old one would take all rows along
+        # that refer to it.
+        free = _sqlite(place, foreign_keys=False)
+        try:
+            command.upgrade(migrations_of(free), "head")
+        finally:
+            free.dispose()
         tell_sqlite(engine)
+    else:
+        command.upgrade(config, "head")
 
 
 def _revision(engine: Engine) -> str | None:
@@ -117,14 +126,14 @@ def _revision(engine: Engine) -> str | None:
         return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
 
 
-def _set_up(connection: SqliteConnection, _record: Any) -> None:
+def _set_up(connection: SqliteConnection, _record: Any, *, foreign_keys: bool) -> None:
     # Transactions are begun by us (`_begin`), not by the driver in its own way.
     connection.isolation_level = None
     for pragma in (
         "journal_mode = WAL",
         # A committed fact survives a power cut.
         "synchronous = FULL",
-        "foreign_keys = ON",
+        f"foreign_keys = {'ON' if foreign_keys else 'OFF'}",
     ):
         connection.execute(f"PRAGMA {pragma}")
 

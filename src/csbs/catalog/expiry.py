@@ -53,6 +53,18 @@ def of_policy(
     ]
 
 
+def names(
+    transaction: Transaction, project_id: ProjectId, policy_id: PolicyId
+) -> dict[BackupId, str]:
+    """What the backups of the policy are called."""
+    rows = transaction.execute(
+        select(backups.c.id, backups.c.name).where(
+            backups.c.project_id == project_id, backups.c.policy_id == policy_id
+        )
+    )
+    return {BackupId(row.id): row.name for row in rows}
+
+
 def open_deletions(transaction: Transaction, project_id: ProjectId) -> int:
     """How many deletions of the project wait or run."""
     return int(

@@ -6,12 +6,23 @@ databases sort texts by code points (`csbs.catalog.tables.text`), as Python does
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import ColumnElement, FromClause, and_, false, or_, select, true
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    FromClause,
+    Row,
+    Select,
+    and_,
+    false,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
@@ -23,6 +34,17 @@ from csbs.domain.ids import ProjectId
 from csbs.domain.listing import Listing, MarkerUnknown, Order, Slice
 
 Condition = ColumnElement[bool]
+
+
+class HasId(Protocol):
+    """What lists are made of."""
+
+    @property
+    def id(self) -> str:
+        """Unique."""
+
+
+H = TypeVar("H", bound=HasId)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +81,20 @@ def page_of_ids(
     ordered = [column.desc() if backwards else column.asc() for column, backwards in order]
     query = query.order_by(*ordered).limit(listing.limit + 1).offset(listing.offset)
     return Slice.of(transaction.scalars(query).all(), listing.limit)
+
+
+def page_by_name(
+    transaction: Transaction, query: Select[Any], name: Column[str], after: str, limit: int
+) -> Slice[Row[Any]]:
+    """Rows of the query whose names come behind this one, by name; names are unique."""
+    rows = transaction.execute(query.where(name > after).order_by(name).limit(limit + 1)).all()
+    return Slice.of(rows, limit)
+
+
+def in_order(found: Iterable[H], ids: Sequence[str]) -> list[H]:
+    """What was found, in the order of the ids; some may not be there."""
+    known = {each.id: each for each in found}
+    return [known[each] for each in ids if each in known]
 
 
 def _columns(source: Source, order: Order) -> list[tuple[ColumnElement[Any], bool]]:
@@ -117,21 +153,14 @@ class latest(GenericFunction[datetime]):  # noqa: N801  a function of SQL
     inherit_cache = True
 
 
-@compiles(has_part, "sqlite")
-def _part_on_sqlite(element: has_part, compiler: SQLCompiler, **options: Any) -> str:
-    return f"instr({compiler.process(element.clauses, **options)}) > 0"
+def _written_as(form: str) -> Callable[..., str]:
+    def write(element: GenericFunction[object], compiler: SQLCompiler, **options: Any) -> str:
+        return form.format(compiler.process(element.clauses, **options))
+
+    return write
 
 
-@compiles(has_part, "postgresql")
-def _part_on_postgres(element: has_part, compiler: SQLCompiler, **options: Any) -> str:
-    return f"strpos({compiler.process(element.clauses, **options)}) > 0"
-
-
-@compiles(latest, "sqlite")
-def _latest_on_sqlite(element: latest, compiler: SQLCompiler, **options: Any) -> str:
-    return f"max({compiler.process(element.clauses, **options)})"
-
-
-@compiles(latest, "postgresql")
-def _latest_on_postgres(element: latest, compiler: SQLCompiler, **options: Any) -> str:
-    return f"greatest({compiler.process(element.clauses, **options)})"
+compiles(has_part, "sqlite")(_written_as("instr({}) > 0"))
+compiles(has_part, "postgresql")(_written_as("strpos({}) > 0"))
+compiles(latest, "sqlite")(_written_as("max({})"))
+compiles(latest, "postgresql")(_written_as("greatest({})"))

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from csbs.catalog import tags
 from csbs.catalog.catalog import Transaction
-from csbs.catalog.listing import Source, own, page_of_ids
+from csbs.catalog.listing import Source, in_order, own, page_of_ids
 from csbs.catalog.policy_tables import policies, policy_servers, schedules
 from csbs.domain.consistency import ApplicationMode
 from csbs.domain.ids import DiskId, PolicyId, ProjectId, ServerId
@@ -83,8 +83,7 @@ def by_ids(
     transaction: Transaction, project_id: ProjectId | None, ids: Sequence[PolicyId]
 ) -> list[Policy]:
     """Those of these policies that are there, in this order."""
-    known = {each.id: each for each in _load(transaction, project_id, policies.c.id.in_(ids))}
-    return [known[each] for each in ids if each in known]
+    return in_order(_load(transaction, project_id, policies.c.id.in_(ids)), ids)
 
 
 def page(

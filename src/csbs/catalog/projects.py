@@ -8,9 +8,12 @@ from typing import Any
 from sqlalchemy import Row, delete, func, insert, or_, select
 
 from csbs.catalog.catalog import Transaction
+from csbs.catalog.identity_tables import memberships
+from csbs.catalog.listing import page_by_name
 from csbs.catalog.tables import deleted_projects, metadata, projects
 from csbs.domain.ids import ProjectId
-from csbs.domain.tenancy import Project
+from csbs.domain.listing import Slice
+from csbs.domain.tenancy import Project, UserId
 
 #: What a project must have none of before it goes; its tasks are of its servers.
 _OWNED = {"servers", "backups", "policies"}
@@ -27,6 +30,15 @@ def all_of_region(transaction: Transaction) -> list[Project]:
     """All projects, by name."""
     rows = transaction.execute(select(projects).order_by(projects.c.name)).all()
     return [_project(row) for row in rows]
+
+
+def page(transaction: Transaction, member: UserId | None, after: str, limit: int) -> Slice[Project]:
+    """Projects whose names come behind this one, by name; of one user those where he has a role."""
+    query = select(projects)
+    if member is not None:
+        query = query.join(memberships).where(memberships.c.user_id == member)
+    found = page_by_name(transaction, query, projects.c.name, after, limit)
+    return found.map(lambda rows: [_project(row) for row in rows])
 
 
 def by_id(transaction: Transaction, project_id: ProjectId) -> Project | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, ScalarSelect, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, ScalarSelect, delete, insert, select
 
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.event_tables import rpo_watches
@@ -76,28 +76,40 @@ def promising(transaction: Transaction) -> dict[PolicyId, PromisingPolicy]:
 
 
 def watched(
-    transaction: Transaction, project_id: ProjectId | None = None
-) -> Iterator[WatchedServer]:
-    """Servers of policies that are on, and those that are watched still; None: of all projects."""
+    transaction: Transaction, only: Collection[ServerId] | None = None
+) -> list[WatchedServer]:
+    """Servers of policies that are on, and those that are watched still, in all projects.
+
+    `only`: of these; no more than some hundreds.
+    """
     bound = policy_servers.c.policy_id.in_(
         select(schedules.c.policy_id).where(schedules.c.enabled.is_(True))
     )
-    for row in _rows(transaction, project_id, bound | rpo_watches.c.server_id.is_not(None)):
-        yield _watched(row)
+    which = bound | rpo_watches.c.server_id.is_not(None)
+    if only is not None:
+        which &= servers.c.id.in_(only)
+    return [_watched(row) for row in _rows(transaction, which)]
 
 
-def all_servers(transaction: Transaction, project_id: ProjectId) -> list[WatchedServer]:
-    """All servers of the project that the catalog knows, by name."""
-    found = [_watched(row) for row in _rows(transaction, project_id, None)]
+def all_servers(
+    transaction: Transaction, project_id: ProjectId, only: ServerId | None = None
+) -> list[WatchedServer]:
+    """All servers of the project that the catalog knows, or this one of them, by name."""
+    which = servers.c.project_id == project_id
+    if only is not None:
+        which &= servers.c.id == only
+    found = [_watched(row) for row in _rows(transaction, which)]
     return sorted(found, key=lambda each: (each.server.name, each.server.id))
 
 
 def remember(
-    transaction: Transaction, project_id: ProjectId, watches: Mapping[ServerId, RpoWatch]
+    transaction: Transaction, watches: Mapping[ServerId, tuple[ProjectId, RpoWatch]]
 ) -> None:
-    """Keeps what is known of promises for these servers of the project."""
-    for server_id, watch in watches.items():
-        values = {
+    """Keeps what is known of promises for these servers, of some hundreds at once."""
+    forget(transaction, watches)
+    rows = [
+        {
+            "server_id": server_id,
             "project_id": project_id,
             "policy_id": watch.policy_id,
             "policy_name": watch.policy_name,
@@ -106,34 +118,32 @@ def remember(
             "promise_s": watch.promise_s,
             "broken_at": watch.broken_at,
         }
-        result = transaction.execute(
-            update(rpo_watches).where(rpo_watches.c.server_id == server_id).values(values)
-        )
-        if result.rowcount == 0:
-            transaction.execute(insert(rpo_watches).values(server_id=server_id, **values))
+        for server_id, (project_id, watch) in watches.items()
+    ]
+    if rows:
+        transaction.execute(insert(rpo_watches), rows)
 
 
 def forget(transaction: Transaction, server_ids: Collection[ServerId]) -> None:
     """Nothing is promised for these servers any more."""
-    for server_id in server_ids:
-        transaction.execute(delete(rpo_watches).where(rpo_watches.c.server_id == server_id))
+    transaction.execute(delete(rpo_watches).where(rpo_watches.c.server_id.in_(server_ids)))
 
 
-def last_restores(transaction: Transaction, project_id: ProjectId) -> dict[ServerId, LastRestore]:
-    """Of each server of the project the last restore that was done."""
-    rows = transaction.execute(
-        select(tasks.c.server_id, tasks.c.started_at, tasks.c.ended_at)
-        .where(
-            tasks.c.project_id == project_id,
-            tasks.c.kind == TaskKind.RESTORE,
-            tasks.c.state == TaskState.DONE,
-            tasks.c.started_at.is_not(None),
-        )
-        .order_by(tasks.c.ended_at)
-    ).all()
+def last_restores(
+    transaction: Transaction, project_id: ProjectId, only: ServerId | None = None
+) -> dict[ServerId, LastRestore]:
+    """Of each server of the project, or this one of them, the last restore that was done."""
+    query = select(tasks.c.server_id, tasks.c.started_at, tasks.c.ended_at).where(
+        tasks.c.project_id == project_id,
+        tasks.c.kind == TaskKind.RESTORE,
+        tasks.c.state == TaskState.DONE,
+        tasks.c.started_at.is_not(None),
+    )
+    if only is not None:
+        query = query.where(tasks.c.server_id == only)
     return {
         ServerId(row.server_id): LastRestore(started_at=row.started_at, ended_at=row.ended_at)
-        for row in rows
+        for row in transaction.execute(query.order_by(tasks.c.ended_at))
     }
 
 
@@ -153,9 +163,7 @@ def _newest_at() -> ScalarSelect[datetime]:
     )
 
 
-def _rows(
-    transaction: Transaction, project_id: ProjectId | None, which: ColumnElement[bool] | None
-) -> list[Row[Any]]:
+def _rows(transaction: Transaction, which: ColumnElement[bool]) -> list[Row[Any]]:
     on = select(schedules.c.policy_id).where(
         schedules.c.policy_id == policy_servers.c.policy_id, schedules.c.enabled.is_(True)
     )
@@ -171,11 +179,8 @@ def _rows(
         .select_from(servers)
         .outerjoin(policy_servers, policy_servers.c.server_id == servers.c.id)
         .outerjoin(rpo_watches, rpo_watches.c.server_id == servers.c.id)
+        .where(which)
     )
-    if project_id is not None:
-        query = query.where(servers.c.project_id == project_id)
-    if which is not None:
-        query = query.where(which)
     return list(transaction.execute(query).all())
 
 

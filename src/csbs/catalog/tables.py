@@ -247,7 +247,7 @@ tasks = Table(
     Column("started_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
     #: What it is at, for people.
-    Column("doing", String(255), nullable=False, default=""),
+    Column("doing", text(255), nullable=False, default=""),
     Column("done_bytes", BigInteger, nullable=False, default=0),
     Column("total_bytes", BigInteger, nullable=False, default=0),
     Column("bytes_per_s", BigInteger),

@@ -11,6 +11,7 @@ from sqlalchemy import Row, delete, func, insert, select, update
 
 from csbs.catalog import events, leases
 from csbs.catalog.catalog import Transaction
+from csbs.catalog.listing import in_order
 from csbs.catalog.lookup import is_named
 from csbs.catalog.tables import task_steps, tasks
 from csbs.domain.errors import TaskNotFound
@@ -48,8 +49,7 @@ def of_project(transaction: Transaction, project_id: ProjectId) -> list[Task]:
 def by_ids(transaction: Transaction, project_id: ProjectId, ids: Sequence[TaskId]) -> list[Task]:
     """Those of these tasks that are there, in this order."""
     found = _load(transaction, tasks.c.project_id == project_id, tasks.c.id.in_(ids))
-    known = {each.id: each for each in found}
-    return [known[each] for each in ids if each in known]
+    return in_order(found, ids)
 
 
 def named(transaction: Transaction, project_id: ProjectId, wanted: str) -> list[Task]:

@@ -11,8 +11,10 @@ from sqlalchemy import Row, delete, func, insert, or_, select, update
 
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.identity_tables import access_keys, memberships, tokens, users
+from csbs.catalog.listing import page_by_name
 from csbs.catalog.tables import projects
 from csbs.domain.ids import ProjectId
+from csbs.domain.listing import Slice
 from csbs.domain.tenancy import Membership, Project, Role, User, UserId
 
 
@@ -33,6 +35,12 @@ def add(transaction: Transaction, user: User, password_hash: str) -> None:
 def everyone(transaction: Transaction) -> list[User]:
     """All users, by name."""
     return [_user(row) for row in transaction.execute(select(users).order_by(users.c.name))]
+
+
+def page(transaction: Transaction, after: str, limit: int) -> Slice[User]:
+    """Users whose names come behind this one, by name."""
+    found = page_by_name(transaction, select(users), users.c.name, after, limit)
+    return found.map(lambda rows: [_user(row) for row in rows])
 
 
 def find(transaction: Transaction, wanted: str) -> User | None:

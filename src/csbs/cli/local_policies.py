@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from csbs.documents import policy_calls as calls
 from csbs.documents.base import DeletedObject
@@ -17,6 +18,7 @@ from csbs.documents.policies import (
     ServerTagsBody,
     ServerTagsDocument,
 )
+from csbs.documents.previews import PreviewDocument
 from csbs.domain.task import Watcher
 from csbs.services.project_app import App
 
@@ -58,6 +60,10 @@ class LocalPolicies:
     def run(self, policy: str, body: PolicyRunBody, watcher: Watcher) -> BegunDocument:
         """Makes a run, one server after the other."""
         return calls.carried_out(self.app, policy, body, watcher)
+
+    def preview(self, policy: str, at: datetime | None) -> PreviewDocument:
+        """What a policy keeps and removes."""
+        return calls.previewed(self.app, policy, at)
 
     def tags(self, server: str) -> ServerTagsDocument:
         """A server's tags."""

@@ -8,6 +8,7 @@ import typer
 
 from csbs.cli.options import Json, Yes, body, in_project
 from csbs.cli.output import Output, moment, short, table
+from csbs.cli.policy_preview import preview_policy
 from csbs.cli.policy_text import keeps_text, span_text, when_text
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 commands = typer.Typer(
     help="Policies, which back servers up by themselves: create, list, show, set, delete, run, "
-    "bind, unbind."
+    "preview, bind, unbind."
 )
 
 PolicyName = Annotated[
@@ -52,6 +53,9 @@ Keep = Annotated[
 ]
 KeepDays = Annotated[
     int | None, typer.Option(min=-1, help="Keep those of so many days; -1: no such rule.")
+]
+KeepMonths = Annotated[
+    int | None, typer.Option(min=-1, help="Likewise of so many months, instead of days.")
 ]
 KeepDaily = Annotated[
     int | None, typer.Option(min=-1, help="Keep the newest of each of so many days; -1: none.")
@@ -92,6 +96,7 @@ def create_policy(
     description: Description = None,
     keep: Keep = None,
     keep_days: KeepDays = None,
+    keep_months: KeepMonths = None,
     keep_daily: KeepDaily = None,
     keep_weekly: KeepWeekly = None,
     keep_monthly: KeepMonthly = None,
@@ -112,6 +117,7 @@ def create_policy(
         "permanent": keep_forever,
         "max_backups": keep,
         "max_age_days": keep_days,
+        "max_age_months": keep_months,
         "day_backups": keep_daily,
         "week_backups": keep_weekly,
         "month_backups": keep_monthly,
@@ -177,6 +183,7 @@ def set_policy(
     description: Description = None,
     keep: Keep = None,
     keep_days: KeepDays = None,
+    keep_months: KeepMonths = None,
     keep_daily: KeepDaily = None,
     keep_weekly: KeepWeekly = None,
     keep_monthly: KeepMonthly = None,
@@ -198,6 +205,7 @@ def set_policy(
         "permanent": keep_forever,
         "max_backups": keep,
         "max_age_days": keep_days,
+        "max_age_months": keep_months,
         "day_backups": keep_daily,
         "week_backups": keep_weekly,
         "month_backups": keep_monthly,
@@ -264,6 +272,9 @@ def run_policy(
             for each in begun.backups
         ],
     )
+
+
+commands.command("preview")(preview_policy)
 
 
 @commands.command("bind")

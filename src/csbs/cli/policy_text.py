@@ -28,6 +28,7 @@ def keeps_text(retention: RetentionDocument) -> str:
         for number, what in (
             (retention.max_backups, "newest"),
             (retention.max_age_days, "days"),
+            (retention.max_age_months, "months"),
             (retention.day_backups, "daily"),
             (retention.week_backups, "weekly"),
             (retention.month_backups, "monthly"),

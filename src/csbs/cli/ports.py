@@ -52,6 +52,7 @@ if TYPE_CHECKING:  # `csbs --help` must answer at once
         ServerTagsBody,
         ServerTagsDocument,
     )
+    from csbs.documents.previews import PreviewDocument
     from csbs.documents.quotas import QuotaChange, QuotasDocument
     from csbs.documents.repository import (
         CollectDocument,
@@ -196,6 +197,9 @@ class Policies(Protocol):
 
     def run(self, policy: str, body: PolicyRunBody, watcher: Watcher) -> BegunDocument:
         """Backs its servers up now: here to the end, in a service it is begun."""
+
+    def preview(self, policy: str, at: datetime | None) -> PreviewDocument:
+        """What it keeps and removes, now or at a later instant."""
 
     def tags(self, server: str) -> ServerTagsDocument:
         """A server's tags."""

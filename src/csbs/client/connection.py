@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -15,7 +15,6 @@ from pydantic import ValidationError
 
 from csbs.client.errors import (
     AnswerUnknown,
-    LoginEnded,
     NotOurService,
     PlainHttpRefused,
     ServiceNotTrusted,
@@ -51,6 +50,9 @@ class Credentials(Protocol):
 
     def renew(self) -> bool:
         """After a proof was refused: whether there is another one now."""
+
+    def lost(self, url: str, refused: CsbsError) -> CsbsError:
+        """What it means that there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,13 +119,20 @@ class Connection:
                 self.sleep(pause_s)
         return self._document(kind, send())
 
-    def get_all(self, kind: type[P], *path: str, query: Mapping[str, str | int] | None = None) -> P:
-        """Reads a list, page by page."""
-        asked = {**(query or {}), "limit": PAGE_SIZE_MAX}
-        found = self.get(kind, *path, query=asked)
-        while found.next is not None:
-            found = found.joined(self.get(kind, *path, query={**asked, "after": found.next}))
-        return found
+    def all_of(
+        self,
+        kind: type[P],
+        *path: str,
+        query: Mapping[str, str | int] | None = None,
+    ) -> Iterator[P]:
+        """All pages of a list, one after another."""
+        after: dict[str, str | int] = {"limit": PAGE_SIZE_MAX}
+        while True:
+            page = self.get(kind, *path, query=after | dict(query or {}))
+            yield page
+            if page.next is None:
+                return
+            after["after"] = page.next
 
     def ask(
         self,
@@ -152,7 +161,8 @@ class Connection:
         response = self._sent(method, path, body, query, within_s)
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             if not self.credentials.renew():
-                raise LoginEnded(self.address.url)
+                refused = refusal(self.address.url, response)
+                raise self.credentials.lost(self.address.url, refused)
             response = self._sent(method, path, body, query, within_s)
         if response.is_success:
             return response

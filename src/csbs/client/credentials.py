@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from csbs.client.errors import LoginEnded
 from csbs.domain.clock import Clock, NewId
+from csbs.domain.errors import CsbsError
 from csbs.domain.signing import SentRequest, sign
 from csbs.domain.tenancy import AccessKeyId
 
@@ -31,6 +33,11 @@ class TokenCredentials:
             return False
         self.token = token
         return True
+
+    def lost(self, url: str, refused: CsbsError) -> CsbsError:
+        """See `Credentials`."""
+        del refused
+        return LoginEnded(url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,3 +70,8 @@ class KeyCredentials:
     def renew(self) -> bool:
         """See `Credentials`: a key is good, or it is not."""
         return False
+
+    def lost(self, url: str, refused: CsbsError) -> CsbsError:
+        """See `Credentials`: unknown, or the clock of this machine is wrong; the service says."""
+        del url
+        return refused

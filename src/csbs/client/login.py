@@ -19,7 +19,7 @@ from csbs.client.connection import (
 from csbs.client.credentials import KeyCredentials, TokenCredentials
 from csbs.client.errors import NotOurService, ProjectUnknown, ToldDenied, told
 from csbs.client.profiles import Profile, Profiles
-from csbs.documents.identity import Health, ProjectDocument, ProjectList, UserDetails
+from csbs.documents.identity import Health, ProjectDocument, ProjectPage, UserDetails
 from csbs.domain.clock import new_id, utc_now
 
 _CREATED = 201
@@ -96,9 +96,15 @@ def address_of(profile: Profile) -> Address:
     return Address(url=profile.url, ca_file=profile.ca_file, insecure_http=profile.insecure_http)
 
 
+def projects_of(connection: Connection) -> list[ProjectDocument]:
+    """All projects where the caller has a role."""
+    pages = connection.all_of(ProjectPage, "projects")
+    return [each for page in pages for each in page.projects]
+
+
 def find_project(connection: Connection, wanted: str) -> ProjectDocument:
     """The project with this id or name, where the caller has a role.  Raises `ProjectUnknown`."""
-    for each in connection.get_all(ProjectList, "projects").projects:
+    for each in projects_of(connection):
         if wanted in {each.id, each.name}:
             return each
     raise ProjectUnknown(wanted)
@@ -163,7 +169,7 @@ def _project(connection: Connection, wanted: str | None, region: str) -> Project
     """The one that was named; else the only one; else the one that is called like the region."""
     if wanted is not None:
         return find_project(connection, wanted)
-    found = connection.get_all(ProjectList, "projects").projects
+    found = projects_of(connection)
     if len(found) == 1:
         return found[0]
     return next((each for each in found if each.name == region), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from csbs.client.project import ProjectCalls
 from csbs.documents.base import DeletedObject
@@ -17,6 +18,7 @@ from csbs.documents.policies import (
     ServerTagsBody,
     ServerTagsDocument,
 )
+from csbs.documents.previews import PreviewDocument
 from csbs.domain.task import Watcher
 
 
@@ -62,6 +64,13 @@ class RemotePolicies:
         del watcher
         path = self._path(policy, "run")
         return self.calls.connection.ask("POST", BegunDocument, *path, body=body)
+
+    def preview(self, policy: str, at: datetime | None) -> PreviewDocument:
+        """What a policy keeps and removes."""
+        query = None if at is None else {"at": at.isoformat()}
+        return self.calls.connection.get(
+            PreviewDocument, *self._path(policy, "preview"), query=query
+        )
 
     def tags(self, server: str) -> ServerTagsDocument:
         """A server's tags."""

@@ -10,6 +10,7 @@ from csbs.client.watch import followed_job, followed_task
 from csbs.documents.backups import (
     BackupDocument,
     BackupList,
+    BackupPage,
     DeletionDocument,
     NewBackup,
     SubmittedBackup,
@@ -34,11 +35,12 @@ from csbs.documents.servers import (
     ServerDetails,
     ServerDocument,
     ServerList,
+    ServerPage,
     ServerSettings,
     ServerStopped,
     ServerUntracked,
 )
-from csbs.documents.tasks import TaskDetails, TaskDocument, TaskList
+from csbs.documents.tasks import TaskDetails, TaskDocument, TaskList, TaskPage
 from csbs.domain.task import Watcher
 
 #: A guest may take its time to stop, a host to answer.
@@ -68,7 +70,8 @@ class RemoteServers:
 
     def list_all(self) -> ServerList:
         """All servers of the project."""
-        return self.calls.connection.get_all(ServerList, *self.calls.path, "servers")
+        pages = self.calls.connection.all_of(ServerPage, *self.calls.path, "servers")
+        return ServerList(servers=[each for page in pages for each in page.servers])
 
     def show(self, server: str) -> ServerDetails:
         """One server."""
@@ -104,7 +107,8 @@ class RemoteBackups:
     def list_all(self, server: str | None) -> BackupList:
         """All backups, or those of one server."""
         query = None if server is None else {"server": server}
-        return self.calls.connection.get_all(BackupList, *self.calls.path, "backups", query=query)
+        pages = self.calls.connection.all_of(BackupPage, *self.calls.path, "backups", query=query)
+        return BackupList(backups=[each for page in pages for each in page.backups])
 
     def show(self, backup: str) -> BackupDocument:
         """One backup."""
@@ -174,7 +178,8 @@ class RemoteTasks:
 
     def list_all(self) -> TaskList:
         """All tasks."""
-        return self.calls.connection.get_all(TaskList, *self.calls.path, "tasks")
+        pages = self.calls.connection.all_of(TaskPage, *self.calls.path, "tasks")
+        return TaskList(tasks=[each for page in pages for each in page.tasks])
 
     def show(self, task: str) -> TaskDetails:
         """One task."""

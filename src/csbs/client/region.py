@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from csbs.client.connection import Connection
-from csbs.client.login import find_project
+from csbs.client.login import find_project, projects_of
 from csbs.documents.base import DeletedObject
 from csbs.documents.identity import (
     Assignment,
@@ -26,6 +26,7 @@ from csbs.documents.identity import (
     UserChange,
     UserDetails,
     UserList,
+    UserPage,
 )
 
 _PAGE = 1000
@@ -39,7 +40,8 @@ class RemoteUsers:
 
     def list_all(self) -> UserList:
         """All users."""
-        return self.connection.get_all(UserList, "users")
+        pages = self.connection.all_of(UserPage, "users")
+        return UserList(users=[each for page in pages for each in page.users])
 
     def show(self, user: str) -> UserDetails:
         """One user."""
@@ -77,7 +79,7 @@ class RemoteProjects:
 
     def list_all(self) -> ProjectList:
         """All projects that the caller may see."""
-        return self.connection.get_all(ProjectList, "projects")
+        return ProjectList(projects=projects_of(self.connection))
 
     def create(self, new: NewProject) -> ProjectDocument:
         """Makes a project."""

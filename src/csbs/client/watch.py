@@ -13,7 +13,7 @@ from csbs.documents.base import Fault
 from csbs.documents.repository import JobDocument
 from csbs.documents.tasks import TaskDetails, TaskDocument
 from csbs.domain.clock import Monotonic, monotonic
-from csbs.domain.errors import Conflict, CsbsError, NotFound, Refused
+from csbs.domain.errors import Conflict, CsbsError, Denied, NotFound, Refused
 from csbs.domain.task import Progress, Watcher
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,9 @@ class Follower:
         while True:
             try:
                 return look()
+            except Denied:  # the login has ended meanwhile
+                log.warning("%s goes on there: `%s` shows it", watching.name, watching.look)
+                raise
             except ServiceUnreachable as error:
                 if (
                     self.monotonic() - away_since_s > self.away_max_s

@@ -152,6 +152,10 @@ class BackupList(Page):
     backups: list[BackupDocument]
 
 
+class BackupPage(BackupList, Page):
+    """Some of them."""
+
+
 class DeletionDocument(Document):
     """What deleting a backup changes in the storage of its server."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
 
@@ -38,20 +38,10 @@ class Document(BaseModel):
 
 
 class Page(Document):
-    """A part of a list, or all of it."""
+    """A part of a list."""
 
     #: What to ask for as `after` to get the next page; null on the last one.
     next: str | None = None
-
-    def json_value(self) -> dict[str, Any]:
-        """The list alone: who asked for all of it has nothing to go on with."""
-        return self.model_dump(mode="json", exclude={"next"})
-
-    def joined(self, behind: Self) -> Self:
-        """This page with the one behind it."""
-        (rows,) = type(self).model_fields.keys() - {"next"}
-        both = [*getattr(self, rows), *getattr(behind, rows)]
-        return self.model_copy(update={rows: both, "next": behind.next})
 
 
 class Reference(Document):

@@ -70,14 +70,13 @@ RecordedKind = Literal[
     EventKind.AUDIT_MISMATCH,
     EventKind.COLLECTION_LATE,
 ]
+_PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+_HTTPS = "https://[A-Za-z0-9][A-Za-z0-9.-]{0,252}"
+_HTTP = r"http://(127\.0\.0\.1|localhost|\[::1\])"
 #: HTTPS to a name or an IPv4 address; HTTP to loopback.
 WebhookUrl = Annotated[
     str,
-    Field(
-        max_length=URL_SIZE_MAX,
-        pattern=r"^(https://[A-Za-z0-9][A-Za-z0-9.-]{0,252}|http://(127\.0\.0\.1|localhost|\[::1\]))"
-        r"(:[1-9][0-9]{0,3})?(/[!-\"$-~]*)?$",
-    ),
+    Field(max_length=URL_SIZE_MAX, pattern=rf'^({_HTTPS}|{_HTTP})(:{_PORT})?(/[!-"$-~]*)?$'),
 ]
 MailAddress = Annotated[
     str, Field(max_length=MAIL_ADDRESS_SIZE_MAX, pattern=f"^{MAIL_ADDRESS_PATTERN}$")

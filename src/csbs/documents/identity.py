@@ -53,6 +53,10 @@ class ProjectList(Page):
     projects: list[ProjectDocument]
 
 
+class ProjectPage(ProjectList, Page):
+    """Some of them."""
+
+
 class NewUser(Body):
     """A user to make."""
 
@@ -128,6 +132,10 @@ class UserList(Page):
     """Users, by name."""
 
     users: list[UserDocument]
+
+
+class UserPage(UserList, Page):
+    """Some of them."""
 
 
 class NewKey(Body):

@@ -41,7 +41,9 @@ class RetentionBody(Body):
     #: Keep for ever, whatever the others say.
     permanent: StrictBool | None = None
     max_backups: Number | None = None
+    #: Keep those younger than so many days; or than so many months by the calendar.
     max_age_days: Number | None = None
+    max_age_months: Number | None = None
     #: Keep the newest backup of each of so many days, weeks ...
     day_backups: Number | None = None
     week_backups: Number | None = None
@@ -108,6 +110,7 @@ class RetentionDocument(Document):
     permanent: bool
     max_backups: int | None
     max_age_days: int | None
+    max_age_months: int | None
     day_backups: int | None
     week_backups: int | None
     month_backups: int | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from csbs.documents.backups import BackupDocument
@@ -21,6 +22,7 @@ from csbs.documents.policies import (
     ServerTagsBody,
     ServerTagsDocument,
 )
+from csbs.documents.previews import PreviewDocument
 from csbs.domain.ids import PolicyId, ServerId
 from csbs.domain.lookup import matching
 from csbs.domain.policy import (
@@ -128,6 +130,12 @@ def carried_out(app: App, wanted: str, body: PolicyRunBody, watcher: Watcher) ->
         policy=Reference(id=present.id, name=present.name),
         backups=[BackupDocument.of(each, operator=True) for each in made],
     )
+
+
+def previewed(app: App, wanted: str, at: datetime | None) -> PreviewDocument:
+    """What a policy keeps and removes.  Raises `PolicyNotFound`, `InvalidPolicy`."""
+    present = app.protection.policies.find(wanted)
+    return PreviewDocument.of(app.protection.preview.preview(present, at))
 
 
 def tags_of(app: App, server: str) -> ServerTagsDocument:

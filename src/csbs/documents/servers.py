@@ -88,6 +88,10 @@ class ServerList(Page):
     servers: list[ServerDocument]
 
 
+class ServerPage(ServerList, Page):
+    """Some of them."""
+
+
 class ServerChange(Body):
     """How a server is backed up."""
 

@@ -86,6 +86,10 @@ class TaskList(Page):
     tasks: list[TaskDocument]
 
 
+class TaskPage(TaskList, Page):
+    """Some of them."""
+
+
 def _fields(task: Task) -> dict[str, Any]:
     fault = TaskFault(
         kind=task.error_kind,

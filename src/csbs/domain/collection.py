@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from csbs.domain.events import COLLECTION_LATE
+
 #: A collection reads the maps of all backups: not after each single deletion.
 PAUSE = timedelta(hours=1)
 #: One that gave way or failed begins again so much later.
 RETRY_AFTER = timedelta(minutes=5)
 #: So long something may wait to be freed; then it is an alarm.
-OVERDUE_AFTER = timedelta(days=7)
+OVERDUE_AFTER = COLLECTION_LATE
 
 
 class Step(StrEnum):

@@ -8,7 +8,7 @@ between a and c changes it by D(a, c) - D(a, b) - D(b, c); the maps of the neigh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from csbs.domain.backup import Backup, BackupState, created_before
@@ -55,6 +55,38 @@ def neighbours(backup: Backup, of_server: Sequence[Backup]) -> list[Neighbours]:
             before = older[-1] if older else None
             found.append(Neighbours(disk_id=disk.disk_id, before=before, after=newer[0]))
     return found
+
+
+def neighbours_left(removed: Collection[BackupId], of_server: Sequence[Backup]) -> list[Neighbours]:
+    """For each backup that stays and loses a predecessor: who is before it then, disk by disk."""
+    counted = sorted((each for each in of_server if counts(each)), key=created_before)
+    found = []
+    for disk_id in {disk.disk_id for each in counted for disk in each.disks}:
+        before: Backup | None = None
+        lost = False
+        for each in counted:
+            if each.disk(disk_id) is None:
+                continue
+            if each.id in removed:
+                lost = True
+                continue
+            if lost:
+                found.append(Neighbours(disk_id=disk_id, before=before, after=each))
+            before, lost = each, False
+    return found
+
+
+def most_added_bytes(each: Neighbours, of_server: Sequence[Backup]) -> int:
+    """The most that a backup can add once those before it are gone: all that they added."""
+    between = [
+        other
+        for other in of_server
+        if counts(other)
+        and created_before(other) <= created_before(each.after)
+        and (each.before is None or created_before(other) > created_before(each.before))
+    ]
+    disks = (other.disk(each.disk_id) for other in between)
+    return sum((disk.storage_bytes or 0) for disk in disks if disk is not None)
 
 
 def predecessor(backup: Backup, of_server: Sequence[Backup], disk_id: DiskId) -> Backup | None:

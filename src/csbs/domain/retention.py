@@ -152,7 +152,7 @@ class ServerPlan:
             return
         newest = len(self.counted) - 1
         for place in range(min(self.number_from, self.age_from, newest)):
-            if place not in self.periods:
+            if place not in self.periods and self.counted[place].id:
                 yield self.counted[place]
 
     def kept(self) -> Iterator[Verdict]:
@@ -170,7 +170,7 @@ class ServerPlan:
                 reasons.insert(0, Reason(Rule.NEWEST, "it is the newest of its server"))
             if self.for_ever:
                 reasons.insert(0, _FOR_EVER)
-            if reasons:
+            if reasons and backup.id:
                 yield Verdict(backup, kept=True, reasons=tuple(reasons))
 
     def keeps_uncounted(self, created_at: datetime) -> bool:
@@ -197,12 +197,18 @@ class ExpiryPlan:
 
 
 def plan_expiry(
-    rules: ExpiryRules, backups: Iterable[StoredBackup], now: datetime, zone: tzinfo
+    rules: ExpiryRules,
+    backups: Iterable[StoredBackup],
+    now: datetime,
+    zone: tzinfo,
+    coming: Sequence[datetime] = (),
 ) -> ExpiryPlan:
     """What becomes of all backups of one policy at `now`; `zone` says where days begin.
 
-    `backups` come server by server, those of one server oldest first.
+    `backups` come server by server, those of one server oldest first.  For a look ahead, `coming`
+    are instants at which each bound server will have got one more; these are in no list.
     """
+    more = [_coming(each) for each in coming]
     expired: list[Verdict] = []
     kept: list[Verdict] = []
     plans: list[ServerPlan] = []
@@ -212,7 +218,7 @@ def plan_expiry(
             kept += (Verdict(each, kept=True, reasons=(_idle(rules, each),)) for each in of_server)
             continue
         history = _sorted_out(of_server, kept)
-        plan = plan_server(rules.retention, history.counted, now, zone)
+        plan = plan_server(rules.retention, history.counted + more, now, zone)
         plans.append(plan)
         expired += (Verdict(each, kept=False, reasons=(why,)) for each in plan.expired())
         for verdict in _of_failed(history, plan, now, zone):
@@ -241,6 +247,11 @@ class _History:
     counted: list[StoredBackup] = field(default_factory=list)
     failed: list[StoredBackup] = field(default_factory=list)
     undeleted: list[StoredBackup] = field(default_factory=list)
+
+
+def _coming(at: datetime) -> StoredBackup:
+    """A backup that will be; of no server, and without an id."""
+    return StoredBackup(ServerId(""), at, BackupId(""), BackupState.AVAILABLE, True, None)
 
 
 def _sorted_out(backups: Iterable[StoredBackup], kept: list[Verdict]) -> _History:

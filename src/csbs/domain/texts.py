@@ -25,3 +25,8 @@ def usable(text: str) -> str:
     if _UNUSABLE.search(text):
         raise TextUnusable(len(text))
     return text
+
+
+def made_usable(text: str) -> str:
+    """The text with a sign in the place of each such character, for what must be kept somehow."""
+    return _UNUSABLE.sub("\ufffd", text)

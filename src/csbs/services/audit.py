@@ -80,7 +80,7 @@ class AuditService:
         """All events, oldest first, read page by page."""
         number = 0
         while True:
-            with self.catalog.reading() as transaction:
+            with self.catalog.transaction() as transaction:
                 page = audit.after(transaction, project_id, number=number, limit=_PAGE, since=since)
             yield from page
             if len(page) < _PAGE:

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from csbs.catalog import Catalog, collections
+from csbs.catalog import Catalog, collections, events
 from csbs.compute.base import never
-from csbs.domain.clock import Monotonic
+from csbs.domain.clock import Clock, Monotonic
 from csbs.domain.collection import CollectionDecision, Step, collection_due
 from csbs.domain.errors import CsbsError, OperationCancelled
+from csbs.domain.events import collection_late
 from csbs.domain.ids import ProjectId
 from csbs.services.repositories import RepositoryAccess
 
@@ -49,8 +50,8 @@ class CollectionService:
             facts = collections.facts(transaction, self.project_id)
             in_use = collections.is_in_use(transaction, self.project_id)
         decision = collection_due(facts, now, in_use=in_use)
-        if decision.overdue and not _is_lately(facts.alarmed_at, now):
-            self._alarm(now, decision.why)
+        if facts.wanted_since and decision.overdue and not _is_lately(facts.alarmed_at, now):
+            self._alarm(facts.wanted_since, now, decision.why)
         if decision.step is Step.BEGIN:
             self._collect(now, stopping)
         return decision
@@ -87,13 +88,29 @@ class CollectionService:
 
         return asked
 
-    def _alarm(self, now: datetime, why: str) -> None:
+    def _alarm(self, since: datetime, now: datetime, why: str) -> None:
         log.error(
             "no collection has come to its end for 7 days: deleted backups still take space",
-            extra={"event": "collection_overdue", "project_id": self.project_id, "why": why},
+            extra={"project_id": self.project_id, "why": why},
         )
         with self.catalog.transaction() as transaction:
+            events.add(transaction, [collection_late(self.project_id, since=since, at=now)])
             collections.alarm(transaction, self.project_id, at=now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionWaits:
+    """For who looks after a region: how long deleted backups have taken space."""
+
+    catalog: Catalog
+    clock: Clock
+
+    def waits_s(self) -> list[float]:
+        """For each project where something waits to be freed: how long, longest first."""
+        with self.catalog.transaction() as transaction:
+            since = collections.waiting_since(transaction)
+        now = self.clock()
+        return [max(0.0, (now - each).total_seconds()) for each in since]
 
 
 def _is_lately(at: datetime | None, now: datetime) -> bool:

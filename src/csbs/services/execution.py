@@ -15,12 +15,18 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from csbs.catalog import Catalog, backups, tasks
 from csbs.compute.base import ComputeDriver
 from csbs.domain.clock import Clock
-from csbs.domain.errors import CsbsError, OperationCancelled, TaskNotFound, Unavailable
+from csbs.domain.errors import (
+    CatalogFailed,
+    CsbsError,
+    OperationCancelled,
+    TaskNotFound,
+    Unavailable,
+)
 from csbs.domain.ids import ProjectId, TaskId
 from csbs.domain.server import ServerRef
 from csbs.domain.task import Task, TaskKind, TaskState
@@ -39,6 +45,11 @@ log = logging.getLogger(__name__)
 
 #: How long a task waits for a stop of its server, or a collection; then it fails, and says so.
 _LOCK_WAIT_S = 3600.0
+#: How long a task that can be gone on with waits for a catalog that broke off, and how often; then
+#: the next round of the engine begins it again.
+_CATALOG_WAIT_S = 60.0
+_CATALOG_INTERVAL_S = 1.0
+_ATTEMPTS_MAX = 5
 
 
 @dataclass(eq=False)
@@ -136,7 +147,45 @@ class TaskExecutor:
                 cause=lambda error: self._cause(present, control, error),
             )
             with suppress(CsbsError), run.watched():
-                _carry_out(work, carry_out, attempt)
+                self._carry_out(work, carry_out, attempt, control)
+
+    def _carry_out(
+        self, work: Work, carry_out: CarryOut, attempt: Attempt, control: Control
+    ) -> None:
+        for left in reversed(range(_ATTEMPTS_MAX)):
+            try:
+                carry_out(attempt)
+            except Exception as error:
+                hopeful = bool(left) and isinstance(error, CatalogFailed)
+                again = self._again(attempt, control) if hopeful else None
+                if again is None:
+                    cause = attempt.cause(error)
+                    work.fail(attempt.task, cause)
+                    if cause is error:
+                        raise
+                    raise cause from error
+                attempt = again
+            else:
+                return
+
+    def _again(self, attempt: Attempt, control: Control) -> Attempt | None:
+        """The next attempt, when the catalog answers again; None: this was the last one.
+
+        It must not fail for a database that was restarted, as long as it can be gone on with.
+        """
+        task = attempt.task
+        end = self.locks.monotonic() + _CATALOG_WAIT_S
+        while task.kind is not TaskKind.BACKUP and not control.stopping.is_set():
+            try:
+                with self.catalog.transaction() as transaction:
+                    present = tasks.get(transaction, task.project_id, task.id)
+            except CatalogFailed:
+                if self.locks.monotonic() >= end:
+                    return None
+                self.locks.sleep(_CATALOG_INTERVAL_S)
+            else:
+                return replace(attempt, task=present, resumed=True)
+        return None
 
     def _works(self) -> dict[TaskKind, Work]:
         return {
@@ -176,17 +225,6 @@ class TaskExecutor:
         with self.catalog.transaction() as transaction:
             wanted = tasks.is_cancel_requested(transaction, self.project_id, task.id)
         return error if wanted else ServiceStopped(f"the {task.kind}")
-
-
-def _carry_out(work: Work, carry_out: CarryOut, attempt: Attempt) -> None:
-    try:
-        carry_out(attempt)
-    except Exception as error:
-        cause = attempt.cause(error)
-        work.fail(attempt.task, cause)
-        if cause is error:
-            raise
-        raise cause from error
 
 
 def _failing(error: CsbsError) -> CarryOut:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,6 +11,7 @@ from csbs.catalog import Catalog, Transaction, access_keys, projects, tokens, us
 from csbs.catalog.tokens import TokenRow
 from csbs.domain.clock import Clock, RandomBytes
 from csbs.domain.ids import ProjectId
+from csbs.domain.listing import Slice
 from csbs.domain.signing import SentRequest, check_signature, parse_signature
 from csbs.domain.tenancy import (
     NotAuthenticated,
@@ -27,6 +29,8 @@ from csbs.services.replays import Replays
 
 _TOKEN_BYTES = 32
 _WRONG = "wrong name or password"
+#: Of users; what is longer is none, and is not remembered as a whole.
+_NAME_SIZE_MAX = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,18 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Grant:
+    """What a token is given for."""
+
+    user_id: UserId
+    methods: tuple[str, ...]
+    issued_at: datetime
+    expires_at: datetime
+    #: Whether that is so in the transaction that enters the token.
+    still_proved: Callable[[Transaction], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityService:
     """Proves who somebody is; all refusals are `NotAuthenticated`, and say no more than needed."""
 
@@ -73,31 +89,57 @@ class IdentityService:
 
         Raises `TooManyFailures`, `LoginsBusy`, and `OtherProject` for a project without a role.
         """
-        found = self._proved(user, password, address)
+        found, hashed = self._proved(user, password, address)
         now = self.clock()
-        return self._issue(found.id, scope, ("password",), now, now + self.token_lifetime)
+
+        def still_proved(transaction: Transaction) -> bool:
+            # Checking took a while: somebody who changed the password meanwhile means to end
+            # all tokens of the old one.
+            return users.password_hash(transaction, found.id) == hashed
+
+        grant = _Grant(
+            user_id=found.id,
+            methods=("password",),
+            issued_at=now,
+            expires_at=now + self.token_lifetime,
+            still_proved=still_proved,
+        )
+        return self._issue(grant, scope)
 
     def check_password(self, user: User, password: str, *, address: str) -> None:
         """Raises what `log_in` raises, unless it is the user's password."""
         self._proved(user.id, password, address)
 
-    def _proved(self, name: str, password: str, address: str) -> User:
-        self.failures.check(address, name)
-        with self.catalog.transaction() as transaction:
+    def _proved(self, name: str, password: str, address: str) -> tuple[User, str]:
+        """The user, and what his password was checked against."""
+        with self.catalog.reading() as transaction:
             found = users.find(transaction, name)
             hashed = users.password_hash(transaction, found.id) if found else ""
+        # Guesses at a user count together, whether he is named by id or by name.
+        guessed = found.id if found else name[:_NAME_SIZE_MAX]
+        self.failures.check(address, guessed)
         # Outside of the transaction: it takes long on purpose.
         if not self.passwords.matches(hashed, password) or found is None or not found.enabled:
-            self.failures.failed(address, name)
+            self.failures.failed(address, guessed)
             raise NotAuthenticated(_WRONG)
-        self.failures.succeeded(address, name)
-        return found
+        self.failures.succeeded(address, guessed)
+        return found, hashed
 
     def rescope(self, token: str, scope: ScopeAsked) -> tuple[str, Session]:
         """Another token of the same user; it lives no longer than the first one."""
         old = self.session(token)
-        methods = tuple(dict.fromkeys((*old.methods, "token")))
-        return self._issue(old.user.id, scope, methods, self.clock(), old.expires_at)
+
+        def still_good(transaction: Transaction) -> bool:
+            return tokens.by_digest(transaction, _digest(token)) is not None
+
+        grant = _Grant(
+            user_id=old.user.id,
+            methods=tuple(dict.fromkeys((*old.methods, "token"))),
+            issued_at=self.clock(),
+            expires_at=old.expires_at,
+            still_proved=still_good,
+        )
+        return self._issue(grant, scope)
 
     def session(self, token: str) -> Session:
         """What the token stands for, with the roles of now."""
@@ -112,27 +154,22 @@ class IdentityService:
         with self.catalog.transaction() as transaction:
             tokens.revoke(transaction, _digest(token))
 
-    def _issue(
-        self,
-        user_id: UserId,
-        scope: ScopeAsked,
-        methods: tuple[str, ...],
-        issued_at: datetime,
-        expires_at: datetime,
-    ) -> tuple[str, Session]:
+    def _issue(self, grant: _Grant, scope: ScopeAsked) -> tuple[str, Session]:
         token = self.random_bytes(_TOKEN_BYTES).hex()
         with self.catalog.transaction() as transaction:
+            if not grant.still_proved(transaction):
+                raise NotAuthenticated(_WRONG)
             project = projects.find(transaction, scope.project) if scope.project else None
             if scope.project and project is None:
                 raise OtherProject(scope.project)
             row = TokenRow(
                 digest=_digest(token),
-                user_id=user_id,
+                user_id=grant.user_id,
                 project_id=project.id if project else None,
                 of_domain=scope.of_domain,
-                methods=methods,
-                issued_at=issued_at,
-                expires_at=expires_at,
+                methods=grant.methods,
+                issued_at=grant.issued_at,
+                expires_at=grant.expires_at,
             )
             session = self._session(transaction, row)
             tokens.add(transaction, row)
@@ -181,6 +218,12 @@ class IdentityService:
             if project is None:
                 raise OtherProject(project_id)
             return project, _roles(transaction, user, project.id)
+
+    def page_of_projects(self, user: User, after: str, limit: int) -> Slice[Project]:
+        """Where the user has a role, by name: those whose names come behind this one."""
+        member = None if user.is_admin else user.id
+        with self.catalog.reading() as transaction:
+            return projects.page(transaction, member, after, limit)
 
     def projects_of(self, user: User) -> list[Project]:
         """Where the user has a role, by name."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from csbs.domain.tenancy import LoginsBusy
+from csbs.domain.texts import usable
 
 #: One check takes 64 MiB and a core for a moment.
 _CHECKS_MAX = 2
@@ -46,9 +47,9 @@ class Passwords:
         object.__setattr__(self, "_free", threading.Semaphore(self.checks_max))
 
     def hashed(self, password: str) -> str:
-        """What is kept of the password."""
+        """What is kept of the password.  Raises `TextUnusable`."""
         with self._turn():
-            return self.hasher.hash(password)
+            return self.hasher.hash(usable(password))
 
     def matches(self, hashed: str, password: str) -> bool:
         """Whether it is the password; takes as long for a user who does not exist.
@@ -59,10 +60,10 @@ class Passwords:
 
         with self._turn():
             if not hashed:
-                self.hasher.hash(password)
+                self.hasher.hash(_encodable(password))
                 return False
             try:
-                return self.hasher.verify(hashed, password)
+                return self.hasher.verify(hashed, _encodable(password))
             except (VerificationError, InvalidHashError):
                 return False
 
@@ -74,3 +75,8 @@ class Passwords:
             yield
         finally:
             self._free.release()
+
+
+def _encodable(password: str) -> str:
+    """The same for every password that a user can have; another wrong one for any other."""
+    return password.encode(errors="backslashreplace").decode()

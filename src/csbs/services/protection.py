@@ -11,6 +11,7 @@ from csbs.services.backups import BackupService
 from csbs.services.binding import BindingService
 from csbs.services.checks import CheckService
 from csbs.services.expiry import ExpiryService
+from csbs.services.expiry_preview import PreviewService
 from csbs.services.policies import PolicyService
 from csbs.services.quotas import QuotaService
 from csbs.services.restores import RestoreService
@@ -25,6 +26,7 @@ class Protection:
     policies: PolicyService
     binding: BindingService
     expiry: ExpiryService
+    preview: PreviewService
     quotas: QuotaService
     checks: CheckService
     views: BackupViews
@@ -73,6 +75,14 @@ def protection_of(
             project_id=project_id,
             backups=backups,
             region_zone=region_zone,
+        ),
+        preview=PreviewService(
+            catalog=catalog,
+            project_id=project_id,
+            repositories=backups.repositories,
+            region_zone=region_zone,
+            clock=backups.clock,
+            monotonic=backups.locks.monotonic,
         ),
         quotas=quotas,
         checks=CheckService(

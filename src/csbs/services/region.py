@@ -10,6 +10,7 @@ from csbs.domain.ids import ProjectId
 from csbs.services.access_keys import AccessKeyService
 from csbs.services.assignments import AssignmentService
 from csbs.services.audit import AuditService
+from csbs.services.collection import CollectionWaits
 from csbs.services.identity import IdentityService
 from csbs.services.project_app import App
 from csbs.services.projects import ProjectService
@@ -28,6 +29,7 @@ class Region:
     access_keys: AccessKeyService
     assignments: AssignmentService
     audit: AuditService
+    collections: CollectionWaits
     #: The use cases of a project; made at the first call for it, then the same.
     project_app: Callable[[ProjectId], App]
     clock: Clock

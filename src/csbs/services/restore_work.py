@@ -10,7 +10,13 @@ from functools import partial
 
 from csbs.catalog import backups, servers, tasks
 from csbs.domain.backup import BackupState, FailedOperation
-from csbs.domain.errors import BackupNotFound, CsbsError, PlanChanged, Unavailable
+from csbs.domain.errors import (
+    BackupNotFound,
+    CatalogFailed,
+    CsbsError,
+    PlanChanged,
+    Unavailable,
+)
 from csbs.domain.server import ServerDescription, ServerState
 from csbs.domain.task import Task
 from csbs.repository import Repository
@@ -92,8 +98,8 @@ class RestoreWork:
         try:
             self._restore(repository, attempt)
         except Exception as error:
-            if not self._is_marked(task):
-                raise
+            if isinstance(error, CatalogFailed) or not self._is_marked(task):
+                raise  # the former is gone on with
             cause = attempt.cause(error)
             raise RestoreLeftUnfinished(task.server_name, task.backup_id, str(cause)) from error
         self._set_available(task)

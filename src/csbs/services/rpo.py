@@ -1,19 +1,18 @@
 """How new backups are (RPO), and how long restores take (RTO).
 
-A look at all servers finds what was broken or mended since the last one, and records it with its
-event in one transaction: whoever dies leaves both or none.
+A look at all servers finds what was broken or mended since the last one, and records that of a
+server with its event in one transaction: whoever dies leaves both or none.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from csbs.catalog import Catalog, events, rpo
+from csbs.catalog import Catalog, Transaction, events, rpo
 from csbs.catalog.rpo import LastRestore, PromisingPolicy, WatchedServer
 from csbs.domain.clock import Clock
 from csbs.domain.errors import CsbsError
@@ -24,6 +23,8 @@ from csbs.domain.rpo import Judgement, Promise, RpoStatus, RpoWatch, age_s, judg
 
 log = logging.getLogger(__name__)
 
+#: Of servers whose state changes, so many are recorded in one transaction: others wait for its end.
+_BATCH = 500
 #: A rule that is due more seldom than the calendar lasts promises nothing.
 _GAP_MAX = timedelta(days=36_500)
 
@@ -43,16 +44,12 @@ class RpoSummary:
     worst: tuple[tuple[ServerId, int | None, bool], ...] = ()
 
 
-@dataclass(slots=True)
-class _Found:
-    """What one look changes."""
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A server, and what follows from a look at it."""
 
-    summary: RpoSummary = field(default_factory=RpoSummary)
-    watches: dict[ProjectId, dict[ServerId, RpoWatch]] = field(
-        default_factory=lambda: defaultdict(dict)
-    )
-    gone: list[ServerId] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
+    server: WatchedServer
+    judgement: Judgement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +72,15 @@ class RpoLook:
         # Computed while nobody waits for the catalog.
         promises = self._promises(found.values(), now)
         with self.catalog.transaction() as transaction:
-            servers = list(rpo.watched(transaction))
-            changes = _judged(servers, promises, now, self.worst_max)
-            for project_id, watches in changes.watches.items():
-                rpo.remember(transaction, project_id, watches)
-            rpo.forget(transaction, changes.gone)
-            events.add(transaction, changes.events)
-        return changes.summary
+            servers = rpo.watched(transaction)
+        judged = _judged(servers, promises, now)
+        changed = [each.server.server.id for each in judged if _is_change(each)]
+        for start in range(0, len(changed), _BATCH):
+            with self.catalog.transaction() as transaction:
+                # Judged anew: a backup may have come meanwhile.
+                servers = rpo.watched(transaction, changed[start : start + _BATCH])
+                _record(transaction, _judged(servers, promises, now), now)
+        return _summary(judged, now, self.worst_max)
 
     def _promises(
         self, found: Iterable[PromisingPolicy], now: datetime
@@ -119,31 +118,57 @@ class RpoLook:
 
 
 def _judged(
-    servers: list[WatchedServer],
-    promises: Mapping[PolicyId, Promise | None],
-    now: datetime,
-    worst_max: int,
-) -> _Found:
-    found = _Found()
-    ages: list[tuple[ServerId, int | None, bool]] = []
+    servers: Iterable[WatchedServer], promises: Mapping[PolicyId, Promise | None], now: datetime
+) -> list[_Judged]:
+    found = []
     for each in servers:
         # What it promises is not known, or it was made a moment ago: nothing is judged.
         if each.policy_id is not None and each.policy_id not in promises:
             continue
         promise = None if each.policy_id is None else promises[each.policy_id]
-        judged = judge(promise, each.watch, each.newest_at, now)
-        _keep(found, each, judged, now)
-        if judged.watch is not None:
-            broken = judged.watch.broken_at is not None
-            ages.append((each.server.id, age_s(each.newest_at, now), broken))
+        found.append(_Judged(each, judge(promise, each.watch, each.newest_at, now)))
+    return found
+
+
+def _is_change(each: _Judged) -> bool:
+    return each.judgement.watch != each.server.watch
+
+
+def _record(transaction: Transaction, judged: Iterable[_Judged], now: datetime) -> None:
+    """What changed, with its events."""
+    changed = [each for each in judged if _is_change(each)]
+    watches: dict[ServerId, tuple[ProjectId, RpoWatch]] = {}
+    gone: list[ServerId] = []
+    found: list[Event] = []
+    for each in changed:
+        watch = each.judgement.watch
+        if watch is None:
+            gone.append(each.server.server.id)
+        else:
+            watches[each.server.server.id] = each.server.project_id, watch
+        found += _events(each, now)
+    rpo.remember(transaction, watches)
+    rpo.forget(transaction, gone)
+    events.add(transaction, found)
+
+
+def _summary(judged: Iterable[_Judged], now: datetime, worst_max: int) -> RpoSummary:
+    ages = [
+        (
+            each.server.server.id,
+            age_s(each.server.newest_at, now),
+            each.judgement.watch.broken_at is not None,
+        )
+        for each in judged
+        if each.judgement.watch is not None
+    ]
     known = [age for _, age, _ in ages if age is not None]
-    found.summary = RpoSummary(
+    return RpoSummary(
         promised=len(ages),
         broken=sum(broken for _, _, broken in ages),
         oldest_age_s=max(known, default=0),
         worst=tuple(sorted(ages, key=_badness, reverse=True)[:worst_max]),
     )
-    return found
 
 
 def _badness(server: tuple[ServerId, int | None, bool]) -> tuple[bool, bool, int]:
@@ -151,23 +176,19 @@ def _badness(server: tuple[ServerId, int | None, bool]) -> tuple[bool, bool, int
     return broken, age is None, age or 0
 
 
-def _keep(found: _Found, server: WatchedServer, judged: Judgement, now: datetime) -> None:
-    watch, before = judged.watch, server.watch
-    if watch is None and before is not None:
-        found.gone.append(server.server.id)
-    elif watch is not None and watch != before:
-        found.watches[server.project_id][server.server.id] = watch
-    if judged.broken:
+def _events(each: _Judged, now: datetime) -> Iterator[Event]:
+    server, judgement = each.server, each.judgement
+    watch, before = judgement.watch, server.watch
+    if judgement.broken:
         assert watch is not None
         facts = _facts(watch, watch.broken_at or now, server.newest_at)
-        found.events.append(rpo_broken(server.project_id, server.server, facts))
-    if judged.mended is not None:
+        yield rpo_broken(server.project_id, server.server, facts)
+    if judgement.mended is not None:
         assert before is not None
         assert before.broken_at is not None
         facts = _facts(watch or before, before.broken_at, server.newest_at)
-        found.events.append(
-            rpo_mended(server.project_id, server.server, facts, at=now, why=judged.mended.value)
-        )
+        why = judgement.mended.value
+        yield rpo_mended(server.project_id, server.server, facts, at=now, why=why)
 
 
 def _facts(watch: RpoWatch, broken_at: datetime, newest_at: datetime | None) -> RpoFacts:
@@ -190,15 +211,18 @@ class RpoService:
 
     def list_all(self) -> list[RpoStatus]:
         """All servers that csbs knows, by name; a promise is shown once it was looked at."""
-        now = self.clock()
-        with self.catalog.transaction() as transaction:
-            servers = rpo.all_servers(transaction, self.project_id)
-            restores = rpo.last_restores(transaction, self.project_id)
-        return [_status(each, restores.get(each.server.id), now) for each in servers]
+        return self._statuses(None)
 
     def of_server(self, server_id: ServerId) -> RpoStatus | None:
         """The server's; None of one that was never backed up nor bound."""
-        return next((each for each in self.list_all() if each.server_id == server_id), None)
+        return next(iter(self._statuses(server_id)), None)
+
+    def _statuses(self, only: ServerId | None) -> list[RpoStatus]:
+        now = self.clock()
+        with self.catalog.transaction() as transaction:
+            servers = rpo.all_servers(transaction, self.project_id, only)
+            restores = rpo.last_restores(transaction, self.project_id, only)
+        return [_status(each, restores.get(each.server.id), now) for each in servers]
 
 
 def _status(server: WatchedServer, restore: LastRestore | None, now: datetime) -> RpoStatus:

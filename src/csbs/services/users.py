@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from csbs.catalog import Catalog, Transaction, projects, tokens, users
 from csbs.domain.clock import Clock, NewId
+from csbs.domain.listing import Slice
 from csbs.domain.tenancy import (
     LastAdministrator,
     Membership,
@@ -54,6 +55,11 @@ class UserService:
         """All users, by name."""
         with self.catalog.transaction() as transaction:
             return users.everyone(transaction)
+
+    def page(self, after: str, limit: int) -> Slice[User]:
+        """Users whose names come behind this one, by name."""
+        with self.catalog.reading() as transaction:
+            return users.page(transaction, after, limit)
 
     def find(self, wanted: str) -> User:
         """The user with this id or name."""

@@ -402,29 +402,29 @@ class RpoCatalogContract:
 
             backups.remove(transaction, project, made[2].id)
             backups.remove(transaction, project, made[1].id)
-            assert next(rpo.watched(transaction)).newest_at == made[0].created_at
+            assert rpo.watched(transaction)[0].newest_at == made[0].created_at
             backups.remove(transaction, project, made[0].id)
-            assert next(rpo.watched(transaction)).newest_at is None
+            assert rpo.watched(transaction)[0].newest_at is None
 
     def test_of_a_policy_that_is_off_only_what_is_watched_is_found(
         self, catalog: Catalog, project: ProjectId
     ) -> None:
         bind(catalog, project, enabled=False)
         with catalog.transaction() as transaction:
-            assert list(rpo.watched(transaction)) == []
-            rpo.remember(transaction, project, {SERVER: WATCH})
+            assert rpo.watched(transaction) == []
+            rpo.remember(transaction, {SERVER: (project, WATCH)})
             [found] = rpo.watched(transaction)
             assert (found.policy_id, found.watch) == (None, WATCH)
             rpo.forget(transaction, [SERVER])
-            assert list(rpo.watched(transaction)) == []
+            assert rpo.watched(transaction) == []
 
     def test_what_is_remembered_comes_back(self, catalog: Catalog, project: ProjectId) -> None:
         bind(catalog, project)
         broken = replace(WATCH, broken_at=START + HOUR, policy_name="renamed")
         with catalog.transaction() as transaction:
             for watch in (WATCH, broken):
-                rpo.remember(transaction, project, {SERVER: watch})
-                assert next(rpo.watched(transaction)).watch == watch
+                rpo.remember(transaction, {SERVER: (project, watch)})
+                assert rpo.watched(transaction)[0].watch == watch
 
     def test_all_servers_of_a_project_are_listed(
         self, catalog: Catalog, project: ProjectId
@@ -439,7 +439,9 @@ class RpoCatalogContract:
                 ("alone", None),
                 ("web", "p1"),
             ]
-            assert [each.server.name for each in rpo.watched(transaction, OTHER)] == []
+            assert [each.server.name for each in rpo.all_servers(transaction, OTHER)] == ["other"]
+            assert [each.server.id for each in rpo.watched(transaction, [SERVER])] == [SERVER]
+            assert rpo.watched(transaction, [ServerId("a")]) == []
 
     def test_the_last_restore_that_was_done_counts(
         self, catalog: Catalog, project: ProjectId

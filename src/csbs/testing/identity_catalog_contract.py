@@ -220,6 +220,15 @@ class IdentityCatalogContract:
         assert [each.at.hour for each in own] == [1, 3]
         assert [each.at.hour for each in recent] == [1, 2, 3, 4]
 
+    def test_whatever_somebody_sent_is_in_the_trail(self, catalog: Catalog) -> None:
+        odd = replace(event(START), user_name="a\0b", target="/\ud800", reason="no 中文 😀")
+        with catalog.transaction() as transaction:
+            audit.add(transaction, odd)
+            [kept] = audit.after(transaction, None, number=0, limit=9)
+
+        kept_fields = (kept.user_name, kept.target, kept.reason)
+        assert kept_fields == ("a\ufffdb", "/\ufffd", "no 中文 😀")
+
     @pytest.mark.parametrize("text", ["a\0b", "\ud800"])
     def test_a_text_that_no_database_takes_is_a_fault_of_who_sent_it(
         self, catalog: Catalog, text: str

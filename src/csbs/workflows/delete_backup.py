@@ -67,15 +67,23 @@ def _record(records: Records, plan: DeletionPlan) -> None:
 def _storage_bytes(repository: Repository, backup: Backup, each: Neighbours) -> int:
     """What the backup behind adds once `backup` is gone: D(before, after)."""
     try:
-        after = _image(repository, each.after, each)
-        assert after is not None
-        before = None if each.before is None else _image(repository, each.before, each)
-        return repository.difference(before, after) * BLOCK_SIZE
+        return added_bytes(repository, each)
     except (Corrupt, NotFound) as error:
         # Damage must not keep anybody from deleting: then the most that it can be is taken.
         log.warning("a map is damaged, the size is an estimate", extra={"why": str(error)})
         own, behind = backup.disk(each.disk_id), each.after.disk(each.disk_id)
         return sum((disk.storage_bytes or 0) for disk in (own, behind) if disk is not None)
+
+
+def added_bytes(repository: Repository, each: Neighbours) -> int:
+    """What a backup adds behind its predecessor: D(before, after).
+
+    Raises `Corrupt`, `NotFound`.
+    """
+    after = _image(repository, each.after, each)
+    assert after is not None
+    before = None if each.before is None else _image(repository, each.before, each)
+    return repository.difference(before, after) * BLOCK_SIZE
 
 
 def _image(repository: Repository, backup: Backup, each: Neighbours) -> Image | None:

@@ -147,5 +147,6 @@ def test_a_restore_over_the_api_brings_every_byte_back(url: str, server: DomainS
     restore = api.call("POST", "/restores", {"restore": wanted})["restore"]
 
     assert item["status"] == "available"
+    assert (item["backup_data"]["ram"], item["backup_data"]["vcpus"]) == (64, 1)
     assert api.restored(restore["id"]) == "success"
     assert {target: server.content(target) for target in before} == before

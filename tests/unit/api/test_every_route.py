@@ -76,6 +76,7 @@ def ids(lab: CsbsLab) -> dict[str, str]:
         **dict.fromkeys(("user", "user_id"), user.id),
         "key": key.id,
         "disk": "vda",
+        "job": restore["id"],
         "service_id": "1",
         "provider_id": PROVIDER_ID,
         "resource_type": SERVER_TYPE,
@@ -131,7 +132,11 @@ def names_of(path: str) -> set[str]:
 def body_of(path: str, ids: dict[str, str]) -> dict[str, Any]:
     """One that is good for whatever is called: keys that nobody knows are ignored."""
     if path.startswith("/native"):
-        bodies = {"/backups": {"server": SERVER_ID}, "/quotas": {}}
+        bodies: dict[str, dict[str, Any]] = {
+            "/backups": {"server": SERVER_ID},
+            "/quotas": {},
+            "/servers/{server}": {"freeze_without_watchdog": True},
+        }
         return next((body for end, body in bodies.items() if path.endswith(end)), {})
     question = [{"resource_id": SERVER_ID, "resource_type": SERVER_TYPE}]
     if path.endswith(("{policy_id}", "{plan_id}")):

@@ -8,12 +8,16 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from starlette.responses import Response
 
+from csbs.api.limits import Around, Gate, LimitOptions
+from csbs.catalog import collections
 from csbs.domain.tenancy import LoginsBusy, TooManyFailures
 from csbs.services.failures import FailureLimit
 from csbs.services.passwords import Passwords
@@ -85,6 +89,35 @@ def test_a_body_that_is_no_object_is_400(admin: httpx.Client, path: str, content
 
     assert answer.status_code == 400
     assert "Traceback" not in answer.text
+
+
+def test_a_body_that_breaks_off_begins_nothing() -> None:
+    reached: list[str] = []
+
+    async def application(scope: Any, _receive: Any, _send: Any) -> None:
+        reached.append(scope["path"])
+
+    async def nothing(*_: Any) -> None:
+        """Somebody who is told and does not care."""
+
+    messages = iter(
+        [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+    )
+
+    async def receive() -> Any:
+        return next(messages)
+
+    around = Around(
+        refuse=lambda _path, _error: Response(status_code=400),
+        finished=nothing,
+        new_id=lambda: "x",
+        monotonic=lambda: 0.0,
+    )
+    scope = {"type": "http", "method": "POST", "path": "/x", "query_string": b"", "headers": []}
+
+    asyncio.run(Gate(application, LimitOptions(), around)(scope, receive, nothing))
+
+    assert reached == []
 
 
 @pytest.mark.parametrize("text", ["\\u0000", "a\\u0000b", "\\ud800", "\\uDFFF\\ud83d"])
@@ -228,6 +261,28 @@ def test_it_is_not_ready_any_more_from_the_first_signal_on(api: LiveApi) -> None
     server.handle_exit(signal.SIGTERM, None)
 
     assert (before, asyncio.run(readiness()), server.should_exit) == (200, 503, True)
+
+
+def test_metrics_tell_how_long_deleted_backups_take_space(
+    api: LiveApi, admin: httpx.Client
+) -> None:
+    def told(name: str) -> float:
+        text = api.client.get("/metrics").text
+        [line] = [each for each in text.splitlines() if each.startswith(f"{name} ")]
+        return float(line.split()[1])
+
+    region = api.region
+    (project, *_) = region.projects.list_all()
+    assert told("csbs_collection_wait_seconds") == 0
+    with region.collections.catalog.transaction() as transaction:
+        week_ago = region.clock() - timedelta(days=7, minutes=1)
+        collections.want(transaction, project.id, at=week_ago)
+
+    assert told("csbs_collection_wait_seconds") > 7 * 86400
+    assert told("csbs_collections_overdue") == 1
+    with region.collections.catalog.transaction() as transaction:
+        collections.end(transaction, project.id, at=region.clock())
+    assert told("csbs_collections_overdue") == 0
 
 
 def test_metrics_count_by_route_and_never_by_path(api: LiveApi, admin: httpx.Client) -> None:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from csbs.domain.listing import Place
+from csbs.domain.tenancy import Role
 from csbs.testing.live_api import LiveApi, live_api
 from csbs.testing.values import START
 
@@ -101,6 +102,22 @@ def test_a_page_goes_on_where_the_last_one_of_the_page_before_is_gone(
 
     second = get(api, admin, "users", limit=1, after=first["next"])
     assert [each["name"] for each in second["users"]] == ["gone-b"]
+
+
+def test_projects_of_a_user_are_those_where_he_has_a_role(
+    api: LiveApi, admin: httpx.Client
+) -> None:
+    api.region.users.set_role("of-web-1", "local_web-1", Role.READER)
+    api.region.users.set_role("of-web-1", "local_web-3", Role.MEMBER)
+    token = api.log_in("of-web-1", PASSWORD, project=None)
+    path, mine = f"{NATIVE}/projects", {"X-Auth-Token": token}
+
+    first = api.client.get(path, params={"limit": 1}, headers=mine).json()
+    second = api.client.get(path, params={"after": first["next"]}, headers=mine).json()
+
+    pages = [[each["name"] for each in page["projects"]] for page in (first, second)]
+    assert pages == [["local_web-1"], ["local_web-3"]]
+    assert second["next"] is None
 
 
 @pytest.mark.parametrize("what", ["backups", "tasks"])

@@ -98,6 +98,18 @@ def test_an_access_key_signs_every_call(ways: Ways) -> None:
     assert ways.there("backup", "create", "db").code == 0
 
 
+def test_a_key_that_is_none_any_more_says_so(ways: Ways) -> None:
+    admin = ways.api.region.users.find("admin")
+    key, secret = ways.api.region.access_keys.create(admin, "")
+    ways.there("login", ways.api.url, "--access-key", key.id, typed=f"{secret}\n")
+    ways.api.region.access_keys.delete(key.id)
+
+    ran = ways.there("server", "list")
+
+    assert ran.code == 6
+    assert ran.err.endswith("the access key is unknown\n")
+
+
 def test_a_token_that_has_ended_is_renewed_where_there_is_a_password(
     ways: Ways, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,9 @@ class Proof:
         self.renewals -= 1
         return self.renewals >= 0
 
+    def lost(self, url: str, refused: CsbsError) -> CsbsError:
+        return LoginEnded(url) if "expired" in str(refused) else refused
+
 
 class Script:
     """Answers in turn: an answer, or an error on the way."""
@@ -135,7 +138,7 @@ def test_a_token_that_has_ended_is_renewed_once() -> None:
 
 def test_without_a_password_a_login_that_has_ended_says_how_to_begin_another() -> None:
     with pytest.raises(LoginEnded, match=f"`csbs login {URL}`"):
-        read(Script(refused(401, "denied")).connection())
+        read(Script(refused(401, "denied", message="it has expired")).connection())
 
 
 @pytest.mark.parametrize(

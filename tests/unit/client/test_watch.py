@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from csbs.client.connection import Address, Connection
-from csbs.client.errors import ServiceUnreachable, ToldRefused, WatchLost
+from csbs.client.errors import LoginEnded, ServiceUnreachable, ToldRefused, WatchLost
 from csbs.client.watch import Follower, Watching
+from csbs.domain.errors import CsbsError
 from csbs.domain.task import Progress, Watcher
 
 URL = "http://127.0.0.1:8774"
@@ -32,6 +33,9 @@ class Proof:
 
     def renew(self) -> bool:
         return False
+
+    def lost(self, url: str, refused: CsbsError) -> CsbsError:
+        return refused
 
 
 class Lab:
@@ -107,6 +111,17 @@ def test_a_service_that_stays_away_leaves_the_work_and_says_how_to_look_again() 
 
     assert 30 <= lab.now_s < 60
     assert lab.cancels == 0
+
+
+def test_a_login_that_ends_meanwhile_leaves_the_work_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lab = Lab(OPEN, LoginEnded(URL))
+
+    with pytest.raises(LoginEnded):
+        lab.run()
+
+    assert caplog.messages == ["the backup of web goes on there: `csbs task show 1` shows it"]
 
 
 def test_a_stop_is_asked_for_once_and_its_end_awaited() -> None:

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csbs.domain.backup import BackupState
-from csbs.domain.deletion_plan import neighbours, plan_deletion, predecessor
+from csbs.domain.deletion_plan import (
+    most_added_bytes,
+    neighbours,
+    neighbours_left,
+    plan_deletion,
+    predecessor,
+)
 from csbs.domain.ids import DiskId
 from csbs.testing.values import make_backup
 
@@ -23,6 +29,34 @@ def test_the_neighbours_of_a_disk_are_the_backups_that_have_it() -> None:
     [found] = neighbours(first, [first, middle, last])[1:]
 
     assert (found.disk_id, found.before, found.after.id) == ("b", None, "b3")
+
+
+def test_of_several_that_go_in_a_row_only_the_one_behind_them_changes() -> None:
+    made = [make_backup(number, {"a": number}) for number in range(1, 7)]
+    gone = {made[0].id, made[1].id, made[3].id}
+
+    left = neighbours_left(gone, made)
+
+    assert [(each.before and each.before.id, each.after.id) for each in left] == [
+        (None, "b3"),
+        ("b3", "b5"),
+    ]
+    assert [most_added_bytes(each, made) for each in left] == [1 + 2 + 3, 4 + 5]
+
+
+def test_disks_that_a_backup_lacks_are_looked_for_before_it() -> None:
+    made = [
+        make_backup(1, {"a": 1, "b": 1}),
+        make_backup(2, {"a": 1}),
+        make_backup(3, {"a": 1, "b": 1}),
+        replace(make_backup(4, {"a": 1, "b": 1}), state=BackupState.ERROR),
+    ]
+
+    left = neighbours_left({made[1].id}, made)
+
+    assert [(each.disk_id, each.before and each.before.id, each.after.id) for each in left] == [
+        ("a", "b1", "b3")
+    ]
 
 
 def test_the_last_backup_has_no_neighbour_behind() -> None:

@@ -156,7 +156,7 @@ def test_a_restart_repeats_nothing_and_finds_what_was_broken_meanwhile(lab: Lab)
     assert lab.told() == ["broken"]
 
 
-@pytest.mark.parametrize("transaction", [1, 2])
+@pytest.mark.parametrize("transaction", [1, 2, 3])
 def test_a_look_that_dies_leaves_neither_the_event_nor_the_mark(lab: Lab, transaction: int) -> None:
     lab.bind(lab.policy(), WEB)
     lab.look.look()
@@ -313,15 +313,56 @@ def test_a_project_sees_how_its_servers_stand(lab: Lab) -> None:
     assert lab.service.of_server(ServerId("x")) is None
 
 
+def test_many_that_change_at_once_are_written_in_parts_and_all_of_them(lab: Lab) -> None:
+    ids = [ServerId(f"s{number:04}") for number in range(1101)]
+    lab.bind(lab.policy(), *ids)
+    assert lab.look.look().promised == 1101
+    lab.clock.advance(26 * HOUR)
+
+    with pytest.raises(Crash):
+        replace(lab.look, catalog=DyingCatalog(lab.catalog, at=4)).look()
+    with lab.catalog.transaction() as transaction:
+        marked = [each for each in rpo.watched(transaction) if each.watch and each.watch.broken_at]
+    assert len(marked) == len(lab.events()) == 500
+
+    assert lab.look.look().broken == 1101
+    assert sorted(str(each.server and each.server.id) for each in lab.events()) == ids[:1000]
+    with lab.catalog.transaction() as transaction:
+        assert len(events.page(transaction, lab.project, limit=2000)) == 1101
+
+
+def test_a_backup_that_comes_during_a_look_is_seen(lab: Lab) -> None:
+    lab.bind(lab.policy(), WEB)
+    lab.look.look()
+    lab.clock.advance(26 * HOUR)
+
+    class Meanwhile(Catalog):
+        """Between the look at all and what is recorded."""
+
+        count = 0
+
+        @contextmanager
+        def transaction(self) -> Iterator[Transaction]:
+            with super().transaction() as transaction:
+                yield transaction
+            self.count += 1
+            if self.count == 2:
+                lab.back_up()
+
+    replace(lab.look, catalog=Meanwhile(lab.catalog._engine, name="")).look()
+
+    assert lab.told() == []
+
+
 def test_only_what_changed_is_written(lab: Lab) -> None:
     lab.bind(lab.policy(), WEB)
     lab.look.look()
     with lab.catalog.transaction() as transaction:
-        [before] = list(rpo.watched(transaction))
+        [before] = rpo.watched(transaction)
     lab.clock.advance(HOUR)
     lab.look.look()
     with lab.catalog.transaction() as transaction:
-        [after] = list(rpo.watched(transaction))
+        [after] = rpo.watched(transaction)
 
     assert before.watch == after.watch
 

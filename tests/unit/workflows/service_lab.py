@@ -59,13 +59,14 @@ class CrashingClock:
     def __init__(self) -> None:
         self._now = START
         self.crash_at = 0
+        self.crash: BaseException = Crash()
 
     def __call__(self) -> datetime:
         self._now += timedelta(seconds=1)
         if self.crash_at:
             self.crash_at -= 1
             if self.crash_at == 0:
-                raise Crash
+                raise self.crash
         return self._now
 
 

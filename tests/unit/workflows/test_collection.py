@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from csbs.catalog import collections, tasks
+from csbs.catalog import collections, events, tasks
 from csbs.domain.backup import Backup
 from csbs.domain.collection import OVERDUE_AFTER, PAUSE, RETRY_AFTER, CollectionFacts, Step
 from csbs.domain.errors import DriverFailed
+from csbs.domain.events import EventKind
 from csbs.domain.ids import TaskId
 from csbs.domain.task import TaskKind, waiting_task
 from csbs.repository import CollectProgress
@@ -239,7 +240,6 @@ def test_what_waits_for_seven_days_is_an_alarm_once_a_day(
         with lab.repositories.shared("a long verification"):
             lab.look(later)
         found = [each for each in caplog.records if each.levelno == logging.ERROR]
-        assert all(each.__dict__["event"] == "collection_overdue" for each in found)
         return len(found)
 
     assert alarms(OVERDUE_AFTER - timedelta(hours=1)) == 0
@@ -248,7 +248,9 @@ def test_what_waits_for_seven_days_is_an_alarm_once_a_day(
     assert alarms(timedelta(hours=2)) == 1
     with lab.catalog.transaction() as transaction:
         (since,) = collections.waiting_since(transaction)
+        (event,) = events.page(transaction, lab.project_id, limit=9)
     assert lab.now - since > OVERDUE_AFTER
+    assert (event.kind, event.facts["since"]) == (EventKind.COLLECTION_LATE, since.isoformat())
     lab.look(RETRY_AFTER)
     assert lab.facts().alarmed_at is None
 

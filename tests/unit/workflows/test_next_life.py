@@ -10,6 +10,7 @@ import pytest
 
 from csbs.catalog import servers
 from csbs.domain.backup import BackupState, FailedOperation, Mode
+from csbs.domain.errors import CatalogFailed
 from csbs.domain.server import ServerState
 from csbs.domain.task import TaskState
 from tests.unit.workflows.service_lab import Crash, ServiceLab
@@ -186,6 +187,35 @@ def test_a_tracking_point_stays_until_somebody_can_tell_whether_its_backup_was_c
     assert lab.listed()[-1].state is state
     lab.submit()
     assert {disk.mode for disk in lab.listed()[-1].disks} == {Mode.INCREMENTAL}
+
+
+@pytest.mark.parametrize("crash_at", [6, 9, 14, 16])
+def test_a_restore_goes_on_when_the_catalog_answers_again(lab: ServiceLab, crash_at: int) -> None:
+    [backup] = lab.listed()
+    lab.clock.crash = CatalogFailed("the catalog", "the connection was cut")
+    lab.clock.crash_at = crash_at
+    lab.submit_restore(backup)
+
+    assert lab.clock.crash_at == 0
+    require_ended(lab)
+    assert [task.state for task in lab.tasks()] == [TaskState.DONE] * 2
+    assert lab.content() == lab.saved(backup)
+
+
+@pytest.mark.parametrize("crash_at", [6, 8])
+def test_a_deletion_goes_on_when_the_catalog_answers_again(lab: ServiceLab, crash_at: int) -> None:
+    lab.submit()
+    first, second = lab.listed()
+    lab.clock.crash = CatalogFailed("the catalog", "the connection was cut")
+    lab.clock.crash_at = crash_at
+    lab.backups.submit_deletion(second.id)
+
+    assert lab.clock.crash_at == 0
+    require_ended(lab)
+    assert [task.state for task in lab.tasks()] == [TaskState.DONE] * 3
+    lab.submit()
+    assert {disk.mode for disk in lab.listed()[-1].disks} == {Mode.INCREMENTAL}
+    assert lab.listed()[0].id == first.id
 
 
 def test_a_server_is_let_go_although_the_store_does_not_answer(lab: ServiceLab) -> None:

@@ -22,7 +22,7 @@ from csbs.catalog.task_lists import TaskFilter
 from csbs.documents import servers
 from csbs.documents.backups import (
     BackupDocument,
-    BackupList,
+    BackupPage,
     DeletionDocument,
     NewBackup,
     SubmittedBackup,
@@ -35,12 +35,12 @@ from csbs.documents.servers import (
     ServerChange,
     ServerDetails,
     ServerDocument,
-    ServerList,
+    ServerPage,
     ServerSettings,
     ServerStopped,
     ServerUntracked,
 )
-from csbs.documents.tasks import TaskDetails, TaskDocument, TaskList
+from csbs.documents.tasks import TaskDetails, TaskDocument, TaskPage
 from csbs.domain.ids import TaskId
 from csbs.domain.tenancy import Role
 from csbs.services.project_app import App
@@ -64,12 +64,12 @@ OfServer = Annotated[
 
 
 @router.get("/servers")
-def list_servers(here: Reads, after: After = "", limit: Limit = LIMIT_DEFAULT) -> ServerList:
+def list_servers(here: Reads, after: After = "", limit: Limit = LIMIT_DEFAULT) -> ServerPage:
     """The project's servers, by name, with their disks."""
     found = here.app.servers
     page = page_by_name(found.list_all(), after, limit)
     rows = servers.listed(found, page.rows, operator=_operator(here))
-    return ServerList(servers=rows, next=next_by_name(page))
+    return ServerPage(servers=rows, next=next_by_name(page))
 
 
 @router.get("/servers/{server}")
@@ -109,13 +109,11 @@ def untrack_server(server: ServerName, here: Changes) -> ServerUntracked:
 @router.get("/backups")
 def list_backups(
     here: Reads, server: OfServer = None, after: AfterPlace = "", limit: Limit = LIMIT_DEFAULT
-) -> BackupList:
+) -> BackupPage:
     """The project's backups, oldest first."""
     page = here.app.backups.page(server, by_age(after, limit))
-    return BackupList(
-        backups=[BackupDocument.of(each, operator=_operator(here)) for each in page.rows],
-        next=next_by_age(page),
-    )
+    backups = [BackupDocument.of(each, operator=_operator(here)) for each in page.rows]
+    return BackupPage(backups=backups, next=next_by_age(page))
 
 
 @router.post("/backups", status_code=202)
@@ -176,10 +174,10 @@ def restore_backup(backup: BackupName, body: NewRestore, here: Changes) -> TaskD
 
 
 @router.get("/tasks")
-def list_tasks(here: Reads, after: AfterPlace = "", limit: Limit = LIMIT_DEFAULT) -> TaskList:
+def list_tasks(here: Reads, after: AfterPlace = "", limit: Limit = LIMIT_DEFAULT) -> TaskPage:
     """The project's tasks, oldest first."""
     page = here.app.tasks.page(TaskFilter(), by_age(after, limit))
-    return TaskList(tasks=[TaskDocument.of(each) for each in page.rows], next=next_by_age(page))
+    return TaskPage(tasks=[TaskDocument.of(each) for each in page.rows], next=next_by_age(page))
 
 
 @router.get("/tasks/{task}")

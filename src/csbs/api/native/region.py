@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import AwareDatetime, BeforeValidator
 
 from csbs.api.context import Administers, Known
-from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name, page_by_name
+from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name
 from csbs.documents.base import Reference
 from csbs.documents.identity import (
     Assignment,
@@ -18,7 +18,7 @@ from csbs.documents.identity import (
     Health,
     NewProject,
     ProjectDocument,
-    ProjectList,
+    ProjectPage,
     ServerAssignment,
 )
 
@@ -54,11 +54,11 @@ def show_health(here: Known, request: Request) -> Health:
 
 
 @router.get("/projects")
-def list_projects(here: Known, after: After = "", limit: Limit = LIMIT_DEFAULT) -> ProjectList:
+def list_projects(here: Known, after: After = "", limit: Limit = LIMIT_DEFAULT) -> ProjectPage:
     """Projects where the caller has a role, by name; all for an administrator."""
-    page = page_by_name(here.region.identity.projects_of(here.user), after, limit)
+    page = here.region.identity.page_of_projects(here.user, after, limit)
     projects = [ProjectDocument.of(each) for each in page.rows]
-    return ProjectList(projects=projects, next=next_by_name(page))
+    return ProjectPage(projects=projects, next=next_by_name(page))
 
 
 @router.post("/projects", status_code=201)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 
 from csbs.api.errors import RequestInvalid
-from csbs.api.native import events, policies, project, region, repository, users
+from csbs.api.native import events, policies, previews, project, region, repository, users
 from csbs.api.native.errors import refuse
 from csbs.api.native.refusals import REFUSALS
 from csbs.api.rooms import Room
@@ -31,7 +31,7 @@ def _only_known_parameters(request: Request) -> None:
 _router = APIRouter(
     prefix="/native/v1", responses=REFUSALS, dependencies=[Depends(_only_known_parameters)]
 )
-for _part in (users, region, project, policies, events, repository):
+for _part in (users, region, project, policies, previews, events, repository):
     _router.include_router(_part.router)
 
 ROOM = Room(prefix="/native", router=_router, refuse=refuse)

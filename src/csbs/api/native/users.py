@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from csbs.api.context import Administers, InRegion, Known
-from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name, page_by_name
+from csbs.api.native.paging import LIMIT_DEFAULT, After, Limit, next_by_name
 from csbs.documents.identity import (
     KeyDocument,
     KeyList,
@@ -20,7 +20,7 @@ from csbs.documents.identity import (
     UserChange,
     UserDetails,
     UserDocument,
-    UserList,
+    UserPage,
 )
 from csbs.domain.tenancy import Role, User
 
@@ -36,10 +36,10 @@ _ME = "me"
 
 
 @router.get("/users")
-def list_users(here: Administers, after: After = "", limit: Limit = LIMIT_DEFAULT) -> UserList:
+def list_users(here: Administers, after: After = "", limit: Limit = LIMIT_DEFAULT) -> UserPage:
     """All users, by name."""
-    page = page_by_name(here.region.users.everyone(), after, limit)
-    return UserList(users=[UserDocument.of(each) for each in page.rows], next=next_by_name(page))
+    page = here.region.users.page(after, limit)
+    return UserPage(users=[UserDocument.of(each) for each in page.rows], next=next_by_name(page))
 
 
 @router.post("/users", status_code=201)

@@ -91,7 +91,11 @@ def delete(karbor, _job, done):
             break
         threading.Event().wait(WAIT_S)
     karbor.plans.delete(done["plan"])
-    logs = karbor.operation_logs.list()
+    for _ in range(WAITS_MAX):  # a task ends a moment after its backup is gone
+        logs = karbor.operation_logs.list()
+        if all(each.status != "deleting" for each in logs):
+            break
+        threading.Event().wait(WAIT_S)
     done["logs"] = sorted((each.operation_type, each.status) for each in logs)
     done["plans_at_the_end"] = len(karbor.plans.list())
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from csbs.api.csbs_v1.wire.times import parse_time, time_text, trigger_time_text
 from csbs.api.errors import RequestInvalid
 from csbs.api.json_body import read_body, read_json
 from csbs.domain.errors import BackupNotFound, CsbsError, DriverFailed
+from tests.meta.tree import ROOT
 
 
 def test_times_are_utc_with_microseconds_and_without_a_zone() -> None:
@@ -64,6 +67,21 @@ def test_every_entry_has_a_code_of_the_protocol_and_one_sentence() -> None:
         assert entry.sentence.endswith(".")
     assert karbor_fault(404) == "itemNotFound"
     assert karbor_fault(418) == "karborFault"
+
+
+def test_the_page_has_every_code_and_a_test_has_it_too() -> None:
+    page = (ROOT / "docs/reference/csbs-v1-api.md").read_text()
+    sent, never = page.split("## Error codes")[1].split("## Codes that are never sent")
+    rows = re.findall(r"^\| (\S+\.\d{4}) \| (\d{3}) \| (.*) \|$", sent, re.MULTILINE)
+    tests = "".join(each.read_text() for each in Path(__file__).parent.glob("test_*.py"))
+
+    assert [code for code, _, _ in rows] == sorted({each.code for each in ENTRIES.values()})
+    for code, status, when in rows:
+        statuses = {each.status for each in ENTRIES.values() if each.code == code}
+        told = {int(status), *map(int, re.findall(r"\b([45]\d\d)\b", when))}
+        assert statuses == told, code
+        assert code in tests
+        assert f"| {code} |" not in never
 
 
 @pytest.mark.parametrize(

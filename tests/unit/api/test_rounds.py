@@ -1,0 +1,73 @@
+"""What a service does by itself at its start and from then on: expiry, and collection after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from csbs.catalog import collections
+from csbs.domain.backup import BackupState
+from csbs.domain.ids import ProjectId, ServerId
+from csbs.domain.policy import BoundServer, NewPolicy, NewSchedule
+from csbs.services.project_app import App
+from csbs.services.requests import CreateBackup
+from csbs.testing.live_api import live_api
+
+_LIMIT = timedelta(seconds=60)
+_LATER = "RRULE:FREQ=DAILY;INTERVAL=300;BYHOUR=0;BYMINUTE=0"
+
+
+@contextmanager
+def life(folder: Path) -> Iterator[App]:
+    """The service runs until the body ends."""
+    with live_api(folder) as api:
+        if not (folder / "host").exists():
+            api.driver.add_server("web", {"vda": 1024**2})
+        yield api.region.project_app(ProjectId(api.project_id))
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    end = datetime.now(UTC) + _LIMIT
+    while not holds():
+        assert datetime.now(UTC) < end
+
+
+def protect(app: App) -> None:
+    """Two automatic backups of a server, of which its policy keeps one."""
+    (server, *_) = app.servers.list_all()
+    policy = app.protection.policies.create(
+        NewPolicy(
+            name="nightly",
+            servers=[BoundServer(id=ServerId(server.id), kind="OS::Nova::Server", name="")],
+            schedules=[NewSchedule(pattern=_LATER, retention={"max_backups": 1})],
+        )
+    )
+    for _ in range(2):
+        made = app.backups.submit(
+            CreateBackup(server=server.id, policy_id=policy.id, auto_trigger=True)
+        )
+        wait_until(lambda: app.backups.find(made.id).state is BackupState.AVAILABLE)  # noqa: B023  it is called here
+
+
+def test_what_no_rule_keeps_expires_and_its_space_is_freed(tmp_path: Path) -> None:
+    with life(tmp_path) as app:
+        protect(app)
+        kept = app.backups.list_all()[-1]
+
+    with life(tmp_path) as app:
+        wait_until(lambda: [each.id for each in app.backups.list_all()] == [kept.id])
+        wait_until(lambda: not app.executor.open_tasks())
+        with app.backups.catalog.transaction() as transaction:
+            assert collections.facts(transaction, app.backups.project_id).wanted_since is not None
+
+    with life(tmp_path) as app:
+
+        def is_collected() -> bool:
+            with app.backups.catalog.transaction() as transaction:
+                facts = collections.facts(transaction, app.backups.project_id)
+            return facts.ended_at is not None and facts.wanted_since is None
+
+        wait_until(is_collected)
+        assert app.backups.find(kept.id).state is BackupState.AVAILABLE
