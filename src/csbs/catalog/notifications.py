@@ -164,6 +164,15 @@ def leave_alone(transaction: Transaction, target: Target, until: datetime) -> No
     )
 
 
+def end_claims(transaction: Transaction, now: datetime) -> None:
+    """Targets that a former life of the service was serving have their turn at once."""
+    transaction.execute(
+        update(notifications)
+        .where(notifications.c.failures == 0, notifications.c.next_at > now)
+        .values(next_at=None)
+    )
+
+
 def failures(transaction: Transaction, target: Target) -> int:
     """How often in a row something could not be sent there."""
     found = transaction.scalar(

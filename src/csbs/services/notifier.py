@@ -67,6 +67,11 @@ class Deliveries:
                 notifications.leave_alone(transaction, target, now + _CLAIM)
         return found
 
+    def begin(self) -> None:
+        """A service begins, which has the catalog for itself: nobody else is at it still."""
+        with self.catalog.transaction() as transaction:
+            notifications.end_claims(transaction, self.clock())
+
     def serve(self, target: Target, stopped: Callable[[], bool] = lambda: False) -> None:
         """Sends what waits for the target, until that fails, its turn is over, or all is stopped.
 
@@ -161,9 +166,13 @@ class Notifier:
         self._woken.set()
 
     def _work(self) -> None:
+        begun = False
         while not self._stopping.is_set():
             self._woken.clear()
             try:
+                if not begun:
+                    self._deliveries.begin()
+                    begun = True
                 self._look()
             except CatalogFailed as error:
                 log.warning("events are not sent for now", extra={"why": str(error)})

@@ -10,8 +10,10 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from csbs.background import lookout_of
 from csbs.catalog import events
 from csbs.domain.events import Event, EventKind
+from csbs.domain.policy import BoundServer, NewPolicy, NewSchedule
 from csbs.domain.tenancy import Role
 from csbs.testing.events import failure
 from csbs.testing.live_api import LiveApi, live_api
@@ -204,6 +206,23 @@ def test_how_new_backups_are_is_shown(api: LiveApi, member: httpx.Client) -> Non
         "last_restore_at",
     }
     assert member.get(of_project(api, "servers/web")).json()["rpo"]["server"] == web["server"]
+
+
+def test_a_promise_is_shown_once_it_was_looked_at(api: LiveApi, member: httpx.Client) -> None:
+    app = api.region.project_app(api.region.projects.find("local").id)
+    server = app.servers.find("web")
+    daily = NewSchedule(pattern="RRULE:FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR;BYHOUR=2;BYMINUTE=0")
+    bound = BoundServer(id=server.id, kind="server", name="web")
+    policies = app.protection.policies
+    policy = policies.create(NewPolicy(name="workdays", servers=[bound], schedules=[daily]))
+
+    lookout_of(api.settings, app.rpo.catalog).look()
+
+    shown = member.get(of_project(api, "servers/web")).json()["rpo"]
+    assert shown["policy"] == {"id": policy.id, "name": "workdays"}
+    assert (shown["promise_s"], shown["broken"]) == (73 * 3600, False)
+    policies.delete(policy.id)
+    assert member.get(of_project(api, "servers/web")).json()["rpo"]["policy"] is None
 
 
 def test_metrics_have_numbers_of_all_servers(api: LiveApi) -> None:

@@ -258,12 +258,34 @@ def test_what_was_sent_when_the_service_was_killed_is_sent_again_with_the_same_i
 
     lab.deliveries = lab.next_life()
     assert lab.look() == 0, "somebody else may be at it still"
-    lab.clock.advance(timedelta(minutes=2))
+    lab.deliveries.begin()
     lab.look()
 
     first, second = ids(found)
     assert lab.wire.posted == [first, second, second]
     assert lab.backlog() == Backlog(delivered=2)
+
+
+def test_a_target_whose_sender_died_is_served_again_after_a_while(lab: Lab) -> None:
+    lab.webhook()
+    lab.happen(1)
+    lab.wire.answers = [Crash()]
+    with pytest.raises(Crash):
+        lab.look()
+    lab.clock.advance(timedelta(minutes=2))
+
+    assert lab.look() == 1
+    assert lab.backlog() == Backlog(delivered=1)
+
+
+def test_a_restart_does_not_hurry_a_receiver_that_fails(lab: Lab) -> None:
+    lab.webhook()
+    lab.happen(1)
+    lab.wire.answers = [DOWN]
+    lab.look()
+
+    lab.deliveries.begin()
+    assert lab.look() == 0
 
 
 def test_two_services_do_not_serve_one_target_at_once(lab: Lab) -> None:
