@@ -23,11 +23,16 @@ MIB = 1024**2
 schema = schemathesis.openapi.from_dict(openapi_document()).exclude(
     path="/native/v1/users/me/password"
 )
+# The gate refuses what no database keeps, whatever the call.
+schema.config.generation.update(allow_x00=False, codec="utf-8")
 
-
-#: What no schema says: that the third of two shares is none.
+#: What no schema says: that the third of two shares is none, that two times are an hour apart and
+#: weekdays go with times, which letters a tag has.
 UNCHECKED: dict[str, list[CheckFunction]] = {
-    "POST /native/v1/projects/{project_id}/repository/verifications": [positive_data_acceptance]
+    "POST /native/v1/projects/{project_id}/policies": [positive_data_acceptance],
+    "PATCH /native/v1/projects/{project_id}/policies/{policy}": [positive_data_acceptance],
+    "POST /native/v1/projects/{project_id}/servers/{server}/tags": [positive_data_acceptance],
+    "POST /native/v1/projects/{project_id}/repository/verifications": [positive_data_acceptance],
 }
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Self
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt
 
 from csbs.documents.backups import BackupDocument
-from csbs.documents.base import Body, Document, Reference, Text
+from csbs.documents.base import Body, Document, Reference, Text, whole
 from csbs.domain.due_run import RunKind
 from csbs.domain.policy import RETENTION_MAX, Policy, Retention, Schedule, timetable_of
 from csbs.domain.policy_run import PolicyRun, RunState
@@ -22,7 +22,7 @@ _TIMES_MAX = 24
 _NEXT_MAX = 5
 _LOOK_AHEAD = timedelta(days=800)
 
-Number = Annotated[StrictInt, Field(ge=-1, le=RETENTION_MAX)]
+Number = Annotated[StrictInt, Field(ge=-1, le=RETENTION_MAX), BeforeValidator(whole)]
 TimeOfDay = Annotated[str, Field(max_length=16)]
 Times = Annotated[list[TimeOfDay], Field(max_length=_TIMES_MAX)]
 Days = Annotated[list[Annotated[str, Field(max_length=16)]], Field(max_length=len(DAYS))]
@@ -61,7 +61,7 @@ class PolicyBody(Body):
     at: Times | None = None
     #: Weekdays: `mon`, `tue` ...
     days: Days | None = None
-    every_days: StrictInt | None = None
+    every_days: Annotated[StrictInt, BeforeValidator(whole)] | None = None
     #: Zone of the times, such as `Europe/Berlin`; empty: that of the region.
     timezone: Annotated[str, Field(max_length=64)] | None = None
     retention: RetentionBody | None = None

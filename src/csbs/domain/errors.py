@@ -7,7 +7,6 @@ object that it is about.  The class above it says what a caller can do (its `kin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -597,14 +596,3 @@ class ConfirmationNeeded(Refused):
     operation: str
 
     template = "{0.operation} needs a confirmation: repeat the command with --yes"
-
-
-def class_named(name: str) -> type[CsbsError]:
-    """The error class of this name; `CsbsError` for what is no error of ours."""
-    return next((each for each in _classes(CsbsError) if each.__name__ == name), CsbsError)
-
-
-def _classes(root: type[CsbsError]) -> Iterator[type[CsbsError]]:
-    yield root
-    for each in root.__subclasses__():
-        yield from _classes(each)

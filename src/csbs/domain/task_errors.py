@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from csbs.domain.errors import Refused
+from csbs.domain.errors import CsbsError, Refused
 
 
 @dataclass(eq=False)
@@ -25,3 +26,14 @@ class TaskNotDeletable(Refused):
     state: str
 
     template = "task {0.task} is {0.state}: only a task that failed can be deleted"
+
+
+def class_named(name: str) -> type[CsbsError]:
+    """The error class that a task remembers by name; `CsbsError` for what is no error of ours."""
+    return next((each for each in _classes(CsbsError) if each.__name__ == name), CsbsError)
+
+
+def _classes(root: type[CsbsError]) -> Iterator[type[CsbsError]]:
+    yield root
+    for each in root.__subclasses__():
+        yield from _classes(each)

@@ -39,9 +39,9 @@ from csbs.domain.errors import (
     ServerStopFailed,
     ServerWithoutDisks,
     Unavailable,
-    class_named,
 )
 from csbs.domain.quota import QuotaExceeded
+from csbs.domain.task_errors import class_named
 from csbs.repository.errors import KeyMissing, StoreDenied, StoreFull, StoreTimeout, WrongKey
 from csbs.services.execution import ServiceStopped
 from csbs.services.restore_work import RestoreLeftUnfinished

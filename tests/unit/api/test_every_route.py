@@ -81,7 +81,7 @@ def ids(lab: CsbsLab) -> dict[str, str]:
         **dict.fromkeys(("user", "user_id"), user.id),
         "key": key.id,
         "disk": "vda",
-        "job": restore["id"],
+        "chore": restore["id"],
         "notification": notification.json()["id"],
         "service_id": "1",
         "provider_id": PROVIDER_ID,

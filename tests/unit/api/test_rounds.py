@@ -49,6 +49,7 @@ def protect(app: App) -> None:
             CreateBackup(server=server.id, policy_id=policy.id, auto_trigger=True)
         )
         wait_until(lambda: app.backups.find(made.id).state is BackupState.AVAILABLE)  # noqa: B023  it is called here
+        wait_until(lambda: not app.executor.open_tasks())
 
 
 def test_what_no_rule_keeps_expires_and_its_space_is_freed(tmp_path: Path) -> None:

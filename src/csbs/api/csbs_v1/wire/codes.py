@@ -53,7 +53,6 @@ from csbs.domain.errors import (
     ServerWithoutDisks,
     TaskNotFound,
     Unavailable,
-    class_named,
 )
 from csbs.domain.listing import MarkerUnknown
 from csbs.domain.policy import (
@@ -77,6 +76,7 @@ from csbs.domain.restore_targets import (
     RestorePartial,
 )
 from csbs.domain.tags import InvalidTag, TagNotFound, TooManyTags
+from csbs.domain.task_errors import class_named
 from csbs.domain.tenancy import NotAuthenticated
 from csbs.repository.errors import StoreDenied, WrongKey
 
