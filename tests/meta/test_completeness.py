@@ -97,17 +97,27 @@ def test_what_was_skipped_fails_a_complete_run(project: Path, source: str, proce
     assert "skipped: 1, deselected: 0" in by_hand.stdout
 
 
-@pytest.mark.parametrize("processes", ["0", "2"])
-def test_what_was_deselected_fails_a_complete_run(project: Path, processes: str) -> None:
+def test_what_was_deselected_fails_a_complete_run(project: Path) -> None:
     (project / "tests" / "unit" / "test_more.py").write_text("def test_more() -> None: ...\n")
 
-    chosen = ("-k", "not more", "-n", processes)
+    chosen = ("-k", "not more")
     complete, by_hand = _run(project, "--complete", *chosen), _run(project, *chosen)
 
     assert complete.returncode == pytest.ExitCode.TESTS_FAILED
     assert "incomplete: 1 tests were deselected" in complete.stdout
     assert by_hand.returncode == pytest.ExitCode.OK
     assert "skipped: 0, deselected: 1" in by_hand.stdout
+
+
+def test_processes_side_by_side_tell_what_they_left_out(project: Path) -> None:
+    (project / "tests" / "unit" / "test_more.py").write_text(SKIPPED_FILE)
+    (project / "tests" / "meta" / "test_more.py").write_text("def test_more() -> None: ...\n")
+
+    result = _run(project, "--complete", "-k", "not more", "-n", "2")
+
+    assert result.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "incomplete: tests/unit/test_more.py" in result.stdout
+    assert "incomplete: 1 tests were deselected" in result.stdout
 
 
 def test_an_empty_lane_fails_a_complete_run(project: Path) -> None:
