@@ -57,6 +57,8 @@ class JobRequest:
     consistency: Consistency = Consistency.CRASH
     #: Freezes although no watchdog in the guest can thaw it.
     freeze_without_watchdog: bool = False
+    #: A guest agent that does not answer is waited for until then.
+    cancelled: Callable[[], bool] = never
 
 
 class BackupJob(Protocol):

@@ -55,8 +55,8 @@ LookOn = Callable[[Sequence[DiskExport], Callable[[], None]], None]
 class BackupSteps(Protocol):
     """The steps of one backup; each may happen twice, and is idempotent under the backup's id."""
 
-    def begin(self) -> None:
-        """Opens all disks at one instant."""
+    def begin(self, run: Run) -> None:
+        """Opens all disks at one instant; waits for no guest if the run is cancelled."""
 
     def copy(self, run: Run) -> None:
         """Stores what changed on the disks; ends early if the run is cancelled."""
@@ -87,7 +87,7 @@ def back_up_server(run: Run, do: BackupSteps) -> None:
     `protecting` that `settle` clears; a crash after it leaves a backup that `settle` records.
     The old TrackingPoint is given up last, so a retry misses no write.
     """
-    run.step("begin", do.begin)
+    run.step("begin", do.begin, run)
     try:
         _copy(run, do)
     except ServerPoweredOff as error:
@@ -145,7 +145,7 @@ class ServerBackup:
         self._meter: JobMeter | None = None
         self._finished_at: datetime | None = None
 
-    def begin(self) -> None:
+    def begin(self, run: Run) -> None:
         """See `BackupSteps.begin`; where tracking is refused, all is read and compared."""
         tools, backup = self._tools, self._backup
         asked = backup.consistency_asked
@@ -156,14 +156,14 @@ class ServerBackup:
         )
         instant = tools.records.clock()
         try:
-            self._job = self._open_job()
+            self._job = self._open_job(run)
         except TrackingLost as error:
             log.warning("tracking was refused", extra={"server_id": backup.server_id})
             self._plans = {
                 target: untracked(plan, error.why) for target, plan in self._plans.items()
             }
             instant = tools.records.clock()
-            self._job = self._open_job()
+            self._job = self._open_job(run)
         opened = tuple(self._as_opened(disk) for disk in backup.disks)
         self._backup = _reached(self._job, replace(backup, created_at=instant, disks=opened))
 
@@ -321,8 +321,9 @@ class ServerBackup:
     def _record(self) -> None:
         record_commit(self._tools.records, self._backup)
 
-    def _open_job(self) -> BackupJob:
-        return self._tools.driver.begin_backup(self._request({}))
+    def _open_job(self, run: Run) -> BackupJob:
+        request = replace(self._request({}), cancelled=run.cancelled)
+        return self._tools.driver.begin_backup(request)
 
     def _request(self, copied: Mapping[str, TrackingName | None]) -> JobRequest:
         """All disks as they are planned; those that were copied since the given TrackingPoint."""

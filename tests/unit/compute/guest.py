@@ -12,7 +12,7 @@ import pytest
 
 from csbs.compute.libvirt.binding import libvirt, libvirt_qemu
 from csbs.compute.libvirt.connection import Connection
-from csbs.domain.errors import DriverFailed, ServerNotFound
+from csbs.domain.errors import DriverFailed, OperationCancelled, ServerNotFound
 from csbs.domain.ids import ServerId
 
 T = TypeVar("T")
@@ -136,12 +136,15 @@ class FakeConnection:
     def on_domain(
         self,
         _server_id: ServerId,
-        _doing: str,
+        doing: str,
         function: Callable[[FakeGuest], T],
         *,
         timeout_s: float | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> T:
         del timeout_s
+        if cancelled is not None and cancelled():
+            raise OperationCancelled(doing)
         if self._guest.undefined:
             raise ServerNotFound("web")
         return function(self._guest)

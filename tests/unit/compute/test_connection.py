@@ -19,6 +19,7 @@ from csbs.domain.errors import (
     HypervisorDenied,
     HypervisorTimeout,
     HypervisorUnavailable,
+    OperationCancelled,
     ServerNotFound,
 )
 from csbs.domain.ids import ServerId
@@ -105,6 +106,15 @@ def test_a_call_may_have_a_longer_limit(connection: Connection, release: threadi
     threading.Timer(0.4, release.set).start()
 
     assert connection.call("start", lambda _: release.wait(), timeout_s=10)
+
+
+def test_a_call_that_hangs_is_left_when_somebody_cancels(
+    connection: Connection, release: threading.Event
+) -> None:
+    with pytest.raises(OperationCancelled):
+        connection.call("ask", lambda _: release.wait(), timeout_s=60, cancelled=lambda: True)
+
+    assert connection.call("look", lambda _: 1, timeout_s=60, cancelled=lambda: False) == 1
 
 
 def test_hung_calls_do_not_pile_up_without_end(

@@ -17,7 +17,7 @@ from csbs.compute.libvirt.thaw_debt import debt_file, owe_thaw, pay_late_thaw, p
 from csbs.compute.libvirt.tracking import Tracking
 from csbs.domain.clock import utc_now
 from csbs.domain.consistency import Consistency, ReachedConsistency
-from csbs.domain.errors import DriverFailed
+from csbs.domain.errors import DriverFailed, OperationCancelled
 from tests.unit.compute.guest import COMMANDS, SERVER, FakeClock, FakeGuest, connect
 
 
@@ -93,6 +93,14 @@ def test_a_server_without_an_agent_is_not_asked(lab: Lab) -> None:
 
     assert (reached.level, reached.reason) == (Consistency.CRASH, "the server has no guest agent")
     assert (lab.begun, lab.guest.asked) == ([False], [])
+
+
+def test_a_cancel_while_the_agent_is_asked_begins_nothing(lab: Lab) -> None:
+    with pytest.raises(OperationCancelled):
+        begin_frozen(lab.parts, SERVER, lab.begin, without_watchdog=False, cancelled=lambda: True)
+
+    assert (lab.begun, lab.guest.scripts) == ([], [])
+    assert not lab.debt.exists()
 
 
 def test_a_guest_that_hears_too_late_is_not_frozen(lab: Lab) -> None:

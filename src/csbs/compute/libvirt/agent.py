@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from csbs.compute.libvirt.binding import libvirt, libvirt_qemu
 from csbs.compute.libvirt.connection import Connection
 from csbs.compute.libvirt.domain_xml import parse_domain
 from csbs.domain.clock import Monotonic, Sleep, monotonic, sleep
-from csbs.domain.errors import CsbsError, GuestAgentFailed
+from csbs.domain.errors import CsbsError, GuestAgentFailed, OperationCancelled
 from csbs.domain.ids import ServerId
 
 #: libvirt itself waits 5 s for a sign of life before each command.
@@ -23,7 +24,7 @@ _POLL_INTERVAL_S = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestAgent:
-    """Asks the agent; every failure is a `GuestAgentFailed`."""
+    """Asks the agent; every failure is a `GuestAgentFailed`, but for a cancel."""
 
     connection: Connection
     server_id: ServerId
@@ -31,9 +32,17 @@ class GuestAgent:
     sleep: Sleep = field(default=sleep)
 
     def ask(
-        self, command: str, arguments: dict[str, Any] | None = None, *, timeout_s: float = 5.0
+        self,
+        command: str,
+        arguments: dict[str, Any] | None = None,
+        *,
+        timeout_s: float = 5.0,
+        cancelled: Callable[[], bool] | None = None,
     ) -> Any:
-        """The agent's answer, which may take `timeout_s`."""
+        """The agent's answer, which may take `timeout_s`.
+
+        Raises `OperationCancelled` soon after `cancelled`: only for what may happen all the same.
+        """
         request: dict[str, Any] = {"execute": command}
         if arguments is not None:
             request["arguments"] = arguments
@@ -48,12 +57,15 @@ class GuestAgent:
                 command,
                 ask,
                 timeout_s=timeout_s + _SYNC_TIMEOUT_S + _MARGIN_S,
+                cancelled=cancelled,
             )
+        except OperationCancelled:
+            raise
         except CsbsError as error:
             raise GuestAgentFailed(self.server_id, str(error)) from error
         return json.loads(answer)["return"]
 
-    def require(self, *commands: str) -> None:
+    def require(self, *commands: str, cancelled: Callable[[], bool] | None = None) -> None:
         """Raises `GuestAgentFailed` if there is no agent, or it may not do one of these."""
         has_agent = self.connection.on_domain(
             self.server_id,
@@ -62,7 +74,7 @@ class GuestAgent:
         )
         if not has_agent:
             raise GuestAgentFailed(self.server_id, "the server has no guest agent")
-        supported = self.ask("guest-info")["supported_commands"]
+        supported = self.ask("guest-info", cancelled=cancelled)["supported_commands"]
         allowed = {each["name"] for each in supported if each["enabled"]}
         for command in commands:
             if command not in allowed:

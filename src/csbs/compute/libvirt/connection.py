@@ -13,12 +13,14 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from csbs.compute.libvirt.binding import is_installed, libvirt
+from csbs.domain.clock import monotonic
 from csbs.domain.errors import (
     CsbsError,
     DriverFailed,
     HypervisorDenied,
     HypervisorTimeout,
     HypervisorUnavailable,
+    OperationCancelled,
     ServerNotFound,
 )
 from csbs.domain.ids import ServerId
@@ -30,6 +32,8 @@ T = TypeVar("T")
 CALL_TIMEOUT_S = 45.0
 #: Hung calls keep their threads: no more than these, then nothing is called any more.
 _CALLS_MAX = 32
+#: How often it is looked whether somebody cancelled what is waited for.
+_LOOK_INTERVAL_S = 0.1
 
 
 class Connection:
@@ -56,10 +60,12 @@ class Connection:
         *,
         server: str = "",
         timeout_s: float | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> T:
         """Runs `function` on a thread and returns what it returned.
 
-        `timeout_s` replaces the usual limit, for calls that may take longer.
+        `timeout_s` replaces the usual limit, for calls that may take longer.  Who gives `cancelled`
+        waits no longer than until then: `OperationCancelled`; the call goes on by itself.
 
         Raises `HypervisorUnavailable`, `HypervisorDenied`, `HypervisorTimeout`, `ServerNotFound`
         and `DriverFailed`, which name `server`; errors of ours pass through.
@@ -72,7 +78,10 @@ class Connection:
             target=self._work, args=(future, doing, function, server), name=doing, daemon=True
         )
         thread.start()
-        thread.join(limit_s)
+        if cancelled is None:
+            thread.join(limit_s)
+        else:
+            _join(thread, limit_s, cancelled, doing)
         if not future.done():
             raise HypervisorTimeout(server or self.uri, doing, limit_s)
         return future.result()
@@ -84,6 +93,7 @@ class Connection:
         function: Callable[[libvirt.virDomain], T],
         *,
         timeout_s: float | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> T:
         """Runs `function` with the server's domain; see `call`."""
         return self.call(
@@ -91,6 +101,7 @@ class Connection:
             lambda connection: self._with_domain(connection, server_id, doing, function),
             server=server_id,
             timeout_s=timeout_s,
+            cancelled=cancelled,
         )
 
     def _with_domain(
@@ -149,6 +160,16 @@ class Connection:
                 self._opened = None
                 raise _open_error(error, self.uri) from error
             return self._opened
+
+
+def _join(
+    thread: threading.Thread, limit_s: float, cancelled: Callable[[], bool], doing: str
+) -> None:
+    end_s = monotonic() + limit_s
+    while thread.is_alive() and (left_s := end_s - monotonic()) > 0:
+        if cancelled():
+            raise OperationCancelled(doing)
+        thread.join(min(left_s, _LOOK_INTERVAL_S))
 
 
 def message_of(error: libvirt.libvirtError) -> str:

@@ -31,7 +31,7 @@ from csbs.domain.consistency import (
     crash_only,
     judge_freeze,
 )
-from csbs.domain.errors import CsbsError, GuestAgentFailed
+from csbs.domain.errors import CsbsError, GuestAgentFailed, OperationCancelled
 from csbs.domain.ids import ServerId
 
 log = logging.getLogger(__name__)
@@ -59,12 +59,18 @@ class Freezing:
 
 
 def begin_frozen(
-    parts: Freezing, server_id: ServerId, begin: Begin, *, without_watchdog: bool
+    parts: Freezing,
+    server_id: ServerId,
+    begin: Begin,
+    *,
+    without_watchdog: bool,
+    cancelled: Callable[[], bool] | None = None,
 ) -> ReachedConsistency:
     """Calls `begin` once, with frozen file systems if that is safe, and says what was reached.
 
     `without_watchdog` calls it safe although nobody inside the guest can thaw.  Raises what
-    `begin` raises; the guest is thawed then too.
+    `begin` raises; the guest is thawed then too.  An agent that hangs is waited for until
+    `cancelled`: then it raises `OperationCancelled`, and nothing was begun.
     """
     debt = debt_file(parts.folders, server_id)
     owed = pay_thaw(parts.connection, debt, server_id)
@@ -79,12 +85,15 @@ def begin_frozen(
     )
     watchdog = None
     try:
-        agent.require(*_FREEZE_COMMANDS)
+        # Before that nothing was done to the guest: it may be given up in the middle.
+        agent.require(*_FREEZE_COMMANDS, cancelled=cancelled)
         if not without_watchdog:
             watchdog = _start_watchdog(parts, agent)
             watchdog.arm()
         late_s = parts.monotonic() + parts.budget_s + _LATE_MARGIN_S
         owe_thaw(parts.connection, debt, server_id, late_s=late_s)
+    except OperationCancelled:
+        raise
     except CsbsError as error:
         if watchdog is not None:  # armed, it would thaw what others freeze
             _finish(watchdog)

@@ -205,7 +205,11 @@ class LiveJob:
             [(disk.target, disk.since) for disk in request.disks if disk.since],
         )
         self._consistency = begin_frozen(
-            parts.freezing, server_id, begin, without_watchdog=request.freeze_without_watchdog
+            parts.freezing,
+            server_id,
+            begin,
+            without_watchdog=request.freeze_without_watchdog,
+            cancelled=request.cancelled,
         )
 
     def _open_exports(self) -> None:
