@@ -186,8 +186,10 @@ class _Repository:
     def init(self) -> RepositoryDocument:
         return RepositoryDocument.of(self.app.stores.init())
 
-    def collect(self) -> CollectDocument:
-        return CollectDocument.of(self.app.repositories.collect(lambda _: None))
+    def collect(self, watcher: Watcher) -> CollectDocument:
+        return CollectDocument.of(
+            self.app.repositories.collect(lambda _: None, stopped=watcher.cancel.is_set)
+        )
 
     def verify(self, new: NewVerification, watcher: Watcher) -> VerifyDocument:
         share = EVERYTHING if new.everything else new.share and parse_share(new.share)

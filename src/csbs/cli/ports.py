@@ -154,7 +154,7 @@ class Repository(Protocol):
     def init(self) -> RepositoryDocument:
         """Makes it, if there is none."""
 
-    def collect(self) -> CollectDocument:
+    def collect(self, watcher: Watcher) -> CollectDocument:
         """Frees space."""
 
     def verify(self, new: NewVerification, watcher: Watcher) -> VerifyDocument:

@@ -76,11 +76,15 @@ def copy(
 def collect(context: typer.Context, *, json: Json = False) -> None:
     """Free the space of deleted and failed backups.
 
-    Waits for nobody: while a backup or a restore is at work it is refused.
+    Waits for nobody: while a backup or a restore is at work it is refused. Ctrl-C stops it; what
+    was freed is free.
     """
-    with in_project(context) as project:
-        report = project.repository.collect()
-    Output(json).show(
+    from csbs.cli.progress import watched  # noqa: PLC0415  see cli.options
+
+    output = Output(json)
+    with in_project(context) as project, watched(output, "freeing space") as watcher:
+        report = project.repository.collect(watcher)
+    output.show(
         report,
         f"freed {size(report.freed_bytes)} in {report.packs_deleted} packs\n"
         f"{size(report.kept_bytes)} in {report.kept_packs} packs stay\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 from csbs.client.connection import Connection
@@ -216,12 +215,11 @@ class RemoteRepository:
         path = (*self.calls.path, "repository")
         return self.calls.connection.ask("POST", RepositoryDocument, *path, within_s=_MEASURE_MAX_S)
 
-    def collect(self) -> CollectDocument:
+    def collect(self, watcher: Watcher) -> CollectDocument:
         """Begins a collection, and waits for its end."""
         connection, path = self.calls.connection, self.calls.path
         chore = connection.ask("POST", ChoreDocument, *path, "repository", "collections")
-        unwatched = Watcher(on_progress=lambda _: None, cancel=threading.Event())
-        done = followed_chore(connection, path, chore, unwatched)
+        done = followed_chore(connection, path, chore, watcher)
         assert done.collected is not None
         return done.collected
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from csbs.domain.clock import Clock, NewId
-from csbs.domain.errors import Conflict, CsbsError, NotFound, OperationCancelled, Refused
+from csbs.domain.clock import Clock, NewId, monotonic
+from csbs.domain.errors import Conflict, CsbsError, NotFound, OperationCancelled
 from csbs.domain.ids import ProjectId
 from csbs.domain.task import Progress
 from csbs.repository import CollectReport
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 #: Who asks how a chore ended does so soon.
 _KEPT_MAX = 200
-#: A collection goes on to its end; a verification ends soon.
 _STOP_WAIT_S = 30.0
 
 
@@ -63,15 +62,6 @@ class ChoreRuns(Conflict):
     chore: str
 
     template = "a {0.kind_of_chore} of this repository runs already, as chore {0.chore}"
-
-
-@dataclass(eq=False)
-class ChoreNotCancellable(Refused):
-    """It goes on to its end."""
-
-    chore: str
-
-    template = "chore {0.chore} cannot be cancelled: a collection is not stopped half-way"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -120,14 +110,16 @@ class Chores:
             raise ChoreNotFound(chore_id)
         return chore
 
-    def stop(self) -> None:
-        """Breaks off what can be broken off, and waits a while."""
+    def stop(self) -> bool:
+        """Breaks them off; whether all have ended, which is waited for a while."""
         with self._lock:
             threads = list(self._threads.values())
             for chore in self._chores.values():
                 chore.cancel.set()
+        end_s = monotonic() + _STOP_WAIT_S
         for thread in threads:
-            thread.join(_STOP_WAIT_S)
+            thread.join(max(0.0, end_s - monotonic()))
+        return not any(thread.is_alive() for thread in threads)
 
     def _run(self, chore: Chore, work: Callable[[Chore], None], clock: Clock) -> None:
         state = ChoreState.ERROR
@@ -168,7 +160,7 @@ class ChoreService:
         """Begins a collection.  Raises `ChoreRuns`; what else stands against it is in the chore."""
 
         def work(chore: Chore) -> None:
-            chore.collected = self.repositories.collect(lambda _: None)
+            chore.collected = self.repositories.collect(lambda _: None, stopped=chore.cancel.is_set)
 
         return self._begin(ChoreKind.COLLECTION, work)
 
@@ -189,10 +181,8 @@ class ChoreService:
         return self.chores.get(self.project_id, chore_id)
 
     def cancel(self, chore_id: str) -> Chore:
-        """Asks for its stop.  Raises `ChoreNotFound`, `ChoreNotCancellable`."""
+        """Asks for its stop, which comes soon.  Raises `ChoreNotFound`."""
         chore = self.get(chore_id)
-        if chore.kind is ChoreKind.COLLECTION:
-            raise ChoreNotCancellable(chore_id)
         chore.cancel.set()
         return chore
 

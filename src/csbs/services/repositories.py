@@ -133,15 +133,21 @@ class RepositoryAccess:
             finally:
                 index.close()
 
-    def collect(self, on_progress: Callable[[CollectProgress], None]) -> CollectReport:
+    def collect(
+        self,
+        on_progress: Callable[[CollectProgress], None],
+        *,
+        stopped: Callable[[], bool] = never,
+    ) -> CollectReport:
         """Frees the space of deleted and failed backups.
 
-        Raises `RepositoryLocked` while a writer or reader is at work, and `RepositoryOwned` if
-        the repository belongs to another catalog.  Removes nothing and raises `ManifestsLost` if
-        the store lacks a backup that the catalog has: it may not be there as a whole.
+        Raises `OperationCancelled` soon after `stopped`: what was done is done.  Raises
+        `RepositoryLocked` while a writer or reader is at work, and `RepositoryOwned` if the
+        repository belongs to another catalog.  Removes nothing and raises `ManifestsLost` if the
+        store lacks a backup that the catalog has: it may not be there as a whole.
         """
         with self.alone("collection") as (repository, index):
-            return self._collect(repository, index, on_progress, never)
+            return self._collect(repository, index, on_progress, stopped)
 
     def collect_until_asked(self, asked_elsewhere: Callable[[], bool]) -> CollectReport:
         """Like `collect`, but gives way to whoever asks for the repository.

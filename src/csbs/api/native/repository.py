@@ -50,5 +50,5 @@ def show_chore(chore: ChoreId, here: AdministersProject) -> ChoreDocument:
 
 @router.post("/chores/{chore}/cancel", status_code=202)
 def cancel_chore(chore: ChoreId, here: AdministersProject) -> ChoreDocument:
-    """Asks for the stop of a verification."""
+    """Asks for the stop of a collection or verification."""
     return ChoreDocument.of(here.app.chores.cancel(chore))
