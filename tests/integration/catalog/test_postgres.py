@@ -22,6 +22,7 @@ from csbs.domain.ids import ProjectId
 from csbs.domain.lock_errors import LockLost
 from csbs.testing.catalog_contract import CatalogContract, waiting
 from csbs.testing.event_catalog_contract import EventCatalogContract, RpoCatalogContract
+from csbs.testing.expiry_catalog_contract import ExpiryCatalogContract
 from csbs.testing.identity_catalog_contract import IdentityCatalogContract
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
 from csbs.testing.ports import free_ports
@@ -65,6 +66,10 @@ class TestPoliciesOnPostgres(PolicyCatalogContract):
 
 class TestIdentityOnPostgres(IdentityCatalogContract):
     """See `IdentityCatalogContract`."""
+
+
+class TestExpiryOnPostgres(ExpiryCatalogContract):
+    """See `ExpiryCatalogContract`."""
 
 
 class TestUpkeepOnPostgres(UpkeepContract):

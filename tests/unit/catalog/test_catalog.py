@@ -22,6 +22,7 @@ from csbs.domain.ids import ProjectId
 from csbs.domain.server import DiskDescription
 from csbs.testing.catalog_contract import CatalogContract
 from csbs.testing.event_catalog_contract import EventCatalogContract, RpoCatalogContract
+from csbs.testing.expiry_catalog_contract import ExpiryCatalogContract
 from csbs.testing.identity_catalog_contract import IdentityCatalogContract
 from csbs.testing.policy_catalog_contract import PolicyCatalogContract
 from csbs.testing.run_catalog_contract import RunCatalogContract
@@ -97,6 +98,10 @@ class TestPoliciesOnSqlite(PolicyCatalogContract):
 
 class TestIdentityOnSqlite(IdentityCatalogContract):
     """See `IdentityCatalogContract`."""
+
+
+class TestExpiryOnSqlite(ExpiryCatalogContract):
+    """See `ExpiryCatalogContract`."""
 
 
 class TestUpkeepOnSqlite(UpkeepContract):
