@@ -69,8 +69,8 @@ def place_of_death(chain: Chain) -> str:
     [
         pytest.param(True, count(), {*BEFORE, *AFTER}, id="running"),
         # Half of the places suffice here: every second call of the clock is behind a step, but for
-        # the thirteenth, when `commit` asks what time it is.
-        pytest.param(False, links(range(1, 13, 2), count(14, 2)), {*AFTER}, id="stopped"),
+        # the thirteenth and sixteenth, when `commit` and `record` ask what time it is.
+        pytest.param(False, links(range(1, 13, 2), [14], count(17, 2)), {*AFTER}, id="stopped"),
     ],
 )
 def test_csbs_is_killed_around_each_step(
