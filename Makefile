@@ -21,9 +21,11 @@ UV := .tools/bin/uv
 CLIENTS := huaweicloud karbor otc
 CLIENTS_STAMP := .clients/.ready
 
-# Tests that need nothing of the host run side by side; those with servers run one by one.
-LIGHT_LANES := meta unit contract format property
-HOST_LANES := integration e2e
+# Tests without servers run side by side; those with servers, which have bounds in seconds, one by one.
+SIDE_BY_SIDE := meta unit contract format property \
+	$(addprefix integration/,agent blockio catalog clients s3 tasks) \
+	integration/test_engine_on_stores.py integration/test_key_commands.py integration/test_store_full.py
+ALONE := integration/kills integration/libvirt e2e
 
 .PHONY: help
 help: ## Lists these targets.
@@ -81,8 +83,8 @@ lock: $(STAMP) ## Pins the newest dependencies that pyproject.toml allows.
 
 .PHONY: test
 test: lint $(CLIENTS_STAMP) ## Runs every gate and every test (as root: it needs QEMU, libvirt and a guest).
-	@$(PYTHON) -m pytest -q --complete -n 2 --dist worksteal $(addprefix tests/,$(LIGHT_LANES))
-	@$(PYTHON) -m pytest -q --complete $(addprefix tests/,$(HOST_LANES))
+	@$(PYTHON) -m pytest -q --complete -n 2 --dist worksteal $(addprefix tests/,$(SIDE_BY_SIDE))
+	@$(PYTHON) -m pytest -q --complete $(addprefix tests/,$(ALONE))
 
 .PHONY: soak
 soak: $(STAMP) ## Backs up servers through random events for SOAK_MINUTES (10); SEED repeats a chain.

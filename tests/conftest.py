@@ -3,7 +3,7 @@
 Cheap lanes come first, and the order inside a lane is random.  With `--complete`, as `make test`
 runs them, a test that was skipped or left out and a lane without tests are failures: "all green"
 then means that every test ran.  Without it they are only told.  A run of some lanes names their
-folders; lanes that need no host may share the processors (`-n 2`).
+folders; tests that need no server may share the processors (`-n 2`).
 """
 
 from __future__ import annotations
@@ -86,9 +86,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    lanes = [lane for lane in LANES if config.args == ["tests"] or f"tests/{lane}" in config.args]
+    asked = {arg.split("/")[1] for arg in config.args if arg.startswith("tests/")}
+    lanes = [lane for lane in LANES if lane in asked or not asked]
     fatal = config.getoption("--complete")
-    config.pluginmanager.register(Completeness(lanes or list(LANES), fatal=fatal))
+    config.pluginmanager.register(Completeness(lanes, fatal=fatal))
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
