@@ -56,7 +56,7 @@ def show_server(context: typer.Context, server: ServerName, *, json: Json = Fals
             table(("DISK", "SIZE", "FORMAT", "TRACKABLE", "SOURCE"), rows),
             "tracking points: " + (", ".join(found.tracking_points) or "none"),
             f"its file systems are frozen {_whether(found.freeze_without_watchdog)}",
-            *([rpo_text(found.rpo)] if found.rpo else []),
+            rpo_text(found.rpo),
             *(
                 [f"a restore was interrupted: `csbs restore {restoring}` ends it"]
                 if restoring

@@ -73,7 +73,7 @@ class ServerDetails(ServerDocument):
     tracking_points: list[str]
     freeze_without_watchdog: bool
     #: Null: it was never backed up, nor bound to a policy.
-    rpo: RpoDocument | None
+    rpo: RpoDocument
 
 
 class ServerStopped(ServerDocument):
@@ -130,12 +130,11 @@ def detailed(
     """One server.  Raises `ServerNotFound`, `ServerAmbiguous`."""
     found = servers.find(wanted)
     plain = described(servers, found, operator=operator)
-    status = rpo.of_server(found.id)
     return ServerDetails(
         **plain.model_dump(),
         tracking_points=list(servers.tracking(found).checkpoints),
         freeze_without_watchdog=servers.freezes_without_watchdog(found),
-        rpo=None if status is None else RpoDocument.of(status),
+        rpo=RpoDocument.of(rpo.of_server(found)),
     )
 
 

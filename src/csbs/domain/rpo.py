@@ -106,13 +106,13 @@ class RpoStatus:
     server_id: str
     server_name: str
     #: None: the server belongs to no policy that runs by itself.
-    policy_id: PolicyId | None
-    policy_name: str | None
-    promise_s: int | None
-    newest_backup_at: datetime | None
+    policy_id: PolicyId | None = None
+    policy_name: str | None = None
+    promise_s: int | None = None
+    newest_backup_at: datetime | None = None
     #: None: it was never backed up.
-    age_s: int | None
-    broken_at: datetime | None
+    age_s: int | None = None
+    broken_at: datetime | None = None
     #: How long the last restore that was done took, from its begin; None: none was.
     last_restore_s: int | None = None
     last_restore_at: datetime | None = None

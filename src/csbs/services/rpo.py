@@ -20,6 +20,7 @@ from csbs.domain.events import Event, RpoFacts, rpo_broken, rpo_mended
 from csbs.domain.ids import PolicyId, ProjectId, ServerId
 from csbs.domain.policy import Schedule
 from csbs.domain.rpo import Judgement, Promise, RpoStatus, RpoWatch, age_s, judge
+from csbs.services.locks import NamedServer
 
 log = logging.getLogger(__name__)
 
@@ -213,9 +214,10 @@ class RpoService:
         """All servers that csbs knows, by name; a promise is shown once it was looked at."""
         return self._statuses(None)
 
-    def of_server(self, server_id: ServerId) -> RpoStatus | None:
-        """The server's; None of one that was never backed up nor bound."""
-        return next(iter(self._statuses(server_id)), None)
+    def of_server(self, server: NamedServer) -> RpoStatus:
+        """The server's, also of one that was never backed up nor bound."""
+        unknown = RpoStatus(server_id=server.id, server_name=server.name)
+        return next(iter(self._statuses(server.id)), unknown)
 
     def _statuses(self, only: ServerId | None) -> list[RpoStatus]:
         now = self.clock()

@@ -18,7 +18,9 @@ from csbs.domain.backup import BackupState
 from csbs.domain.events import Event, EventKind
 from csbs.domain.ids import BackupId, PolicyId, ProjectId, ServerId
 from csbs.domain.policy import BoundServer, InvalidPolicy, Policy, Schedule, timetable_of
+from csbs.domain.rpo import RpoStatus
 from csbs.domain.schedule import longest_gap
+from csbs.domain.server import ServerRef
 from csbs.services.lookout import EventKeeping, Lookout
 from csbs.services.rpo import RpoLook, RpoService, RpoSummary
 from csbs.testing.events import failure
@@ -309,8 +311,9 @@ def test_a_project_sees_how_its_servers_stand(lab: Lab) -> None:
     assert (web.policy_id, web.policy_name) == (PolicyId("p1"), "p1")
     assert (web.promise_s, web.age_s, web.broken) == (25 * 3600, 26 * 3600, True)
     assert web.broken_at == lab.clock.now
-    assert lab.service.of_server(WEB) == web
-    assert lab.service.of_server(ServerId("x")) is None
+    assert lab.service.of_server(ServerRef(WEB, "web")) == web
+    stranger = ServerRef(ServerId("x"), "x")
+    assert lab.service.of_server(stranger) == RpoStatus(server_id="x", server_name="x")
 
 
 def test_many_that_change_at_once_are_written_in_parts_and_all_of_them(lab: Lab) -> None:
