@@ -75,7 +75,9 @@ def lab(request: pytest.FixtureRequest, seaweedfs: SeaweedFS) -> Iterator[Lab]:
         }
         host = stack.enter_context(libvirt_host(folder, **store, **request.param))
         for number in range(32):
-            host.victims[0].write("vda", offset=number * 65536, size=65536, pattern=number + 1)
+            for target in ("vda", "vdb"):  # what is read second has to wait
+                offset = number * 65536
+                host.victims[0].write(target, offset=offset, size=65536, pattern=number + 1)
         service = ServiceProcess(host.command, host.settings, folder / "log")
         stack.callback(service.kill)
         service.start()

@@ -34,7 +34,9 @@ class Stopped:
     def write(self, shift: int) -> None:
         for number in range(32):
             pattern = 1 + number + shift
-            self.host.victims[0].write("vda", offset=number * 65536, size=65536, pattern=pattern)
+            for target in ("vda", "vdb"):  # what is read second has to wait
+                offset = number * 65536
+                self.host.victims[0].write(target, offset=offset, size=65536, pattern=pattern)
 
     @property
     def client(self) -> Client:
