@@ -174,10 +174,10 @@ CALLS = {
         "PUT",
         "/quotas/{project}",
         quotas._QuotaBody,
-        {"quota": {"backups": 9, "backup_capacity": 9, "plans": 9}},
+        {"quota": {"backups": 9000, "backup_capacity": 9000, "plans": 9000}},
     ),
     "quota in other words": Call(
-        "PUT", "/quotas/{project}", quotas._QuotaBody, {"quota": {"checkpoints": 9}}
+        "PUT", "/quotas/{project}", quotas._QuotaBody, {"quota": {"checkpoints": 9000}}
     ),
 }
 
