@@ -32,7 +32,7 @@ from csbs.workflows.runner import TaskRunner
 
 log = logging.getLogger(__name__)
 
-#: How often policies look for new servers.
+#: How often policies look for new servers, and somebody for backups that are too old.
 _LOOK_S = 60.0
 #: How often expiry looks for backups that no rule keeps.
 _EXPIRY_S = 30.0
@@ -45,11 +45,8 @@ _UPKEEP_S = 60.0
 class Stoppable(Protocol):
     """Works by itself, in threads of its own."""
 
-    def stop(self) -> object:
-        """Ends what it does now, which is waited for a while, and no more.
-
-        False: something goes on.
-        """
+    def stop(self) -> bool:
+        """Ends what it does now, and no more; whether it has, since it is waited for a while."""
 
 
 class Part(Stoppable, Protocol):
@@ -63,7 +60,7 @@ def stop_all(parts: Sequence[Stoppable]) -> bool:
     """Stops them at the same time, since a service has to end soon; whether all came to an end."""
     with ThreadPoolExecutor(len(parts), thread_name_prefix="stopping") as stopping:
         stopped = [stopping.submit(each.stop) for each in parts]
-    return all(each.exception() is None and each.result() is not False for each in stopped)
+    return all(each.exception() is None and each.result() for each in stopped)
 
 
 def project_ids(catalog: Catalog) -> list[ProjectId]:
@@ -100,7 +97,7 @@ def lookout_of(settings: Settings, catalog: Catalog) -> Lookout:
     )
 
 
-def rounds_of(settings: Settings, catalog: Catalog, region: Region) -> list[Part]:
+def rounds_of(settings: Settings, catalog: Catalog, region: Region, lookout: Lookout) -> list[Part]:
     """All other parts."""
     upkeep = Upkeep(catalog=catalog, clock=utc_now, keep=_keep_days(settings))
     looks: dict[ProjectId, Looks] = defaultdict(Looks)
@@ -121,6 +118,7 @@ def rounds_of(settings: Settings, catalog: Catalog, region: Region) -> list[Part
 
     in_each = partial(_in_each_project, catalog, region)
     return [
+        Rounds("lookout", lambda _: lookout.look(), _LOOK_S),
         Rounds("upkeep", keep_up, _UPKEEP_S),
         Rounds("new servers", in_each("a look for new servers failed", bind), _LOOK_S),
         Rounds("expiry", in_each("expiry failed", expire), _EXPIRY_S),

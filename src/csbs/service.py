@@ -112,7 +112,7 @@ def open_service(
         )
         first = bootstrap(region.users, settings.bootstrap_password, random_bytes)
         engine.start()
-        parts: list[Part] = [scheduler, lookout, *rounds_of(settings, catalog, region)]
+        parts: list[Part] = [scheduler, *rounds_of(settings, catalog, region, lookout)]
         for each in parts:
             each.start()
         try:

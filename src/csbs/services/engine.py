@@ -8,13 +8,13 @@ that are owed a thaw, and backups whose end could not be recorded.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 
 from csbs.compute.base import ComputeDriver
 from csbs.domain.errors import CsbsError
 from csbs.domain.ids import ProjectId, TaskId
 from csbs.services.execution import TaskExecutor
+from csbs.services.rounds import Rounds, Stopping
 from csbs.workflows.runner import Control, Runner
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,7 @@ class TaskEngine:
         self._projects = projects
         self._driver = driver
         self._stop_wait_s = stop_wait_s
-        self._stopping = threading.Event()
-        self._keeper = threading.Thread(target=self._keep, name="task-keeper", daemon=True)
+        self._keeper = Rounds("tasks", self._look_after, _INTERVAL_S, stop_wait_s=_KEEPER_WAIT_S)
 
     def start(self) -> None:
         """Begins to work, also on what a former life left; returns soon."""
@@ -54,30 +53,19 @@ class TaskEngine:
 
     def stop(self) -> bool:
         """Breaks off what can be broken off; whether all has ended, which is waited for a while."""
-        self._stopping.set()
+        self._keeper.begin_stop()
         ended = self.runner.stop(timeout_s=self._stop_wait_s)
-        if self._keeper.is_alive():
-            self._keeper.join(_KEEPER_WAIT_S)
         if not ended:
             log.warning("tasks are still under way; the next start goes on with them")
-        return ended and not self._keeper.is_alive()
+        return self._keeper.stop() and ended
 
     def _execute(self, project_id: ProjectId, task_id: TaskId, control: Control) -> None:
         self._executor_of(project_id).execute(task_id, control)
 
-    def _keep(self) -> None:
-        while True:
-            try:
-                self._look_after()
-            except Exception:  # the top of a thread: the next round tries again
-                log.exception("looking after tasks failed")
-            if self._stopping.wait(_INTERVAL_S):
-                return
-
-    def _look_after(self) -> None:
+    def _look_after(self, stopping: Stopping) -> None:
         self._pay_thaws()
         for project_id in self._projects():
-            if self._stopping.is_set():
+            if stopping():
                 return
             self._feed(project_id)
             self._executor_of(project_id).settle_leftovers()

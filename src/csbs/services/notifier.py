@@ -153,13 +153,14 @@ class Notifier:
         """Begins to send; returns at once."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Sends no more than what is being sent now, and waits for that."""
+    def stop(self) -> bool:
+        """Sends no more than what is being sent now, and waits for that; whether it has ended."""
         self._stopping.set()
         self._woken.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_WAIT_S)
         self._senders.shutdown(cancel_futures=True)
+        return not self._thread.is_alive()
 
     def wake(self) -> None:
         """Looks at once."""

@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+from csbs.domain.errors import CatalogFailed
+
 log = logging.getLogger(__name__)
 
 _STOP_WAIT_S = 10.0
@@ -18,11 +20,19 @@ Stopping = Callable[[], bool]
 class Rounds:
     """Calls `action` at its start, and again so long after each end."""
 
-    def __init__(self, name: str, action: Callable[[Stopping], None], interval_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        action: Callable[[Stopping], object],
+        interval_s: float,
+        *,
+        stop_wait_s: float = _STOP_WAIT_S,
+    ) -> None:
         """What `action` raises is logged; the next round tries again."""
         self._name = name
         self._action = action
         self._interval_s = interval_s
+        self._stop_wait_s = stop_wait_s
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
@@ -30,16 +40,25 @@ class Rounds:
         """Begins; returns at once."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Ends; waits a while for a round that is under way."""
+    def begin_stop(self) -> None:
+        """Begins no further round; returns at once."""
+        self._stopping.set()
+
+    def stop(self) -> bool:
+        """Ends; whether it has, since it waits only a while for a round that is under way."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join(_STOP_WAIT_S)
+            self._thread.join(self._stop_wait_s)
+        return not self._thread.is_alive()
 
     def _work(self) -> None:
         while True:
             try:
                 self._action(self._stopping.is_set)
+            except CatalogFailed as error:
+                log.warning(
+                    "nothing is done for now", extra={"round": self._name, "why": str(error)}
+                )
             except Exception:  # the top of a thread: the next round tries again
                 log.exception("a round failed", extra={"round": self._name})
             if self._stopping.wait(self._interval_s):

@@ -43,12 +43,13 @@ class Scheduler:
         """Begins to work; returns at once."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Ends what it does now, and no more."""
+    def stop(self) -> bool:
+        """Ends what it does now, and no more; whether it has, after a while."""
         self._stopping.set()
         self._woken.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_WAIT_S)
+        return not self._thread.is_alive()
 
     def wake(self) -> None:
         """Looks at once: a policy was changed."""

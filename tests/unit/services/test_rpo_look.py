@@ -383,14 +383,3 @@ def test_the_lookout_looks_and_forgets_what_is_old(lab: Lab) -> None:
 
     assert [each.facts["task_id"] for each in lab.events()] == ["t9999"]
     assert lookout.summary.promised == 1
-
-
-def test_the_thread_of_the_lookout_looks_at_once_and_ends(lab: Lab) -> None:
-    lab.bind(lab.policy(), WEB)
-    keeping = EventKeeping(catalog=lab.catalog, clock=lab.clock, kept=timedelta(days=90))
-    lookout = Lookout(lab.look, keeping)
-
-    lookout.start()
-    lookout.stop()
-
-    assert lookout.summary.promised == 1
