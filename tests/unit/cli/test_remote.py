@@ -110,13 +110,3 @@ def test_a_chore_of_another_project_is_not_there(ways: Ways) -> None:
 
     assert (there.status_code, cancelled.status_code) == (200, 202)
     assert elsewhere.status_code == 404
-
-
-def test_a_collection_can_be_stopped(ways: Ways) -> None:
-    ways.there("repository", "init")
-    with ways.api.as_user() as admin:
-        own = f"/native/v1/projects/{ways.api.project_id}/repository"
-        chore = admin.post(f"{own}/collections").json()["id"]
-        asked = admin.post(f"{own}/chores/{chore}/cancel")
-
-    assert asked.status_code == 202

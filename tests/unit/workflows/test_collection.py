@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from csbs.domain.ids import TaskId
 from csbs.domain.task import TaskKind, waiting_task
 from csbs.repository import CollectProgress
 from csbs.repository.errors import RepositoryLocked
+from csbs.services.chores import Chores, ChoreService, ChoreState
 from csbs.services.collection import CollectionService
 from csbs.services.courtesy import Courtesy
 from tests.unit.workflows.service_lab import ServiceLab
@@ -187,6 +189,36 @@ def test_one_that_somebody_asked_for_gives_way_to_nobody(lab: CollectionLab) -> 
     lab.repositories.collect(ask)
 
     assert refused
+
+
+def test_a_chore_that_collects_is_cancelled_and_the_next_frees_the_rest(
+    lab: CollectionLab,
+) -> None:
+    lab.deleted_backup()
+    before = lab.pack_count()
+    reached, asked = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        reached.set()
+        assert asked.wait(_TIMEOUT_S)
+
+    chores = ChoreService(
+        project_id=lab.project_id,
+        chores=Chores(),
+        repositories=replace(lab.repositories, raise_epoch=wait),
+        verification=lab.verification,
+        clock=lambda: lab.now,
+        new_id=lambda: "c",
+    )
+    chore = chores.collect()
+    assert reached.wait(_TIMEOUT_S)
+    chores.cancel(chore.id)
+    asked.set()
+
+    assert chores.chores.stop()
+    assert chore.state is ChoreState.CANCELLED
+    assert lab.pack_count() == before
+    assert lab.repositories.collect(lambda _: None).packs_deleted > 0
 
 
 def test_a_task_that_another_process_enters_stops_it_too(lab: CollectionLab) -> None:
