@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from csbs.catalog import Catalog, Transaction, backups, policies, runs, tasks
 from csbs.catalog.runs import ScheduleRef
@@ -36,6 +37,9 @@ from csbs.services.requests import CreateBackup, keep_backup_request
 from csbs.workflows.runner import TaskRunner
 
 log = logging.getLogger(__name__)
+
+#: A schedule that is due, or a run that has servers to begin.
+T = TypeVar("T", ScheduleRef, PolicyRun)
 
 _BATCH = 100
 #: What failed for one schedule or run is tried again so much later.
@@ -80,24 +84,13 @@ class DueRuns:
 
     def claim_due(self, now: datetime, aside: SetAside) -> None:
         """Enters a run for each schedule that is due, and when that is due again."""
-        after, failures = None, 0
-        while True:
-            with self.catalog.transaction() as transaction:
-                found = runs.due(transaction, now, after=after, limit=_BATCH)
-            skipped = aside.ids(now)
-            for ref in found:
-                if ref.schedule_id in skipped:
-                    continue
-                try:
-                    self._claim(ref, now)
-                    failures = 0
-                except Exception as error:  # the others go on
-                    failures = _next_failure(failures, error)
-                    log.exception("a schedule could not be run", extra={"policy_id": ref.policy_id})
-                    aside.add(ref.schedule_id, now)
-            if len(found) < _BATCH:
-                return
-            after = found[-1]
+        self._each(
+            lambda transaction, after: runs.due(transaction, now, after=after, limit=_BATCH),
+            lambda ref: ref.schedule_id,
+            lambda ref: self._claim(ref, now),
+            now,
+            aside,
+        )
 
     def begin_ready(self, now: datetime, aside: SetAside) -> None:
         """Begins the backups of servers whose turn has come, and hands them to the runner.
@@ -105,26 +98,46 @@ class DueRuns:
         All are entered before the first is handed over: what that takes keeps none back.
         """
         begun: list[Task] = []
-        after, failures = None, 0
+        self._each(
+            lambda transaction, after: runs.runs_with_ready(
+                transaction, now, after=after, limit=_BATCH
+            ),
+            lambda run: run.id,
+            lambda run: begun.extend(self._begin(run, now)),
+            now,
+            aside,
+        )
+        for task in begun:
+            self.runner.start(task)
+
+    def _each(
+        self,
+        find: Callable[[Transaction, T | None], list[T]],
+        key: Callable[[T], str],
+        act: Callable[[T], None],
+        now: datetime,
+        aside: SetAside,
+    ) -> None:
+        """Acts on all that is found, batch by batch; what fails is set aside, the others go on."""
+        after: T | None = None
+        failures = 0
         while True:
             with self.catalog.transaction() as transaction:
-                found = runs.runs_with_ready(transaction, now, after=after, limit=_BATCH)
+                found = find(transaction, after)
             skipped = aside.ids(now)
-            for run in found:
-                if run.id in skipped:
+            for each in found:
+                if key(each) in skipped:
                     continue
                 try:
-                    begun += self._begin(run, now)
+                    act(each)
                     failures = 0
                 except Exception as error:  # the others go on
                     failures = _next_failure(failures, error)
-                    log.exception("a run could not be begun", extra={"policy_id": run.policy_id})
-                    aside.add(run.id, now)
+                    log.exception("a policy could not be run", extra={"policy_id": each.policy_id})
+                    aside.add(key(each), now)
             if len(found) < _BATCH:
-                break
+                return
             after = found[-1]
-        for task in begun:
-            self.runner.start(task)
 
     def realign(self, now: datetime) -> None:
         """Works out anew when schedules are due that are not due yet.
