@@ -95,13 +95,17 @@ class ProjectService:
         return project
 
     def finish_deletions(self) -> None:
-        """Removes repositories of projects that are gone already; what fails waits for the next."""
+        """Removes repositories of projects that are gone already; what fails waits for the next.
+
+        Somebody may have taken one over since, and written to it: that one stays.
+        """
         with self.catalog.reading() as transaction:
             left = projects.deleted(transaction)
         for project in left:
             removal = self.removal_of(project.id)
             try:
                 with removal.alone():
+                    removal.require_empty(project.name)
                     self._finish(project, removal)
             except CsbsError as error:
                 log.warning(

@@ -177,6 +177,21 @@ def test_a_project_stays_while_something_can_be_restored_that_the_catalog_lost(
     assert folder(api, backed_up).is_dir()
 
 
+def test_what_was_written_after_a_killed_deletion_is_not_removed(
+    api: LiveApi, backed_up: Project
+) -> None:
+    with api.region.projects.catalog.transaction() as transaction:
+        for table in (tables.tasks, tables.backups, tables.disks, tables.servers):
+            transaction.execute(delete(table))
+        projects.remove(transaction, backed_up, at=api.region.clock())
+
+    api.region.projects.finish_deletions()
+
+    assert left(api) == [backed_up.id]
+    with pytest.raises(ProjectNotEmpty, match="1 backups"):
+        removal(api, backed_up).require_empty(backed_up.name)
+
+
 def test_deleted_backups_hold_no_project(api: LiveApi, backed_up: Project) -> None:
     app = api.region.project_app(backed_up.id)
     [backup] = app.backups.list_all()
