@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from csbs.catalog import tasks
+from csbs.domain.clock import monotonic
+from csbs.domain.ids import ProjectId
 from tests.unit.cli.two_ways import Way, Ways, log_in, two_ways
+
+_TIMEOUT_S = 30.0
 
 
 @pytest.fixture
@@ -21,21 +26,33 @@ def ways(
         yield both
 
 
-def interrupt_at(way: Way, call: str) -> None:
-    """A person presses Ctrl-C while the driver is there."""
+def interrupt_at(way: Way, call: str, has_arrived: Callable[[], bool]) -> None:
+    """A person presses Ctrl-C while the driver is there, which goes on when that has arrived."""
 
     def before(name: str) -> None:
         if name == call:
             way.driver.before_call = lambda _: None
             os.kill(os.getpid(), signal.SIGINT)
+            end_s = monotonic() + _TIMEOUT_S
+            while not has_arrived():
+                assert monotonic() < end_s
 
     way.driver.before_call = before
 
 
 def test_ctrl_c_stops_a_backup_here_and_there(ways: Ways) -> None:
+    app = ways.api.region.project_app(ProjectId(ways.api.project_id))
+
+    def has_arrived() -> bool:
+        with app.backups.catalog.reading() as transaction:
+            return any(
+                tasks.is_cancel_requested(transaction, app.backups.project_id, each.id)
+                for each in tasks.open_of_project(transaction, app.backups.project_id)
+            )
+
     ran = []
     for way in ways.both():
-        interrupt_at(way, "begin_backup")
+        interrupt_at(way, "begin_backup", has_arrived if way is ways.there else lambda: True)
         ran.append((way("backup", "create", "web", "--name", "b1"), way("backup", "list")))
 
     assert ran[0] == ran[1]
