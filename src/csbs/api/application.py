@@ -21,6 +21,7 @@ from csbs.api.limits import Around, Gate, LimitOptions
 from csbs.api.rooms import room_of
 from csbs.domain.clock import monotonic
 from csbs.domain.errors import CsbsError
+from csbs.domain.tenancy import Caller, Role
 from csbs.services.region import Region
 
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
@@ -76,7 +77,9 @@ def make_application(region: Region, options: ApiOptions) -> FastAPI:
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, CsbsError)
     request.state.error = error
-    return room_of(ROOMS, request.url.path).refuse(error)
+    caller: Caller | None = getattr(request.state, "caller", None)
+    operator = caller is not None and caller.may(Role.ADMIN)
+    return room_of(ROOMS, request.url.path).refuse(error, operator=operator)
 
 
 def _translated(translate: Callable[[Request, Any], CsbsError]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TypeVar
 
 from csbs.domain.errors import (
@@ -19,8 +20,9 @@ from csbs.domain.errors import (
     Refused,
     Unavailable,
 )
-from csbs.domain.tenancy import NotAuthenticated
+from csbs.domain.tenancy import LoginsBusy, NotAuthenticated, TooManyFailures
 from csbs.repository.errors import StoreDenied, WrongKey
+from csbs.services.causes import cause
 
 Entry = TypeVar("Entry")
 
@@ -130,3 +132,15 @@ def entry_of(table: Mapping[type[CsbsError], Entry], error: CsbsError | type[Csb
     """What the table has for the error's class, or for the nearest class above it."""
     found = error if isinstance(error, type) else type(error)
     return next(table[each] for each in found.__mro__ if each in table)
+
+
+#: All other errors that are not the caller's name parts of the host.
+_TOLD = (LoginsBusy, Overloaded, TooManyFailures, Unexpected)
+
+
+def words_for_tenants(error: CsbsError) -> str:
+    """The error's sentence; of a part of the host that failed none of its own words."""
+    is_of_the_host = entry_of(STATUS, error) >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if is_of_the_host and not isinstance(error, _TOLD):
+        return cause(type(error).__name__, str(error))
+    return str(error)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from csbs.domain.errors import CsbsError
+
+
+class Refuse(Protocol):
+    """Makes the response to an error."""
+
+    def __call__(self, error: CsbsError, *, operator: bool = False) -> Response:
+        """`operator`: who asks may read what parts of the host said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +27,7 @@ class Room:
     prefix: str
     router: APIRouter
     #: Every error of a call below the prefix becomes a response here, and nowhere else.
-    refuse: Callable[[CsbsError], Response]
+    refuse: Refuse
 
     def has(self, path: str) -> bool:
         """Whether the path lies in this room."""

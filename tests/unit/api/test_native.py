@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from csbs.domain.errors import FolderUnusable
 from csbs.domain.tenancy import Role
 from csbs.testing.live_api import ADMIN_PASSWORD, LiveApi, live_api
 
@@ -457,3 +458,26 @@ def test_passwords_of_bodies_are_not_in_the_trail(api: LiveApi, admin: httpx.Cli
 
     assert "seen-nowhere-else" not in str(events(admin))
     assert ADMIN_PASSWORD not in str(events(admin))
+
+
+def test_what_a_part_of_the_host_said_is_for_administrators(
+    api: LiveApi, admin: httpx.Client, member: httpx.Client
+) -> None:
+    def fail(_call: str) -> None:
+        raise FolderUnusable("/var/secret", "no space left")
+
+    api.driver.before_call = fail
+    try:
+        answers = [
+            client.post(of_project(api, "servers/web/start")).json()["error"]
+            for client in (admin, member)
+        ]
+    finally:
+        api.driver.before_call = lambda _: None
+
+    assert "/var/secret" in answers[0]["message"]
+    assert answers[1] == {
+        "kind": "unavailable",
+        "object": "",
+        "message": "A part of the service failed.",
+    }
