@@ -83,8 +83,10 @@ lock: $(STAMP) ## Pins the newest dependencies that pyproject.toml allows.
 
 .PHONY: test
 test: lint $(CLIENTS_STAMP) ## Runs every gate and every test (as root: it needs QEMU, libvirt and a guest).
-	@$(PYTHON) -m pytest -q --complete -n 2 --dist worksteal $(addprefix tests/,$(SIDE_BY_SIDE))
-	@$(PYTHON) -m pytest -q --complete $(addprefix tests/,$(ALONE))
+	@failed=0; \
+	$(PYTHON) -m pytest -q --complete -n 2 --dist worksteal $(addprefix tests/,$(SIDE_BY_SIDE)) || failed=1; \
+	$(PYTHON) -m pytest -q --complete $(addprefix tests/,$(ALONE)) || failed=1; \
+	exit $$failed
 
 .PHONY: soak
 soak: $(STAMP) ## Backs up servers through random events for SOAK_MINUTES (10); SEED repeats a chain.

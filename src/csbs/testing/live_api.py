@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from uuid import uuid4
 import httpx
 
 from csbs.config import Settings
+from csbs.domain.ids import ProjectId
 from csbs.service import Service, Substitutes, open_service
 from csbs.services.region import Region
 from csbs.serving import make_server
@@ -28,6 +30,7 @@ from csbs.workflows.thread_runner import ThreadRunner
 
 ADMIN_PASSWORD = "admin-password"  # noqa: S105  of services that live as long as a test
 _READY_MAX_S = 30.0
+_IDLE_MAX_S = 60.0
 
 
 class FastHasher:
@@ -62,6 +65,13 @@ class LiveApi:
     def project_id(self) -> str:
         """Of project `local`."""
         return self.region.projects.find("local").id
+
+    def wait_until_idle(self) -> None:
+        """Waits until no task of project `local` is open: until then backups still change."""
+        end = time.monotonic() + _IDLE_MAX_S
+        app = self.region.project_app(ProjectId(self.project_id))
+        while app.executor.open_tasks():
+            assert time.monotonic() < end, "tasks are still open"
 
     def log_in(
         self, name: str = "admin", password: str = ADMIN_PASSWORD, project: str | None = "local"

@@ -31,6 +31,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
             body = {"server": name}
             made = admin.post(f"{NATIVE}/projects/{running.project_id}/backups", json=body)
             assert made.status_code == 202, made.text
+        running.wait_until_idle()  # a backup moves to its instant: the list would be another one
         yield running
 
 
