@@ -31,14 +31,14 @@ class TaskStep:
 
 def add(transaction: Transaction, task: Task) -> None:
     """Enters a new task; one that has failed already is an event."""
-    transaction.execute(insert(tasks).values(asdict(task)))
-    _tell_failure(transaction, task)
+    add_all(transaction, [task])
 
 
 def add_all(transaction: Transaction, new: Sequence[Task]) -> None:
-    """Enters new tasks."""
+    """Enters new tasks; those that have failed already are events."""
     if new:
         transaction.execute(insert(tasks), [asdict(each) for each in new])
+        _tell_failures(transaction, new)
 
 
 def of_project(transaction: Transaction, project_id: ProjectId) -> list[Task]:
@@ -177,7 +177,7 @@ def end(
         .values(asdict(outcome) | {"bytes_per_s": None, "left_s": None, "doing": ""})
     )
     if result.rowcount == 1 and outcome.state is TaskState.ERROR:
-        _tell_failure(transaction, get(transaction, project_id, task_id))
+        _tell_failures(transaction, [get(transaction, project_id, task_id)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,9 +281,11 @@ def steps(transaction: Transaction, project_id: ProjectId, task_id: TaskId) -> l
     return [TaskStep(name=row.name, began_at=row.began_at, ended_at=row.ended_at) for row in rows]
 
 
-def _tell_failure(transaction: Transaction, task: Task) -> None:
-    if task.state is TaskState.ERROR:
-        events.add(transaction, [task_failed(task, at=task.ended_at or task.created_at)])
+def _tell_failures(transaction: Transaction, found: Sequence[Task]) -> None:
+    failed = [each for each in found if each.state is TaskState.ERROR]
+    events.add(
+        transaction, [task_failed(each, at=each.ended_at or each.created_at) for each in failed]
+    )
 
 
 def _load(transaction: Transaction, *conditions: Any) -> list[Task]:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from csbs.catalog import runs, tasks
+from csbs.catalog import events, runs, tasks
 from csbs.catalog.policy_tables import schedules
 from csbs.domain.backup import BackupState, FailedOperation
 from csbs.domain.due_run import RunKind
+from csbs.domain.events import EventKind
 from csbs.domain.ids import CheckpointId
 from csbs.domain.policy import Policy
 from csbs.domain.policy_run import PolicyRun, RunState, ServerRunState
@@ -246,6 +247,9 @@ def test_a_server_beyond_the_quota_fails_and_the_others_go_on(lab: ScheduleLab) 
     failed = next(task for task in lab.tasks() if task.backup_id == bad.id)
     assert (failed.state, failed.error_code) == (TaskState.ERROR, "QuotaExceeded")
     assert states(lab, policy) in ([["begun", "failed"]], [["failed", "begun"]])
+    with lab.catalog.transaction() as transaction:
+        [event] = events.page(transaction, lab.project_id, limit=9)
+    assert (event.kind, event.facts["task_id"]) == (EventKind.TASK_FAILED, failed.id)
 
 
 def test_a_policy_that_cannot_be_read_stops_no_other(lab: ScheduleLab) -> None:
