@@ -85,7 +85,7 @@ class ExpiryService:
         looked at whose time has come.
         """
         looks = looks or Looks()
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             found = policies.of_project(transaction, self.project_id)
         submitted: list[Task] = []
         left = 0
@@ -103,12 +103,13 @@ class ExpiryService:
 
     def plan(self, policy: Policy, now: datetime) -> ExpiryPlan:
         """What the policy keeps and removes at `now`; changes nothing."""
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             stored = expiry.of_policy(transaction, self.project_id, policy.id)
         return self._plan(policy, stored, now)
 
     def _expire(self, policy: Policy, now: datetime, looks: Looks) -> ExpiryReport:
-        with self.catalog.transaction() as transaction:
+        # All backups of a policy may be many: nobody waits for that.
+        with self.catalog.reading() as transaction:
             stored = expiry.of_policy(transaction, self.project_id, policy.id)
             room = self.deletions_max - expiry.open_deletions(transaction, self.project_id)
         plan = self._plan(policy, stored, now)

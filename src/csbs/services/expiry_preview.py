@@ -83,7 +83,7 @@ class PreviewService:
         if not now <= at <= now + AHEAD_MAX:
             raise InvalidPolicy("at", f"use a date from now to {now + AHEAD_MAX:%Y-%m-%d}")
         coming = self._coming(policy, now, at)
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             stored = expiry.of_policy(transaction, self.project_id, policy.id)
             names = expiry.names(transaction, self.project_id, policy.id)
         rules = rules_of(policy)
@@ -116,7 +116,7 @@ class PreviewService:
         deadline = self.monotonic() + self.measure_s
         spaces = []
         for server_id, ids in gone.items():
-            with self.catalog.transaction() as transaction:
+            with self.catalog.reading() as transaction:
                 found = backups.of_server(transaction, self.project_id, server_id)
             spaces.append(self._space_of(found, ids, lambda: self.monotonic() >= deadline))
         return Space(

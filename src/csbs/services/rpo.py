@@ -68,11 +68,10 @@ class RpoLook:
     def look(self) -> RpoSummary:
         """Records what was broken or mended since the last look.  Raises `CatalogFailed`."""
         now = self.clock()
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             found = rpo.promising(transaction)
-        # Computed while nobody waits for the catalog.
         promises = self._promises(found.values(), now)
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             servers = rpo.watched(transaction)
         judged = _judged(servers, promises, now)
         changed = [each.server.server.id for each in judged if _is_change(each)]
@@ -221,7 +220,7 @@ class RpoService:
 
     def _statuses(self, only: ServerId | None) -> list[RpoStatus]:
         now = self.clock()
-        with self.catalog.transaction() as transaction:
+        with self.catalog.reading() as transaction:
             servers = rpo.all_servers(transaction, self.project_id, only)
             restores = rpo.last_restores(transaction, self.project_id, only)
         return [_status(each, restores.get(each.server.id), now) for each in servers]

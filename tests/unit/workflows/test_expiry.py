@@ -56,6 +56,14 @@ def test_it_may_be_repeated_at_any_time(lab: ExpiryLab, policy: Policy) -> None:
     assert len(lab.backups()) == 3
 
 
+def test_a_look_that_finds_nothing_keeps_nobody_waiting(lab: ExpiryLab, policy: Policy) -> None:
+    lab.nightly(policy, 3)
+    lab.watched.before(1, lambda: None)
+
+    assert lab.expire() == []
+    assert not lab.watched.fired
+
+
 def test_each_server_has_its_own(lab: ExpiryLab, policy: Policy) -> None:
     first, second = lab.nightly(policy, 4), lab.nightly(policy, 5, "s2")
 
@@ -116,7 +124,7 @@ def test_no_plan_is_old_when_it_is_carried_out(
 ) -> None:
     """The change comes between the look at the policy and the transaction that submits."""
     lab.nightly(policy, 5)
-    lab.watched.before(3, lambda: change(lab, policy))
+    lab.watched.before(1, lambda: change(lab, policy))
 
     assert lab.expire() == []
     assert lab.watched.fired
@@ -132,7 +140,7 @@ def test_the_newest_restorable_stays_when_newer_ones_went_meanwhile(
         for each in made[1:]:
             lab.policies.backups.submit_deletion(each.id)
 
-    lab.watched.before(3, delete_by_hand)
+    lab.watched.before(1, delete_by_hand)
 
     assert lab.expire() == []
     assert lab.watched.fired
@@ -250,14 +258,14 @@ def test_a_clock_that_is_set_back_keeps_nobody_from_looking(lab: ExpiryLab, poli
 
 
 @pytest.mark.parametrize("where", ["before the end of", "behind"])
-@pytest.mark.parametrize("crash_at", range(1, 6))
+@pytest.mark.parametrize("crash_at", range(1, 4))
 def test_a_crash_anywhere_leaves_what_the_next_life_ends(
     lab: ExpiryLab, policy: Policy, crash_at: int, where: str
 ) -> None:
     first, second = lab.nightly(policy, 5), lab.nightly(policy, 5, "s2")
     object.__setattr__(lab.expiry, "catalog", lab.catalog)
     lab.catalog.crash_at, lab.catalog.behind = crash_at, where == "behind"
-    if crash_at <= 4:
+    if crash_at <= 2:
         with pytest.raises(Crash):
             lab.expire()
     else:
