@@ -110,6 +110,9 @@ def rounds_of(settings: Settings, catalog: Catalog, region: Region, lookout: Loo
     def collect(project_id: ProjectId, stopping: Stopping) -> None:
         region.project_app(project_id).collection.collect_due(utc_now(), stopping)
 
+    def tell(project_id: ProjectId, _stopping: Stopping) -> None:
+        region.project_app(project_id).collection.tell_overdue(utc_now())
+
     in_each = partial(for_each_project, partial(project_ids, catalog))
     return [
         Rounds("lookout", lambda _: lookout.look(), _LOOK_S),
@@ -117,6 +120,7 @@ def rounds_of(settings: Settings, catalog: Catalog, region: Region, lookout: Loo
         Rounds("new servers", in_each(bind, "a look for new servers failed"), _LOOK_S),
         Rounds("expiry", in_each(expire, "expiry failed"), _EXPIRY_S),
         Rounds("collection", in_each(collect, "a collection failed"), _COLLECTION_S),
+        Rounds("overdue", in_each(tell, "a look at collections failed"), _COLLECTION_S),
         Notifier(
             Deliveries(
                 catalog=catalog,

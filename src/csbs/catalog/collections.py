@@ -36,7 +36,8 @@ def want(transaction: Transaction, project_id: ProjectId, *, at: datetime) -> No
 
 def begin(transaction: Transaction, project_id: ProjectId, *, at: datetime) -> None:
     """One begins; until it ends nobody knows why it did not."""
-    _set(transaction, project_id, tried_at=at, why_not="csbs ended in the middle of it")
+    why_not = "it runs still, or csbs ended in the middle of it"
+    _set(transaction, project_id, tried_at=at, why_not=why_not)
 
 
 def break_off(transaction: Transaction, project_id: ProjectId, why: str) -> None:

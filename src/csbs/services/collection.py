@@ -45,16 +45,27 @@ class CollectionService:
         A collection ends early soon after `stopping` says so.  What fails is logged, and tried
         again later.
         """
-        with self.catalog.transaction() as transaction:
-            facts = collections.facts(transaction, self.project_id)
-            in_use = collections.is_in_use(transaction, self.project_id)
-        decision = collection_due(facts, now, in_use=in_use)
-        if decision.alarm:
-            assert facts.wanted_since is not None, "nothing else is overdue"
-            self._alarm(facts.wanted_since, now, decision.why)
+        _, decision = self._decide(now)
         if decision.step is Step.BEGIN:
             self._collect(now, stopping)
         return decision
+
+    def tell_overdue(self, now: datetime) -> None:
+        """Tells once a day that something has waited to be freed for too long.
+
+        For another thread than that of `collect_due`: a collection may run for just that long.
+        """
+        since, decision = self._decide(now)
+        if decision.alarm:
+            assert since is not None, "nothing else is overdue"
+            self._alarm(since, now, decision.why)
+
+    def _decide(self, now: datetime) -> tuple[datetime | None, CollectionDecision]:
+        """Since when something waits to be freed, and what to do."""
+        with self.catalog.reading() as transaction:
+            facts = collections.facts(transaction, self.project_id)
+            in_use = collections.is_in_use(transaction, self.project_id)
+        return facts.wanted_since, collection_due(facts, now, in_use=in_use)
 
     def _collect(self, now: datetime, stopping: Callable[[], bool]) -> None:
         with self.catalog.transaction() as transaction:

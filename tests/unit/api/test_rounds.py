@@ -9,6 +9,7 @@ from pathlib import Path
 
 from csbs.catalog import collections
 from csbs.domain.backup import BackupState
+from csbs.domain.events import EventKind
 from csbs.domain.ids import ProjectId, ServerId
 from csbs.domain.policy import BoundServer, NewPolicy, NewSchedule
 from csbs.services.project_app import App
@@ -50,6 +51,18 @@ def protect(app: App) -> None:
         )
         wait_until(lambda: app.backups.find(made.id).state is BackupState.AVAILABLE)  # noqa: B023  it is called here
         wait_until(lambda: not app.executor.open_tasks())
+
+
+def test_a_collection_that_is_overdue_is_told(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    with life(tmp_path) as app, app.backups.catalog.transaction() as transaction:
+        collections.want(transaction, app.backups.project_id, at=now - timedelta(days=8))
+        collections.begin(transaction, app.backups.project_id, at=now)
+
+    with life(tmp_path) as app:
+        wait_until(lambda: app.notifications.events(limit=9) != [])
+        (event,) = app.notifications.events(limit=9)
+    assert event.kind is EventKind.COLLECTION_LATE
 
 
 def test_what_no_rule_keeps_expires_and_its_space_is_freed(tmp_path: Path) -> None:
