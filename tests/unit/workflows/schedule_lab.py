@@ -11,6 +11,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 from csbs.app import host_of, wired
+from csbs.background import scheduler_of
 from csbs.catalog import Catalog, Transaction, backups, runs, tasks
 from csbs.catalog.tasks import TaskOutcome
 from csbs.compute.base import ComputeDriver
@@ -20,7 +21,6 @@ from csbs.domain.ids import ServerId
 from csbs.domain.policy import BoundServer, NewPolicy, NewSchedule, Policy, PolicyChange
 from csbs.domain.policy_run import PolicyRun, ServerRun
 from csbs.domain.task import Task, TaskState
-from csbs.services.due_runs import DueRuns
 from csbs.services.scheduler import Scheduler
 from csbs.testing.still_driver import StillDriver
 
@@ -106,14 +106,7 @@ class ScheduleLab:
 
     def new_scheduler(self) -> Scheduler:
         """As another process, or the next life, has one."""
-        due_runs = DueRuns(
-            catalog=self.catalog,
-            new_id=lambda: str(uuid4()),
-            runner=self.runner,
-            region_zone=self.settings.timezone,
-            window_s=self.settings.schedule_jitter_s,
-        )
-        return Scheduler(due_runs, self.clock)
+        return scheduler_of(self.settings, self.catalog, self.runner, self.clock)
 
     def close(self) -> None:
         self.catalog.close()

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from csbs.catalog import backups, events
+from csbs.catalog.event_tables import tracking_watches
 from csbs.domain.backup import BackupState, Mode
+from csbs.domain.backup_plan import Token
 from csbs.domain.errors import CsbsError, DriverFailed, TrackingLost
 from csbs.domain.events import Event, EventKind
+from csbs.domain.ids import BackupId
 from csbs.workflows.records import record_commit
+from csbs.workflows.tell_backup import tell_commit
 from tests.unit.workflows.service_lab import ServiceLab
 
 
@@ -49,6 +55,22 @@ def test_two_runs_in_a_row_without_tracking_are_told_with_the_reason(lab: Servic
         {"target": target, "mode": "rescan", "reason": "the bitmap is broken"}
         for target in ("vda", "vdb")
     ]
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_only_a_disk_that_was_tracked_is_told_of(lab: ServiceLab, tracked: object) -> None:
+    lab.write(1)
+    first = lab.back_up()
+    disk = replace(first.disks[0], mode=Mode.RESCAN, reason="a raw image")
+    token = Token(name=first.tracking, backup_id=first.id, size_bytes=1) if tracked else None
+    with lab.catalog.transaction() as transaction:
+        transaction.execute(delete(tracking_watches))
+    for number in range(3):
+        backup = replace(first, id=BackupId(f"b{number}"), disks=(disk,))
+        with lab.catalog.transaction() as transaction:
+            tell_commit(transaction, backup, [(disk.disk_id, token)], at=lab.clock())
+
+    assert [each.facts["backup_id"] for each in told(lab)] == (["b2"] if tracked else [])
 
 
 def test_a_write_that_tracking_missed_is_told(lab: ServiceLab) -> None:
