@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt
 
 from csbs.documents.backups import BackupDocument
-from csbs.documents.base import Body, Document, Reference, Text, whole
+from csbs.documents.base import Body, Document, Page, Reference, Text, whole
 from csbs.domain.due_run import RunKind
 from csbs.domain.policy import RETENTION_MAX, Policy, Retention, Schedule, timetable_of
 from csbs.domain.policy_run import PolicyRun, RunState
@@ -219,6 +219,10 @@ class PolicyList(Document):
     """Policies, oldest first."""
 
     policies: list[PolicyDocument]
+
+
+class PolicyPage(PolicyList, Page):
+    """Some of them."""
 
 
 class BegunDocument(Document):

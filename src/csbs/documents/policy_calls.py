@@ -47,8 +47,12 @@ _RUNS_SHOWN = 5
 
 def listed(app: App) -> PolicyList:
     """All policies."""
-    found = app.protection.policies.list_all()
-    return PolicyList(policies=[_document(app, each) for each in found])
+    return PolicyList(policies=documents(app, app.protection.policies.list_all()))
+
+
+def documents(app: App, found: Sequence[Policy]) -> list[PolicyDocument]:
+    """These policies, as they are now."""
+    return [_document(app, each) for each in found]
 
 
 def detailed(app: App, wanted: str) -> PolicyDetails:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from enum import StrEnum
 from csbs.domain.clock import Clock
 from csbs.domain.notification import SendFailure
 from csbs.notify.base import Mail
+from csbs.notify.time_limit import Limit, limited
 
 _ERROR_SIZE_MAX = 300
 _SUBJECT_SIZE_MAX = 200
@@ -43,8 +45,8 @@ class MailOptions:
     sender: str = ""
     #: File of certificates that are trusted besides the system's.
     ca_file: str = ""
-    #: For each answer of the server.
-    time_max_s: float = 15.0
+    #: For one mail, from the connection to the answer that it was taken.
+    time_max_s: float = 30.0
 
 
 class SmtpMailer:
@@ -93,28 +95,42 @@ class SmtpMailer:
     @contextmanager
     def _connected(self) -> Iterator[smtplib.SMTP]:
         options = self._options
-        if options.security is MailSecurity.TLS:
-            server: smtplib.SMTP = smtplib.SMTP_SSL(
-                options.host, options.port, timeout=options.time_max_s, context=self._tls()
-            )
-        else:
-            server = smtplib.SMTP(options.host, options.port, timeout=options.time_max_s)
-        try:
-            if options.security is MailSecurity.STARTTLS:
-                server.starttls(context=self._tls())
-            if options.user:
-                server.login(options.user, options.password)
-            yield server
-            with suppress(OSError, smtplib.SMTPException):  # it has the mail
-                server.quit()
-        finally:
-            server.close()
+        with limited(options.time_max_s) as limit:
+            tls = self._tls() if options.security is MailSecurity.TLS else None
+            server = _Smtp(options, limit, tls)
+            try:
+                if options.security is MailSecurity.STARTTLS:
+                    server.starttls(context=self._tls())
+                if options.user:
+                    server.login(options.user, options.password)
+                yield server
+                with suppress(OSError, smtplib.SMTPException):  # it has the mail
+                    server.quit()
+            finally:
+                server.close()
 
     def _tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
         if self._options.ca_file:
             context.load_verify_locations(self._options.ca_file)
         return context
+
+
+class _Smtp(smtplib.SMTP):
+    """Over TLS from the start if `tls` is given, and within the limit from the first byte on."""
+
+    def __init__(self, options: MailOptions, limit: Limit, tls: ssl.SSLContext | None) -> None:
+        self._limit = limit
+        self._tls = tls
+        super().__init__(options.host, options.port, timeout=options.time_max_s)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        """What `connect` asks for, as in `smtplib.SMTP_SSL`."""
+        connected = socket.create_connection((host, port), timeout)
+        self._limit.watch(connected)
+        if self._tls is None:
+            return connected
+        return self._tls.wrap_socket(connected, server_hostname=host)
 
 
 def _refusals(recipients: dict[str, tuple[int, bytes]]) -> str:

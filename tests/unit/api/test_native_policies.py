@@ -8,11 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from csbs.domain.tenancy import Role
 from csbs.testing.live_api import LiveApi, live_api
+from tests.unit.api.people import add_people, of_project
 
 MIB = 1024**2
-PASSWORD = "a-good-password"  # noqa: S105  of users that live as long as a test
 NUMBERS = iter(range(1, 1000))
 #: Over today, whenever the test runs: the service runs policies meanwhile.
 LATER = {"at": ["00:00"], "every_days": 300}
@@ -23,26 +22,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
     with live_api(tmp_path_factory.mktemp("api")) as running:
         for name in ("web", "db"):
             running.driver.add_server(name, {"vda": MIB})
-        for name, role in (("mia", Role.MEMBER), ("rita", Role.READER)):
-            running.region.users.create(name, PASSWORD)
-            running.region.users.set_role(name, "local", role)
+        add_people(running)
         yield running
-
-
-@pytest.fixture(scope="module")
-def member(api: LiveApi) -> Iterator[httpx.Client]:
-    with api.as_user("mia", PASSWORD) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def reader(api: LiveApi) -> Iterator[httpx.Client]:
-    with api.as_user("rita", PASSWORD) as client:
-        yield client
-
-
-def of_project(api: LiveApi, rest: str) -> str:
-    return f"/native/v1/projects/{api.project_id}/{rest}"
 
 
 def made(api: LiveApi, member: httpx.Client, **body: Any) -> dict[str, Any]:

@@ -6,18 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.two_ways import Way, log_in, two_ways
+from tests.unit.cli.two_ways import log_in, two_ways
 
-_LOOKS_MAX = 2000
 _LATER = ("--at", "00:00", "--every", "300d")
-
-
-def wait_for_tasks(way: Way) -> None:
-    """Until all have ended."""
-    while any(
-        each["state"] in {"waiting", "running"} for each in way.json("task", "list")["tasks"]
-    ):
-        pass
 
 
 def test_a_policy_is_run_here_and_there(
@@ -32,7 +23,7 @@ def test_a_policy_is_run_here_and_there(
             assert [(each["server"]["name"], each["status"]) for each in begun["backups"]] == [
                 ("web", state)
             ]
-            wait_for_tasks(way)
+            way.wait_for_tasks()
             [backup] = way.json("backup", "list")["backups"]
             assert backup["status"] == "available"
             assert backup["policy_id"] == policy["id"]

@@ -120,6 +120,8 @@ def test_who_was_let_go_stays_out_until_he_is_tagged_or_bound_again(lab: Schedul
     lab.policies.unbind(policy.id, [S1])
     lab.binding.bind_by_rules()
     assert bound(lab, policy) == ["s2"]
+    lab.binding.tag("web1", [], removed=["a"])
+    assert bound(lab, policy) == ["s2"]
 
     lab.binding.tag("web1", [PROD])
     assert bound(lab, policy) == ["s2", "s1"]
