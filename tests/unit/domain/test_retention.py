@@ -211,6 +211,17 @@ def test_manual_backups_are_neither_counted_nor_removed() -> None:
     assert rules_of(made, "m0") == [Rule.MANUAL]
 
 
+@pytest.mark.parametrize("max_backups", [0, 1, 2])
+def test_what_is_made_after_a_backup_of_a_clock_that_was_ahead_stays(max_backups: int) -> None:
+    """Else it would pass for the newest, and each new one expire as soon as it is made."""
+    ahead = backup("ahead", NOW + timedelta(days=365))
+
+    made = plan([*daily(5), ahead], Retention(max_backups=max_backups))
+
+    assert expired(made) == [f"b{each}" for each in range(1, 6 - max(max_backups, 1))]
+    assert rules_of(made, "ahead") == [Rule.AHEAD]
+
+
 @pytest.mark.parametrize(
     "state", [BackupState.PROTECTING, BackupState.RESTORING, BackupState.DELETING]
 )
