@@ -116,7 +116,7 @@ def rounds_of(settings: Settings, catalog: Catalog, region: Region, lookout: Loo
     def collect(app: App, stopping: Stopping) -> None:
         app.collection.collect_due(utc_now(), stopping)
 
-    in_each = partial(_in_each_project, catalog, region)
+    in_each = partial(in_each_project, catalog, region)
     return [
         Rounds("lookout", lambda _: lookout.look(), _LOOK_S),
         Rounds("upkeep", keep_up, _UPKEEP_S),
@@ -134,7 +134,7 @@ def rounds_of(settings: Settings, catalog: Catalog, region: Region, lookout: Loo
     ]
 
 
-def _in_each_project(
+def in_each_project(
     catalog: Catalog, region: Region, failed: str, action: Callable[[App, Stopping], None]
 ) -> Callable[[Stopping], None]:
     """What fails in one is tried again in the next round, and hinders no other."""
@@ -147,6 +147,8 @@ def _in_each_project(
                 action(region.project_app(project_id), stopping)
             except CsbsError as error:
                 log.warning(failed, extra={"project_id": project_id, "why": str(error)})
+            except Exception:  # a row that cannot be read, for instance
+                log.exception(failed, extra={"project_id": project_id})
 
     return round_of_all
 

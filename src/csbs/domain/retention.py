@@ -329,7 +329,8 @@ def months_before(now: datetime, months: int, zone: tzinfo) -> datetime:
     """The same local time on the same day of an earlier month, or on its last day."""
     local = now.astimezone(zone)
     year, month = divmod(local.year * _MONTHS_PER_YEAR + local.month - 1 - months, _MONTHS_PER_YEAR)
-    if year < 1:
+    # The first year of the calendar is not whole in each zone.
+    if year <= 1:
         return _EVER
     day = min(local.day, monthrange(year, month + 1)[1])
     return local.replace(year=year, month=month + 1, day=day).astimezone(UTC)

@@ -194,6 +194,14 @@ def test_months_go_by_the_calendar(now: str, months: int, then: str) -> None:
     assert months_before(at, months, UTC) == datetime.fromisoformat(then).replace(tzinfo=UTC)
 
 
+@pytest.mark.parametrize("months", [24_310, 24_311, 24_312, 24_323, 99_999])
+def test_months_beyond_the_calendar_keep_all(months: int) -> None:
+    """East of Greenwich the first hours of the calendar are none in UTC."""
+    at = datetime(2026, 11, 30, 23, tzinfo=UTC)
+
+    assert months_before(at, months, zone_of("Asia/Shanghai")).year == 1
+
+
 def test_months_go_by_the_local_clock() -> None:
     """Berlin is an hour earlier in UTC on the other side of a change of its clock."""
     at = datetime(2026, 11, 10, 12, tzinfo=UTC)
