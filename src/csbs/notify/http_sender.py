@@ -11,7 +11,6 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from ipaddress import ip_address
 from csbs.domain.notification import SendFailure
 from csbs.domain.web_address import InvalidWebhookUrl, WebAddress, web_address, why_unreachable
 from csbs.domain.webhook import is_final
+from csbs.notify.time_limit import cut_after
 
 _OK_MIN, _OK_MAX = 200, 299
 _ERROR_SIZE_MAX = 300
@@ -100,7 +100,7 @@ class HttpSender:
         """A connection to the first that answers; all of it is cut at the limit of time."""
         time_max_s = self._options.time_max_s
         plain = _connect(allowed, address.port, time_max_s / len(allowed))
-        with plain, _cut_after(plain, time_max_s):
+        with plain, cut_after(plain, time_max_s):
             plain.settimeout(time_max_s)
             connection = http.client.HTTPConnection(address.host, address.port)
             if address.tls:
@@ -130,33 +130,6 @@ def _connect(allowed: list[str], port: int, time_max_s: float) -> socket.socket:
         with suppress(OSError):
             return socket.create_connection((each, port), time_max_s)
     return socket.create_connection((allowed[-1], port), time_max_s)
-
-
-@contextmanager
-def _cut_after(connected: socket.socket, time_max_s: float) -> Iterator[None]:
-    """Ends the connection at the limit: one byte now and then would reset a time-out for ever."""
-    twin = connected.dup()  # wrapping it in TLS takes the socket itself away
-
-    was_cut = threading.Event()
-
-    def cut() -> None:
-        was_cut.set()
-        with suppress(OSError):  # the other end was faster
-            twin.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(time_max_s, cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    except (OSError, http.client.HTTPException) as error:
-        if was_cut.is_set():
-            raise TimeoutError(f"no answer within {time_max_s:g} s") from error
-        raise
-    finally:
-        timer.cancel()
-        timer.join()
-        twin.close()
 
 
 def _status_of(

@@ -1,8 +1,12 @@
-"""Mail by SMTP, over TLS from the start or after STARTTLS."""
+"""Mail by SMTP, over TLS from the start or after STARTTLS.
+
+What a server says is bounded, in bytes and in time: before TLS anybody on the way could say it.
+"""
 
 from __future__ import annotations
 
 import smtplib
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,13 +15,17 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
 from enum import StrEnum
+from typing import BinaryIO
 
 from csbs.domain.clock import Clock
 from csbs.domain.notification import SendFailure
 from csbs.notify.base import Mail
+from csbs.notify.time_limit import cut_after
 
 _ERROR_SIZE_MAX = 300
 _SUBJECT_SIZE_MAX = 200
+#: Of all answers on one connection; those to twenty recipients are some thousand bytes.
+_ANSWERS_SIZE_MAX = 1024**2
 
 
 class MailSecurity(StrEnum):
@@ -45,6 +53,8 @@ class MailOptions:
     ca_file: str = ""
     #: For each answer of the server.
     time_max_s: float = 15.0
+    #: For one mail, once connected; shorter than a stop of the service may take.
+    mail_time_max_s: float = 30.0
 
 
 class SmtpMailer:
@@ -93,28 +103,72 @@ class SmtpMailer:
     @contextmanager
     def _connected(self) -> Iterator[smtplib.SMTP]:
         options = self._options
-        if options.security is MailSecurity.TLS:
-            server: smtplib.SMTP = smtplib.SMTP_SSL(
-                options.host, options.port, timeout=options.time_max_s, context=self._tls()
-            )
-        else:
-            server = smtplib.SMTP(options.host, options.port, timeout=options.time_max_s)
-        try:
-            if options.security is MailSecurity.STARTTLS:
-                server.starttls(context=self._tls())
-            if options.user:
-                server.login(options.user, options.password)
-            yield server
-            with suppress(OSError, smtplib.SMTPException):  # it has the mail
-                server.quit()
-        finally:
-            server.close()
+        address = options.host, options.port
+        with (
+            socket.create_connection(address, options.time_max_s) as plain,
+            cut_after(plain, options.mail_time_max_s),
+        ):
+            connected = plain
+            if options.security is MailSecurity.TLS:
+                connected = self._tls().wrap_socket(plain, server_hostname=options.host)
+            server = _Session(connected, options)
+            try:
+                if options.security is MailSecurity.STARTTLS:
+                    server.starttls(context=self._tls())
+                if options.user:
+                    server.login(options.user, options.password)
+                yield server
+                with suppress(OSError, smtplib.SMTPException):  # it has the mail
+                    server.quit()
+            finally:
+                server.close()
 
     def _tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
         if self._options.ca_file:
             context.load_verify_locations(self._options.ca_file)
         return context
+
+
+class _Session(smtplib.SMTP):
+    """A session on a connection that is there; takes no endless answers."""
+
+    file: BinaryIO | _Answers | None
+
+    def __init__(self, connected: socket.socket, options: MailOptions) -> None:
+        self._connected = connected
+        super().__init__(options.host, options.port, timeout=options.time_max_s)
+
+    def _get_socket(self, _host: str, _port: int, _timeout: float) -> socket.socket:
+        """Called by the base class, as `smtplib.SMTP_SSL` has it."""
+        return self._connected
+
+    def getreply(self) -> tuple[int, bytes]:
+        """See `smtplib.SMTP.getreply`, which reads lines for as long as there are more."""
+        if self.file is None:  # in the beginning, and after STARTTLS
+            assert self.sock is not None
+            self.file = _Answers(self.sock.makefile("rb"))
+        return super().getreply()
+
+
+class _Answers:
+    """Lines that the server says."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left_bytes = _ANSWERS_SIZE_MAX
+
+    def readline(self, size: int) -> bytes:
+        """See `BinaryIO.readline`.  Raises `OSError` if all together are too much."""
+        line = self._file.readline(size)
+        self._left_bytes -= len(line)
+        if self._left_bytes < 0:
+            raise OSError("the server of mail does not stop to answer")
+        return line
+
+    def close(self) -> None:
+        """See `BinaryIO.close`."""
+        self._file.close()
 
 
 def _refusals(recipients: dict[str, tuple[int, bytes]]) -> str:

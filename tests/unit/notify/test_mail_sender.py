@@ -7,7 +7,7 @@ import email.policy
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from email.message import EmailMessage
 from typing import Any
@@ -132,6 +132,14 @@ def _authenticate(
     return AuthResult(success=good, handled=good)
 
 
+def test_tls_from_the_start(inbox: Inbox, certificate: SelfSigned) -> None:
+    options = replace(PLAIN, security=MailSecurity.TLS, ca_file=str(certificate.certificate))
+    with server(inbox, ssl_context=certificate.server()) as port:
+        assert send(replace(options, port=port)) == ""
+
+    assert inbox.message()["Message-ID"] == "<e1@csbs.invalid>"
+
+
 @pytest.mark.parametrize("password", ["secret", "wrong"])
 def test_a_password_goes_over_starttls(
     inbox: Inbox, certificate: SelfSigned, password: str
@@ -172,6 +180,41 @@ def test_a_server_that_says_nothing_is_given_up() -> None:
         told = send(replace(PLAIN, port=listener.getsockname()[1], time_max_s=0.2))
 
     assert "timed out" in told
+
+
+@contextmanager
+def talker(said: bytes, interval_s: float) -> Iterator[int]:
+    """The port of a server that goes on saying that, to whoever comes first."""
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def talk() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                while not ended.wait(interval_s):
+                    connection.sendall(said)
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            ended.set()
+            thread.join()
+
+
+def test_a_server_that_says_one_byte_now_and_then_is_given_up() -> None:
+    with talker(b"2", 0.01) as port:
+        told = send(replace(PLAIN, port=port, mail_time_max_s=0.3))
+
+    assert "no answer within 0.3 s" in told
+
+
+def test_a_server_that_does_not_stop_to_answer_takes_no_memory() -> None:
+    with talker(b"220-" + b"z" * 8000 + b"\r\n", 0) as port:
+        told = send(replace(PLAIN, port=port))
+
+    assert "does not stop to answer" in told
 
 
 def test_a_server_that_hangs_up_is_told() -> None:
