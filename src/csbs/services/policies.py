@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from csbs.catalog import Catalog, Transaction, backups, policies, runs, server_tags, tasks
+from csbs.catalog import Catalog, Transaction, backups, expiry, policies, runs, server_tags, tasks
 from csbs.catalog.servers import remember_server
 from csbs.domain.backup import Backup, BackupState, FailedOperation
 from csbs.domain.clock import Clock, NewId
@@ -47,8 +47,10 @@ from csbs.domain.task import Watcher
 from csbs.services.backups import BackupService
 from csbs.services.due_runs import first_unclaimed
 from csbs.services.exact import exact_server
+from csbs.services.expiry import rules_of
 from csbs.services.policy_requests import auto_name, backup_request
 from csbs.services.quotas import QuotaService
+from csbs.services.requests import expired_by
 from csbs.services.servers import ServerService
 from csbs.services.tasks import end_waiting
 
@@ -155,6 +157,7 @@ class PolicyService:
             policies.save(transaction, policy)
             self._note_bound(transaction, policy, {each.id for each in present.servers})
             self._end_runs(transaction, policy)
+            self._take_back_deletions(transaction, policy, present)
         self.changed()
         return policy
 
@@ -190,7 +193,9 @@ class PolicyService:
         """Forgets the policy; its servers are free, its backups stay.  Raises `PolicyNotFound`."""
         with self.catalog.transaction() as transaction:
             present = policies.get(transaction, self.project_id, policy_id)
-            self._end_runs(transaction, replace(present, servers=()))
+            without = replace(present, servers=())
+            self._end_runs(transaction, without)
+            self._take_back_deletions(transaction, without, present)
             policies.remove(transaction, self.project_id, policy_id)
 
     def run(
@@ -288,6 +293,7 @@ class PolicyService:
         policies.save(transaction, policy)
         self._note_bound(transaction, policy, {each.id for each in present.servers})
         self._end_runs(transaction, policy)
+        self._take_back_deletions(transaction, policy, present)
         return policy
 
     def _timed(self, transaction: Transaction, policy: Policy, present: Policy | None) -> Policy:
@@ -323,6 +329,23 @@ class PolicyService:
         for task_id in runs.begun_and_waiting(transaction, policy.id, kept=kept):
             task = tasks.get(transaction, policy.project_id, task_id)
             end_waiting(transaction, task, at=self.clock())
+
+    def _take_back_deletions(
+        self, transaction: Transaction, policy: Policy, present: Policy
+    ) -> None:
+        """What expired and waits still stays where another rule decides now, or none.
+
+        The next look decides anew what expires (`csbs.services.expiry`).
+        """
+        rules = rules_of(policy)
+        same = rules.enabled and rules.retention == rules_of(present).retention
+        kept = rules.bound if same else frozenset[ServerId]()
+        for task_id in expiry.waiting_deletions(
+            transaction, policy.project_id, policy.id, kept=kept
+        ):
+            task = tasks.get(transaction, policy.project_id, task_id)
+            if expired_by(task.request) == policy.id:
+                end_waiting(transaction, task, at=self.clock())
 
     def _note_bound(
         self, transaction: Transaction, policy: Policy, former: Collection[ServerId]

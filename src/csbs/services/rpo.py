@@ -29,6 +29,10 @@ _BATCH = 500
 #: A rule that is due more seldom than the calendar lasts promises nothing.
 _GAP_MAX = timedelta(days=36_500)
 
+#: A backup that is further ahead was made by a clock that was wrong: it says nothing of its age,
+#: and would hide until then that no other is made.
+_AHEAD_MAX = timedelta(minutes=5)
+
 #: The longest time between two neighbouring due times of a schedule, around an instant.
 GapOf = Callable[[Schedule, datetime], timedelta]
 
@@ -73,13 +77,14 @@ class RpoLook:
         # Computed while nobody waits for the catalog.
         promises = self._promises(found.values(), now)
         with self.catalog.transaction() as transaction:
-            servers = rpo.watched(transaction)
+            servers = rpo.watched(transaction, until=now + _AHEAD_MAX)
         judged = _judged(servers, promises, now)
         changed = [each.server.server.id for each in judged if _is_change(each)]
         for start in range(0, len(changed), _BATCH):
             with self.catalog.transaction() as transaction:
                 # Judged anew: a backup may have come meanwhile.
-                servers = rpo.watched(transaction, changed[start : start + _BATCH])
+                some = changed[start : start + _BATCH]
+                servers = rpo.watched(transaction, some, until=now + _AHEAD_MAX)
                 _record(transaction, _judged(servers, promises, now), now)
         return _summary(judged, now, self.worst_max)
 
@@ -222,7 +227,7 @@ class RpoService:
     def _statuses(self, only: ServerId | None) -> list[RpoStatus]:
         now = self.clock()
         with self.catalog.transaction() as transaction:
-            servers = rpo.all_servers(transaction, self.project_id, only)
+            servers = rpo.all_servers(transaction, self.project_id, only, until=now + _AHEAD_MAX)
             restores = rpo.last_restores(transaction, self.project_id, only)
         return [_status(each, restores.get(each.server.id), now) for each in servers]
 

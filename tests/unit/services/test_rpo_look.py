@@ -325,7 +325,11 @@ def test_many_that_change_at_once_are_written_in_parts_and_all_of_them(lab: Lab)
     with pytest.raises(Crash):
         replace(lab.look, catalog=DyingCatalog(lab.catalog, at=4)).look()
     with lab.catalog.transaction() as transaction:
-        marked = [each for each in rpo.watched(transaction) if each.watch and each.watch.broken_at]
+        marked = [
+            each
+            for each in rpo.watched(transaction, until=lab.clock.now)
+            if each.watch and each.watch.broken_at
+        ]
     assert len(marked) == len(lab.events()) == 500
 
     assert lab.look.look().broken == 1101
@@ -357,15 +361,32 @@ def test_a_backup_that_comes_during_a_look_is_seen(lab: Lab) -> None:
     assert lab.told() == []
 
 
+def test_a_backup_of_a_clock_that_was_ahead_hides_nothing(lab: Lab) -> None:
+    lab.bind(lab.policy(), WEB)
+    lab.clock.advance(timedelta(days=365))
+    lab.back_up()
+    lab.clock.advance(timedelta(days=-365))
+    lab.look.look()
+    lab.clock.advance(25 * HOUR)
+    lab.look.look()
+    assert lab.told() == []
+    assert lab.service.list_all()[0].newest_backup_at is None
+
+    lab.clock.advance(HOUR)
+    lab.look.look()
+
+    assert lab.told() == ["broken"]
+
+
 def test_only_what_changed_is_written(lab: Lab) -> None:
     lab.bind(lab.policy(), WEB)
     lab.look.look()
     with lab.catalog.transaction() as transaction:
-        [before] = rpo.watched(transaction)
+        [before] = rpo.watched(transaction, until=lab.clock.now)
     lab.clock.advance(HOUR)
     lab.look.look()
     with lab.catalog.transaction() as transaction:
-        [after] = rpo.watched(transaction)
+        [after] = rpo.watched(transaction, until=lab.clock.now)
 
     assert before.watch == after.watch
 
