@@ -6,7 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
@@ -16,8 +16,6 @@ from csbs.config import Settings
 from csbs.domain.clock import Clock, monotonic, new_id, utc_now
 from csbs.domain.errors import CsbsError
 from csbs.domain.ids import ProjectId
-from csbs.domain.policy import Schedule, timetable_of
-from csbs.domain.schedule import longest_gap
 from csbs.services.due_runs import DueRuns
 from csbs.services.expiry import Looks
 from csbs.services.lookout import EventKeeping, Lookout
@@ -25,7 +23,7 @@ from csbs.services.notifier import Deliveries, Notifier
 from csbs.services.project_app import App
 from csbs.services.region import Region
 from csbs.services.rounds import Rounds, Stopping
-from csbs.services.rpo import RpoLook
+from csbs.services.rpo import RpoLook, gap_in
 from csbs.services.scheduler import Scheduler
 from csbs.services.upkeep import KeepDays, Upkeep
 from csbs.workflows.runner import TaskRunner
@@ -89,7 +87,7 @@ def lookout_of(settings: Settings, catalog: Catalog) -> Lookout:
         RpoLook(
             catalog=catalog,
             clock=utc_now,
-            gap_of=partial(_gap_of, settings.timezone),
+            gap_of=partial(gap_in, settings.timezone),
             grace=timedelta(seconds=settings.rpo_grace_s),
             worst_max=settings.metrics_servers_max,
         ),
@@ -149,10 +147,6 @@ def _in_each_project(
                 log.warning(failed, extra={"project_id": project_id, "why": str(error)})
 
     return round_of_all
-
-
-def _gap_of(region_zone: str, schedule: Schedule, at: datetime) -> timedelta:
-    return longest_gap(timetable_of(schedule, region_zone), at)
 
 
 def _keep_days(settings: Settings) -> KeepDays:

@@ -153,13 +153,23 @@ def _values(policy: Policy) -> dict[str, Any]:
     }
 
 
+def _bound(
+    transaction: Transaction, project_id: ProjectId, server: BoundServer, holder: PolicyId
+) -> ServerBound:
+    """Names are those of the project; of another project's policy nothing is told but its id."""
+    names = select(policies.c.name).where(
+        policies.c.id == holder, policies.c.project_id == project_id
+    )
+    return ServerBound(server.id, holder, server.name, transaction.scalar(names) or "")
+
+
 def _add_parts(transaction: Transaction, policy: Policy) -> None:
     for position, server in enumerate(policy.servers):
         holder = transaction.scalar(
             select(policy_servers.c.policy_id).where(policy_servers.c.server_id == server.id)
         )
         if holder is not None:
-            raise ServerBound(server.id, holder)
+            raise _bound(transaction, policy.project_id, server, PolicyId(holder))
         row = {
             "server_id": server.id,
             "policy_id": policy.id,

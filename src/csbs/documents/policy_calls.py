@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ from csbs.domain.policy import (
     Policy,
     PolicyChange,
 )
+from csbs.domain.recurrence import InvalidPattern
 from csbs.domain.spoken_rule import pattern_of
 from csbs.domain.tags import Tag, checked_tags
 
@@ -60,7 +62,11 @@ def created(app: App, new: NewPolicyBody) -> PolicyDetails:
     """Makes a policy.  Raises what `PolicyService.create` raises."""
     schedule = _schedule(new)
     if schedule is not None and schedule.pattern is None:
-        raise InvalidPolicy("at", "say at which times of the day it runs, such as 02:30")
+        raise InvalidPolicy(
+            "at",
+            "say at which times of the day it runs, such as 02:30; a policy without runs only when "
+            "somebody asks, and keeps all",
+        )
     wanted = NewPolicy(
         name=new.name,
         description=new.description or "",
@@ -71,7 +77,8 @@ def created(app: App, new: NewPolicyBody) -> PolicyDetails:
         schedules=[] if schedule is None else [schedule],
         auto_bind=_rule(new),
     )
-    made = app.protection.policies.create(wanted)
+    with _naming_times(new):
+        made = app.protection.policies.create(wanted)
     return _details(app, _bound_by_rules(app, made.id, new))
 
 
@@ -86,7 +93,8 @@ def changed(app: App, wanted: str, change: PolicyChangeBody) -> PolicyDetails:
         auto_bind=_rule(change),
         stop_auto_bind=change.stop_auto_bind,
     )
-    app.protection.policies.change(present.id, said)
+    with _naming_times(change):
+        app.protection.policies.change(present.id, said)
     return _details(app, _bound_by_rules(app, present.id, change))
 
 
@@ -162,7 +170,12 @@ def _tags(app: App, server: ServerRef, tags: Sequence[Tag]) -> ServerTagsDocumen
 
 def _document(app: App, policy: Policy) -> PolicyDocument:
     policies = app.protection.policies
-    return PolicyDocument.of(policy, region_zone=policies.region_zone, at=policies.clock())
+    return PolicyDocument.of(
+        policy,
+        region_zone=policies.region_zone,
+        rpo_grace=policies.rpo_grace,
+        at=policies.clock(),
+    )
 
 
 def _details(app: App, policy: Policy) -> PolicyDetails:
@@ -205,6 +218,17 @@ def _schedule(body: PolicyBody) -> NewSchedule | None:
     if pattern is None and body.enabled is None and not retention:
         return None
     return NewSchedule(name="", enabled=body.enabled, pattern=pattern, retention=retention)
+
+
+@contextmanager
+def _naming_times(body: PolicyBody) -> Iterator[None]:
+    """Who gave times of the day hears of them, not of the pattern that was made of them."""
+    try:
+        yield
+    except InvalidPattern as error:
+        if body.at is None:
+            raise
+        raise InvalidPolicy("at", error.why) from None
 
 
 def _rule(body: PolicyBody) -> tuple[Tag, ...] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from csbs.catalog import Catalog, Transaction, backups, policies, runs, server_tags, tasks
 from csbs.catalog.servers import remember_server
@@ -71,6 +71,8 @@ class PolicyService:
     new_id: NewId
     #: The zone of policies that name none.
     region_zone: str
+    #: How much later than due a backup may be there.
+    rpo_grace: timedelta
     #: Told of every change, so that the scheduler looks at once.
     changed: Callable[[], None]
 
