@@ -189,7 +189,7 @@ class PolicyDocument(Document):
             description=policy.description,
             created_at=policy.created_at,
             updated_at=policy.updated_at,
-            servers=[Reference(id=each.id, name=each.name) for each in policy.servers],
+            servers=[Reference(id=each.id, name=each.called) for each in policy.servers],
             schedule=(
                 ScheduleDocument.of(
                     policy.schedules[0], region_zone=region_zone, rpo_grace=rpo_grace, at=at

@@ -35,11 +35,11 @@ from csbs.domain.policy import (
     PolicyChange,
 )
 from csbs.domain.recurrence import InvalidPattern
+from csbs.domain.server import ServerRef
 from csbs.domain.spoken_rule import pattern_of
 from csbs.domain.tags import Tag, checked_tags
 
 if TYPE_CHECKING:  # who only reads documents needs no catalog
-    from csbs.domain.server import ServerRef
     from csbs.domain.task import Watcher
     from csbs.services.project_app import App
 
@@ -193,8 +193,9 @@ def _ids(app: App, names: Sequence[str]) -> list[ServerId]:
 
 def _bound_ids(policy: Policy, names: Sequence[str]) -> list[ServerId]:
     ids = []
+    bound = [ServerRef(each.id, each.called) for each in policy.servers]
     for name in names:
-        found = matching(policy.servers, name)
+        found = matching(bound, name)
         if len(found) != 1:
             why = f"several servers of policy {policy.name} are called {name[:64]!r}"
             if not found:

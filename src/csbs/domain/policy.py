@@ -203,6 +203,13 @@ class BoundServer:
     exclude_disks: frozenset[DiskId] = frozenset()
     #: What was said of it, that too; returned as it came.
     extra: Mapping[str, object] = field(default_factory=dict)
+    #: Its own name, as csbs saw it last; `name` may be anything that the caller chose.
+    own_name: str = field(default="", compare=False)
+
+    @property
+    def called(self) -> str:
+        """How people know it."""
+        return self.own_name or self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -360,7 +360,7 @@ class PolicyService:
             for server in found:
                 remember_server(transaction, self.project_id, server.id, server.name)
         return tuple(
-            each if each.name else replace(each, name=server.name)
+            replace(each, name=each.name or server.name, own_name=server.name)
             for each, server in zip(wanted, found, strict=True)
         )
 
@@ -382,7 +382,7 @@ class PolicyService:
             id=backup_id,
             name=f"{like.name.partition('_')[0]}_{backup_id[:8]}",
             server_id=server.id,
-            server_name=server.name,
+            server_name=server.called,
             state=BackupState.ERROR,
             tracking=tracking_name(backup_id),
             disks=(),

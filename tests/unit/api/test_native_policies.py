@@ -135,6 +135,37 @@ def test_a_tag_binds_a_server(api: LiveApi, member: httpx.Client) -> None:
     assert member.get(path).json()["policy"] is None
 
 
+def test_people_know_a_server_by_its_own_name(api: LiveApi, member: httpx.Client) -> None:
+    """Clients of the cloud bind servers under any name."""
+    [web] = [
+        each
+        for each in member.get(of_project(api, "servers")).json()["servers"]
+        if each["name"] == "web"
+    ]
+    operation = {
+        "enabled": True,
+        "operation_type": "backup",
+        "operation_definition": {},
+        "trigger": {"properties": {"pattern": "RRULE:FREQ=DAILY;INTERVAL=300;BYHOUR=0"}},
+    }
+    policy = {
+        "name": f"p{next(NUMBERS)}",
+        "provider_id": "fc4d5750-22e7-4798-8a46-f48f62c4c1da",
+        "parameters": {},
+        "resources": [{"id": web["id"], "type": "OS::Nova::Server", "name": "what-i-like"}],
+        "scheduled_operations": [operation],
+    }
+    answer = member.post(f"/v1/{api.project_id}/policies", json={"policy": policy})
+    assert answer.json()["policy"]["resources"][0]["name"] == "what-i-like"
+
+    path = of_project(api, f"policies/{policy['name']}")
+    assert member.get(path).json()["servers"] == [{"id": web["id"], "name": "web"}]
+    refused = member.post(of_project(api, "policies"), json={"name": "other", "servers": ["web"]})
+    assert "server web is bound to policy " in refused.json()["error"]["message"]
+    left = member.post(f"{path}/unbind", json={"servers": ["web"]})
+    assert left.json()["servers"] == []
+
+
 HOURS = [f"{hour:02}:00" for hour in range(24)]
 
 

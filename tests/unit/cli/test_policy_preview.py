@@ -38,3 +38,8 @@ def test_a_preview_is_the_same_here_and_there(
             assert way("policy", "preview", "nightly", "--at", "tomorrow").code == 2
             assert way("policy", "preview", "nothing").code == 3
             assert "removed: 0, kept: 0" in way("policy", "preview", "nightly").out
+            way.json("policy", "run", "nightly", "web")
+            [kept] = way.json("policy", "preview", "nightly")["kept"]
+            assert kept["server"]["name"] == "web"
+            [row] = way("policy", "preview", "nightly").out.splitlines()[4:]
+            assert " web " in row
