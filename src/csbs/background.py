@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
@@ -14,15 +14,13 @@ from csbs.catalog import Catalog, projects
 from csbs.config import Settings
 from csbs.domain.clock import Clock, monotonic, new_id, utc_now
 from csbs.domain.ids import ProjectId
-from csbs.domain.policy import Schedule, timetable_of
-from csbs.domain.schedule import longest_gap
 from csbs.services.due_runs import DueRuns
 from csbs.services.expiry import Looks
 from csbs.services.lookout import EventKeeping, Lookout
 from csbs.services.notifier import Deliveries, Notifier
 from csbs.services.region import Region
 from csbs.services.rounds import Rounds, Stopping, for_each_project
-from csbs.services.rpo import RpoLook
+from csbs.services.rpo import RpoLook, gap_in
 from csbs.services.scheduler import Scheduler
 from csbs.services.upkeep import KeepDays, Upkeep
 from csbs.workflows.runner import TaskRunner
@@ -84,7 +82,7 @@ def lookout_of(settings: Settings, catalog: Catalog) -> Lookout:
         RpoLook(
             catalog=catalog,
             clock=utc_now,
-            gap_of=partial(_gap_of, settings.timezone),
+            gap_of=partial(gap_in, settings.timezone),
             grace=timedelta(seconds=settings.rpo_grace_s),
             worst_max=settings.metrics_servers_max,
         ),
@@ -130,10 +128,6 @@ def rounds_of(settings: Settings, catalog: Catalog, region: Region, lookout: Loo
             )
         ),
     ]
-
-
-def _gap_of(region_zone: str, schedule: Schedule, at: datetime) -> timedelta:
-    return longest_gap(timetable_of(schedule, region_zone), at)
 
 
 def _keep_days(settings: Settings) -> KeepDays:

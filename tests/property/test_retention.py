@@ -44,7 +44,7 @@ def stored(draw: st.DrawFn) -> list[StoredBackup]:
     made = []
     for number in range(draw(st.integers(0, 60))):
         # Close together, or far apart.
-        hours = draw(st.sampled_from([4, 30, 3 * 366])) * draw(st.integers(0, 24))
+        hours = draw(st.sampled_from([4, 30, 3 * 366])) * draw(st.integers(-2, 24))
         made.append(
             StoredBackup(
                 server_id=ServerId(draw(st.sampled_from((*SERVERS, "a", "a", "a")))),
@@ -66,6 +66,7 @@ def to_keep(rules: ExpiryRules, of_server: list[StoredBackup]) -> set[str]:
     if not rules.enabled or server_id not in rules.bound:
         return {each.id for each in of_server}
     idle = [each for each in of_server if each.auto_trigger and not each.held]
+    idle = [each for each in idle if each.created_at <= NOW]
     counted = [each for each in idle if each.state == "available"]
     wrong = [each for each in idle if each.state == "error"]
     keep = {each.id for each in of_server} - {each.id for each in counted + wrong}

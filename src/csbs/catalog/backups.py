@@ -201,6 +201,21 @@ def set_state(
     return backup
 
 
+def take_back_deletion(
+    transaction: Transaction, project_id: ProjectId, backup_id: BackupId, before: BackupState
+) -> None:
+    """A backup whose deletion was entered, and has not begun, is what it was before."""
+    transaction.execute(
+        update(backups)
+        .where(
+            backups.c.project_id == project_id,
+            backups.c.id == backup_id,
+            backups.c.state == BackupState.DELETING,
+        )
+        .values(state=before)
+    )
+
+
 def set_storage(
     transaction: Transaction,
     project_id: ProjectId,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import func, select
 
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.tables import backups, servers, tasks
 from csbs.domain.backup import BackupState, FailedOperation
-from csbs.domain.ids import BackupId, PolicyId, ProjectId, ServerId
+from csbs.domain.ids import BackupId, PolicyId, ProjectId, ServerId, TaskId
 from csbs.domain.retention import StoredBackup
-from csbs.domain.task import OPEN_STATES, TaskKind
+from csbs.domain.task import OPEN_STATES, TaskKind, TaskState
 
 _STATES = {each.value: each for each in BackupState}
 _FAILURES = {each.value: each for each in FailedOperation}
@@ -55,14 +57,14 @@ def of_policy(
 
 def names(
     transaction: Transaction, project_id: ProjectId, policy_id: PolicyId
-) -> dict[BackupId, str]:
-    """What the backups of the policy are called."""
+) -> dict[BackupId, tuple[str, str]]:
+    """What the backups of the policy are called, and their servers."""
     rows = transaction.execute(
-        select(backups.c.id, backups.c.name).where(
+        select(backups.c.id, backups.c.name, backups.c.server_name).where(
             backups.c.project_id == project_id, backups.c.policy_id == policy_id
         )
     )
-    return {BackupId(row.id): row.name for row in rows}
+    return {BackupId(row.id): (row.name, row.server_name) for row in rows}
 
 
 def open_deletions(transaction: Transaction, project_id: ProjectId) -> int:
@@ -79,6 +81,28 @@ def open_deletions(transaction: Transaction, project_id: ProjectId) -> int:
         )
         or 0
     )
+
+
+def waiting_deletions(
+    transaction: Transaction,
+    project_id: ProjectId,
+    policy_id: PolicyId,
+    *,
+    kept: Collection[ServerId],
+) -> list[TaskId]:
+    """Deletions of the policy's backups that have not begun, but for servers that are `kept`."""
+    found = transaction.scalars(
+        select(tasks.c.id)
+        .join(backups, backups.c.id == tasks.c.backup_id)
+        .where(
+            tasks.c.project_id == project_id,
+            tasks.c.kind == TaskKind.DELETION,
+            tasks.c.state == TaskState.WAITING,
+            backups.c.policy_id == policy_id,
+            backups.c.server_id.not_in(kept),
+        )
+    )
+    return [TaskId(each) for each in found]
 
 
 def _held(transaction: Transaction, project_id: ProjectId) -> dict[str, str]:

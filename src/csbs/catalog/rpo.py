@@ -53,9 +53,11 @@ class LastRestore:
     ended_at: datetime
 
 
-def promising(transaction: Transaction) -> dict[PolicyId, PromisingPolicy]:
-    """Policies of all projects that run by themselves."""
-    rows = transaction.execute(
+def promising(
+    transaction: Transaction, project_id: ProjectId | None = None
+) -> dict[PolicyId, PromisingPolicy]:
+    """Policies that run by themselves: of all projects, or of this one."""
+    query = (
         select(
             schedules,
             policies.c.project_id.label("of_project"),
@@ -63,7 +65,10 @@ def promising(transaction: Transaction) -> dict[PolicyId, PromisingPolicy]:
         )
         .join(policies)
         .where(schedules.c.enabled.is_(True))
-    ).all()
+    )
+    if project_id is not None:
+        query = query.where(policies.c.project_id == project_id)
+    rows = transaction.execute(query).all()
     return {
         PolicyId(row.policy_id): PromisingPolicy(
             id=PolicyId(row.policy_id),
@@ -76,11 +81,11 @@ def promising(transaction: Transaction) -> dict[PolicyId, PromisingPolicy]:
 
 
 def watched(
-    transaction: Transaction, only: Collection[ServerId] | None = None
+    transaction: Transaction, only: Collection[ServerId] | None = None, *, until: datetime
 ) -> list[WatchedServer]:
     """Servers of policies that are on, and those that are watched still, in all projects.
 
-    `only`: of these; no more than some hundreds.
+    `only`: of these; no more than some hundreds.  No backup counts that was made after `until`.
     """
     bound = policy_servers.c.policy_id.in_(
         select(schedules.c.policy_id).where(schedules.c.enabled.is_(True))
@@ -88,17 +93,24 @@ def watched(
     which = bound | rpo_watches.c.server_id.is_not(None)
     if only is not None:
         which &= servers.c.id.in_(only)
-    return [_watched(row) for row in _rows(transaction, which)]
+    return [_watched(row) for row in _rows(transaction, which, until)]
 
 
 def all_servers(
-    transaction: Transaction, project_id: ProjectId, only: ServerId | None = None
+    transaction: Transaction,
+    project_id: ProjectId,
+    only: ServerId | None = None,
+    *,
+    until: datetime,
 ) -> list[WatchedServer]:
-    """All servers of the project that the catalog knows, or this one of them, by name."""
+    """All servers of the project that the catalog knows, or this one of them, by name.
+
+    No backup counts that was made after `until`.
+    """
     which = servers.c.project_id == project_id
     if only is not None:
         which &= servers.c.id == only
-    found = [_watched(row) for row in _rows(transaction, which)]
+    found = [_watched(row) for row in _rows(transaction, which, until)]
     return sorted(found, key=lambda each: (each.server.name, each.server.id))
 
 
@@ -147,7 +159,7 @@ def last_restores(
     }
 
 
-def _newest_at() -> ScalarSelect[datetime]:
+def _newest_at(until: datetime) -> ScalarSelect[datetime]:
     """One look into the index for each server: it has the newest backup at its end."""
     return (
         select(backups.c.created_at)
@@ -155,6 +167,7 @@ def _newest_at() -> ScalarSelect[datetime]:
             backups.c.project_id == servers.c.project_id,
             backups.c.server_id == servers.c.id,
             backups.c.state.in_(_RESTORABLE),
+            backups.c.created_at <= until,
         )
         .order_by(backups.c.created_at.desc())
         .limit(1)
@@ -163,7 +176,7 @@ def _newest_at() -> ScalarSelect[datetime]:
     )
 
 
-def _rows(transaction: Transaction, which: ColumnElement[bool]) -> list[Row[Any]]:
+def _rows(transaction: Transaction, which: ColumnElement[bool], until: datetime) -> list[Row[Any]]:
     on = select(schedules.c.policy_id).where(
         schedules.c.policy_id == policy_servers.c.policy_id, schedules.c.enabled.is_(True)
     )
@@ -173,7 +186,7 @@ def _rows(transaction: Transaction, which: ColumnElement[bool]) -> list[Row[Any]
             servers.c.name,
             servers.c.project_id.label("of_project"),
             on.limit(1).correlate(policy_servers).scalar_subquery().label("promised_by"),
-            _newest_at().label("newest_at"),
+            _newest_at(until).label("newest_at"),
             rpo_watches,
         )
         .select_from(servers)

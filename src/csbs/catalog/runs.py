@@ -254,6 +254,15 @@ def leave_waiting(
         )
 
 
+def begin_at_once(transaction: Transaction, *, behind: datetime, at: datetime) -> None:
+    """Servers whose turn comes later than `behind` have it at `at`."""
+    transaction.execute(
+        update(server_runs)
+        .where(server_runs.c.state == ServerRunState.WAITING, server_runs.c.begins_at > behind)
+        .values(begins_at=at)
+    )
+
+
 def drop(transaction: Transaction, policy_id: PolicyId, *, kept: Iterable[ServerId]) -> None:
     """What waits of the policy's runs is not begun, but for the servers that are `kept`."""
     transaction.execute(

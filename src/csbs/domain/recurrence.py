@@ -120,7 +120,7 @@ def _rule_parts(rule: str) -> dict[str, str]:
     parts: dict[str, str] = {}
     for part in filter(None, (each.strip() for each in rule.split(";"))):
         key, equals, value = part.partition("=")
-        if not equals or key.strip() in parts:
+        if not equals or not key.strip() or key.strip() in parts:
             raise ValueError("RRULE must be parts KEY=VALUE, each once")
         parts[key.strip()] = value.strip()
     return parts

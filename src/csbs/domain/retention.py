@@ -7,7 +7,9 @@ server.  Of these one stays if any rule that is set keeps it:
     age                     those younger than so many days (of 24 hours) or calendar months
     day, week, month, year  the newest of each of the last so many that have one, by the local date
 
-What is not counted never expires by these rules: manual backups, those in use, those with images.
+What is not counted never expires by these rules: manual backups, those in use, those with images,
+and those whose time lies ahead: they were made by a clock that was wrong, and would pass for the
+newest until that time comes.
 Nothing expires while the policy is off or the server not bound to it, or where no rule is set or
 `permanent` is; and the newest one counted never does, so that a bound server always keeps one to
 restore from.  Automatic backups that failed go by rules of their own: a few stay, for a while.  One
@@ -60,6 +62,8 @@ class Rule(StrEnum):
     MANUAL = "manual"
     #: Something is at work on it, or an image was made from it.
     IN_USE = "in_use"
+    #: Its time lies ahead: a clock was wrong.
+    AHEAD = "ahead"
     #: No rule is set, or `permanent`.
     FOR_EVER = "for_ever"
     #: The newest backup of a bound server.
@@ -217,7 +221,7 @@ def plan_expiry(
         if not rules.enabled or server_id not in rules.bound:
             kept += (Verdict(each, kept=True, reasons=(_idle(rules, each),)) for each in of_server)
             continue
-        history = _sorted_out(of_server, kept)
+        history = _sorted_out(of_server, kept, now)
         plan = plan_server(rules.retention, history.counted + more, now, zone)
         plans.append(plan)
         expired += (Verdict(each, kept=False, reasons=(why,)) for each in plan.expired())
@@ -254,10 +258,10 @@ def _coming(at: datetime) -> StoredBackup:
     return StoredBackup(ServerId(""), at, BackupId(""), BackupState.AVAILABLE, True, None)
 
 
-def _sorted_out(backups: Iterable[StoredBackup], kept: list[Verdict]) -> _History:
+def _sorted_out(backups: Iterable[StoredBackup], kept: list[Verdict], now: datetime) -> _History:
     history = _History()
     for each in backups:
-        if each.auto_trigger and not each.held:
+        if each.auto_trigger and not each.held and each.created_at <= now:
             if each.state is BackupState.AVAILABLE:
                 history.counted.append(each)
                 continue
@@ -272,7 +276,9 @@ def _sorted_out(backups: Iterable[StoredBackup], kept: list[Verdict]) -> _Histor
 def _not_counted(backup: StoredBackup) -> Reason:
     if not backup.auto_trigger:
         return Reason(Rule.MANUAL, "it was made by hand")
-    return Reason(Rule.IN_USE, backup.held or _IN_USE[backup.state])
+    if backup.held or backup.state in _IN_USE:
+        return Reason(Rule.IN_USE, backup.held or _IN_USE[backup.state])
+    return Reason(Rule.AHEAD, "its time lies ahead: a clock was wrong when it was made")
 
 
 def _idle(rules: ExpiryRules, backup: StoredBackup) -> Reason:
@@ -323,7 +329,8 @@ def months_before(now: datetime, months: int, zone: tzinfo) -> datetime:
     """The same local time on the same day of an earlier month, or on its last day."""
     local = now.astimezone(zone)
     year, month = divmod(local.year * _MONTHS_PER_YEAR + local.month - 1 - months, _MONTHS_PER_YEAR)
-    if year < 1:
+    # The first year of the calendar is not whole in each zone.
+    if year <= 1:
         return _EVER
     day = min(local.day, monthrange(year, month + 1)[1])
     return local.replace(year=year, month=month + 1, day=day).astimezone(UTC)

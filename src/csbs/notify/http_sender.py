@@ -20,7 +20,7 @@ from ipaddress import ip_address
 from csbs.domain.notification import SendFailure
 from csbs.domain.web_address import InvalidWebhookUrl, WebAddress, web_address, why_unreachable
 from csbs.domain.webhook import is_final
-from csbs.notify.time_limit import limited
+from csbs.notify.time_limit import cut_after
 
 _OK_MIN, _OK_MAX = 200, 299
 _ERROR_SIZE_MAX = 300
@@ -100,8 +100,7 @@ class HttpSender:
         """A connection to the first that answers; all of it is cut at the limit of time."""
         time_max_s = self._options.time_max_s
         plain = _connect(allowed, address.port, time_max_s / len(allowed))
-        with plain, limited(time_max_s) as limit:
-            limit.watch(plain)
+        with plain, cut_after(plain, time_max_s):
             plain.settimeout(time_max_s)
             connection = http.client.HTTPConnection(address.host, address.port)
             if address.tls:

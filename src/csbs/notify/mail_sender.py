@@ -1,4 +1,7 @@
-"""Mail by SMTP, over TLS from the start or after STARTTLS."""
+"""Mail by SMTP, over TLS from the start or after STARTTLS.
+
+What a server says is bounded, in bytes and in time: before TLS anybody on the way could say it.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,17 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
 from enum import StrEnum
+from typing import BinaryIO
 
 from csbs.domain.clock import Clock
 from csbs.domain.notification import SendFailure
 from csbs.notify.base import Mail
-from csbs.notify.time_limit import Limit, limited
+from csbs.notify.time_limit import cut_after
 
 _ERROR_SIZE_MAX = 300
 _SUBJECT_SIZE_MAX = 200
+#: Of all answers on one connection; those to twenty recipients are some thousand bytes.
+_ANSWERS_SIZE_MAX = 1024**2
 
 
 class MailSecurity(StrEnum):
@@ -45,8 +51,10 @@ class MailOptions:
     sender: str = ""
     #: File of certificates that are trusted besides the system's.
     ca_file: str = ""
-    #: For one mail, from the connection to the answer that it was taken.
-    time_max_s: float = 30.0
+    #: For each answer of the server.
+    time_max_s: float = 15.0
+    #: For one mail, once connected; shorter than a stop of the service may take.
+    mail_time_max_s: float = 30.0
 
 
 class SmtpMailer:
@@ -95,9 +103,15 @@ class SmtpMailer:
     @contextmanager
     def _connected(self) -> Iterator[smtplib.SMTP]:
         options = self._options
-        with limited(options.time_max_s) as limit:
-            tls = self._tls() if options.security is MailSecurity.TLS else None
-            server = _Smtp(options, limit, tls)
+        address = options.host, options.port
+        with (
+            socket.create_connection(address, options.time_max_s) as plain,
+            cut_after(plain, options.mail_time_max_s),
+        ):
+            connected = plain
+            if options.security is MailSecurity.TLS:
+                connected = self._tls().wrap_socket(plain, server_hostname=options.host)
+            server = _Session(connected, options)
             try:
                 if options.security is MailSecurity.STARTTLS:
                     server.starttls(context=self._tls())
@@ -116,21 +130,45 @@ class SmtpMailer:
         return context
 
 
-class _Smtp(smtplib.SMTP):
-    """Over TLS from the start if `tls` is given, and within the limit from the first byte on."""
+class _Session(smtplib.SMTP):
+    """A session on a connection that is there; takes no endless answers."""
 
-    def __init__(self, options: MailOptions, limit: Limit, tls: ssl.SSLContext | None) -> None:
-        self._limit = limit
-        self._tls = tls
+    file: BinaryIO | _Answers | None
+
+    def __init__(self, connected: socket.socket, options: MailOptions) -> None:
+        self._connected = connected
         super().__init__(options.host, options.port, timeout=options.time_max_s)
 
-    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        """What `connect` asks for, as in `smtplib.SMTP_SSL`."""
-        connected = socket.create_connection((host, port), timeout)
-        self._limit.watch(connected)
-        if self._tls is None:
-            return connected
-        return self._tls.wrap_socket(connected, server_hostname=host)
+    def _get_socket(self, _host: str, _port: int, _timeout: float) -> socket.socket:
+        """Called by the base class, as `smtplib.SMTP_SSL` has it."""
+        return self._connected
+
+    def getreply(self) -> tuple[int, bytes]:
+        """See `smtplib.SMTP.getreply`, which reads lines for as long as there are more."""
+        if self.file is None:  # in the beginning, and after STARTTLS
+            assert self.sock is not None
+            self.file = _Answers(self.sock.makefile("rb"))
+        return super().getreply()
+
+
+class _Answers:
+    """Lines that the server says."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left_bytes = _ANSWERS_SIZE_MAX
+
+    def readline(self, size: int) -> bytes:
+        """See `BinaryIO.readline`.  Raises `OSError` if all together are too much."""
+        line = self._file.readline(size)
+        self._left_bytes -= len(line)
+        if self._left_bytes < 0:
+            raise OSError("the server of mail does not stop to answer")
+        return line
+
+    def close(self) -> None:
+        """See `BinaryIO.close`."""
+        self._file.close()
 
 
 def _refusals(recipients: dict[str, tuple[int, bytes]]) -> str:

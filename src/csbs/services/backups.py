@@ -29,7 +29,15 @@ from csbs.domain.errors import (
     ServerWithoutDisks,
 )
 from csbs.domain.identity import Match
-from csbs.domain.ids import BackupId, CheckpointId, ProjectId, ServerId, TaskId, tracking_name
+from csbs.domain.ids import (
+    BackupId,
+    CheckpointId,
+    PolicyId,
+    ProjectId,
+    ServerId,
+    TaskId,
+    tracking_name,
+)
 from csbs.domain.listing import Listing, Slice
 from csbs.domain.lookup import matching
 from csbs.domain.server import ServerDescription, ServerRef, ServerState
@@ -44,7 +52,13 @@ from csbs.services.disks import (
 )
 from csbs.services.locks import Locks
 from csbs.services.repositories import RepositoryAccess
-from csbs.services.requests import CreateBackup, keep_backup_request, keep_deletion
+from csbs.services.requests import (
+    CreateBackup,
+    asked_by_somebody,
+    expired_by,
+    keep_backup_request,
+    keep_deletion,
+)
 from csbs.services.servers import ServerService, require_whole
 from csbs.workflows.back_up_server import BackupTools, ServerBackup, back_up_server
 from csbs.workflows.delete_backup import delete_backup, measure_deletion
@@ -217,16 +231,24 @@ class BackupService:
         return task
 
     def enter_deletion(
-        self, transaction: Transaction, backup_id: BackupId, *, note: str = ""
+        self,
+        transaction: Transaction,
+        backup_id: BackupId,
+        *,
+        note: str = "",
+        policy_id: PolicyId | None = None,
     ) -> Task:
         """See `submit_deletion`; behind the transaction the caller hands the task to the runner.
 
-        `note` says how the task came to be.
+        `note` says how the task came to be, `policy_id` by which policy the backup expires.
         """
         backup = backups.get(transaction, self.project_id, backup_id)
         newest = tasks.newest_of_backup(transaction, self.project_id, backup_id)
         if newest is not None and newest.is_open:
             if newest.kind is TaskKind.DELETION:
+                if policy_id is None and expired_by(newest.request) is not None:
+                    request = asked_by_somebody(newest.request)
+                    tasks.set_request(transaction, self.project_id, newest.id, request)
                 return newest
             raise BackupInUse(backup_id, f"its {newest.kind} is not finished")
         self._refuse_in_use(transaction, backup)
@@ -235,7 +257,7 @@ class BackupService:
             TaskKind.DELETION,
             backup,
             at=self.clock(),
-            request=keep_deletion(backup),
+            request=keep_deletion(backup, policy_id),
         )
         backups.set_state(transaction, self.project_id, backup_id, BackupState.DELETING)
         tasks.add(transaction, replace(task, note=note))

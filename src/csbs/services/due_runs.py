@@ -140,10 +140,15 @@ class DueRuns:
             after = found[-1]
 
     def realign(self, now: datetime) -> None:
-        """Works out anew when schedules are due that are not due yet.
+        """Works out anew when schedules are due that are not due yet, and servers begin that wait.
 
         For a clock that was set back, and a zone of the region that was changed.
         """
+        with self.catalog.transaction() as transaction:
+            # No turn is further away: it was set while the clock was ahead, and every later run of
+            # the server would be merged into it.
+            until = now + timedelta(seconds=self.window_s)
+            runs.begin_at_once(transaction, behind=until, at=now)
         after = ""
         while True:
             with self.catalog.transaction() as transaction:

@@ -1,8 +1,9 @@
 """Expiry: carries out what retention says of the backups of policies (`csbs.domain.retention`).
 
 Nothing is deleted by a plan that is old: what is submitted is decided in the transaction that
-submits it, from what the catalog says then of the policy, the server and all its backups.  A crash
-leaves tasks that the next life carries out, or nothing.
+submits it, from what the catalog says then of the policy, the server and all its backups.  Who
+changes a policy takes back what waits still (`csbs.services.policies`).  A crash leaves tasks that
+the next life carries out, or nothing.
 """
 
 from __future__ import annotations
@@ -149,7 +150,9 @@ class ExpiryService:
                 note = f"policy {policy.name}: {verdict.reasons[0].detail}"
                 try:
                     submitted.append(
-                        self.backups.enter_deletion(transaction, verdict.backup.id, note=note)
+                        self.backups.enter_deletion(
+                            transaction, verdict.backup.id, note=note, policy_id=policy_id
+                        )
                     )
                 except BackupInUse:
                     continue

@@ -30,6 +30,7 @@ from csbs.domain.notification import (
     delay_after,
     is_expired,
 )
+from csbs.domain.texts import made_usable
 from csbs.services.sending import Sending
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,9 @@ class Deliveries:
                 notifications.record_success(transaction, target, at=now)
                 return True
             self._tell(target, failure)
-            given_up = DeliveryEnd(state=DeliveryState.GIVEN_UP, at=now, error=failure.why)
+            # A receiver may answer anything.
+            why = made_usable(failure.why)
+            given_up = DeliveryEnd(state=DeliveryState.GIVEN_UP, at=now, error=why)
             if failure.final:
                 notifications.end(transaction, target, numbers, given_up)
                 return True
@@ -122,7 +125,7 @@ class Deliveries:
             notifications.end(transaction, target, old, given_up)
             failures = notifications.failures(transaction, target)
             notifications.record_failure(
-                transaction, target, failure.why, next_at=now + delay_after(failures + 1)
+                transaction, target, why, next_at=now + delay_after(failures + 1)
             )
         return False
 

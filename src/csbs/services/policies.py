@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from csbs.catalog import Catalog, Transaction, backups, policies, runs, server_tags, tasks
+from csbs.catalog import Catalog, Transaction, backups, expiry, policies, runs, server_tags, tasks
 from csbs.catalog.servers import remember_server
 from csbs.domain.backup import Backup, BackupState, FailedOperation
 from csbs.domain.clock import Clock, NewId
@@ -47,8 +47,10 @@ from csbs.domain.task import Watcher
 from csbs.services.backups import BackupService
 from csbs.services.due_runs import first_unclaimed
 from csbs.services.exact import exact_server
+from csbs.services.expiry import rules_of
 from csbs.services.policy_requests import auto_name, backup_request
 from csbs.services.quotas import QuotaService
+from csbs.services.requests import expired_by
 from csbs.services.servers import ServerService
 from csbs.services.tasks import end_waiting
 
@@ -71,6 +73,8 @@ class PolicyService:
     new_id: NewId
     #: The zone of policies that name none.
     region_zone: str
+    #: How much later than due a backup may be there.
+    rpo_grace: timedelta
     #: Told of every change, so that the scheduler looks at once.
     changed: Callable[[], None]
 
@@ -155,6 +159,7 @@ class PolicyService:
             policies.save(transaction, policy)
             self._note_bound(transaction, policy, {each.id for each in present.servers})
             self._end_runs(transaction, policy)
+            self._take_back_deletions(transaction, policy, present)
         self.changed()
         return policy
 
@@ -190,7 +195,9 @@ class PolicyService:
         """Forgets the policy; its servers are free, its backups stay.  Raises `PolicyNotFound`."""
         with self.catalog.transaction() as transaction:
             present = policies.get(transaction, self.project_id, policy_id)
-            self._end_runs(transaction, replace(present, servers=()))
+            without = replace(present, servers=())
+            self._end_runs(transaction, without)
+            self._take_back_deletions(transaction, without, present)
             policies.remove(transaction, self.project_id, policy_id)
 
     def run(
@@ -288,6 +295,7 @@ class PolicyService:
         policies.save(transaction, policy)
         self._note_bound(transaction, policy, {each.id for each in present.servers})
         self._end_runs(transaction, policy)
+        self._take_back_deletions(transaction, policy, present)
         return policy
 
     def _timed(self, transaction: Transaction, policy: Policy, present: Policy | None) -> Policy:
@@ -324,6 +332,23 @@ class PolicyService:
             task = tasks.get(transaction, policy.project_id, task_id)
             end_waiting(transaction, task, at=self.clock())
 
+    def _take_back_deletions(
+        self, transaction: Transaction, policy: Policy, present: Policy
+    ) -> None:
+        """What expired and waits still stays where another rule decides now, or none.
+
+        The next look decides anew what expires (`csbs.services.expiry`).
+        """
+        rules = rules_of(policy)
+        same = rules.enabled and rules.retention == rules_of(present).retention
+        kept = rules.bound if same else frozenset[ServerId]()
+        for task_id in expiry.waiting_deletions(
+            transaction, policy.project_id, policy.id, kept=kept
+        ):
+            task = tasks.get(transaction, policy.project_id, task_id)
+            if expired_by(task.request) == policy.id:
+                end_waiting(transaction, task, at=self.clock())
+
     def _note_bound(
         self, transaction: Transaction, policy: Policy, former: Collection[ServerId]
     ) -> None:
@@ -358,7 +383,7 @@ class PolicyService:
             for server in found:
                 remember_server(transaction, self.project_id, server.id, server.name)
         return tuple(
-            each if each.name else replace(each, name=server.name)
+            replace(each, name=each.name or server.name, own_name=server.name)
             for each, server in zip(wanted, found, strict=True)
         )
 
@@ -380,7 +405,7 @@ class PolicyService:
             id=backup_id,
             name=f"{like.name.partition('_')[0]}_{backup_id[:8]}",
             server_id=server.id,
-            server_name=server.name,
+            server_name=server.called,
             state=BackupState.ERROR,
             tracking=tracking_name(backup_id),
             disks=(),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from csbs.catalog import Transaction
-from csbs.domain.backup import Backup
+from csbs.domain.backup import Backup, BackupState
 from csbs.domain.consistency import Consistency
 from csbs.domain.ids import CheckpointId, DiskId, PolicyId
 from csbs.domain.restore_plan import RestorePlan
@@ -132,6 +132,23 @@ def kept_restore(kept: TaskRequest) -> KeptRestore:
     )
 
 
-def keep_deletion(backup: Backup) -> TaskRequest:
-    """A deletion needs nothing but to be told from one of a local command."""
-    return {"was": backup.state}
+def keep_deletion(backup: Backup, policy_id: PolicyId | None) -> TaskRequest:
+    """What the backup was before, and the policy that it expired by; None: somebody asked."""
+    kept: dict[str, object] = {"was": backup.state}
+    return kept if policy_id is None else kept | {"policy": policy_id}
+
+
+def asked_by_somebody(request: TaskRequest) -> TaskRequest:
+    """The same deletion, where it is not the policy's alone (any more)."""
+    return {name: value for name, value in request.items() if name != "policy"}
+
+
+def expired_by(request: TaskRequest) -> PolicyId | None:
+    """The policy that a deletion is for; None: somebody asked."""
+    policy_id = request.get("policy")
+    return None if policy_id is None else PolicyId(str(policy_id))
+
+
+def state_before(request: TaskRequest) -> BackupState:
+    """Of the backup, before its deletion was entered."""
+    return BackupState(str(request["was"]))

@@ -20,6 +20,7 @@ from csbs.domain.ids import BackupId, ProjectId, TaskId
 from csbs.domain.listing import Listing, Slice
 from csbs.domain.task import Task, TaskKind, TaskState
 from csbs.domain.task_errors import TaskNotCancellable, TaskNotDeletable
+from csbs.services.requests import state_before
 from csbs.workflows.runner import NoRunner, TaskRunner
 
 
@@ -107,6 +108,9 @@ def end_waiting(transaction: Transaction, task: Task, *, at: datetime) -> None:
     tasks.end(transaction, task.project_id, task.id, outcome)
     if task.kind is TaskKind.BACKUP:
         backups.remove(transaction, task.project_id, task.backup_id)
+    elif task.kind is TaskKind.DELETION:
+        before = state_before(task.request)
+        backups.take_back_deletion(transaction, task.project_id, task.backup_id, before)
     else:
         backups.set_state(transaction, task.project_id, task.backup_id, BackupState.AVAILABLE)
 

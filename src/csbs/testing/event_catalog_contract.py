@@ -49,6 +49,8 @@ from csbs.testing.policy_catalog_contract import (
 from csbs.testing.values import START
 
 HOUR = timedelta(hours=1)
+#: Than all that is made here.
+LATER = START + timedelta(days=365)
 
 
 def make_target(project: ProjectId, number: int = 1, **values: object) -> Target:
@@ -396,27 +398,41 @@ class RpoCatalogContract:
         with catalog.transaction() as transaction:
             backups.set_state(transaction, project, made[3].id, BackupState.DELETING)
             backups.set_state(transaction, project, made[2].id, BackupState.RESTORING)
-            [found] = rpo.watched(transaction)
+            [found] = rpo.watched(transaction, until=LATER)
             assert found.newest_at == made[2].created_at
             assert (found.policy_id, found.watch, found.server.id) == ("p1", None, SERVER)
 
             backups.remove(transaction, project, made[2].id)
             backups.remove(transaction, project, made[1].id)
-            assert rpo.watched(transaction)[0].newest_at == made[0].created_at
+            assert rpo.watched(transaction, until=LATER)[0].newest_at == made[0].created_at
             backups.remove(transaction, project, made[0].id)
-            assert rpo.watched(transaction)[0].newest_at is None
+            assert rpo.watched(transaction, until=LATER)[0].newest_at is None
+
+    def test_a_backup_of_a_clock_that_was_ahead_does_not_count(
+        self, catalog: Catalog, project: ProjectId
+    ) -> None:
+        first, second = (entered(catalog, project, number) for number in (1, 2))
+        bind(catalog, project)
+        for until, newest in (
+            (second.created_at, second),
+            (second.created_at - timedelta.resolution, first),
+        ):
+            with catalog.transaction() as transaction:
+                [watched] = rpo.watched(transaction, until=until)
+                [listed] = rpo.all_servers(transaction, project, until=until)
+            assert watched.newest_at == listed.newest_at == newest.created_at
 
     def test_of_a_policy_that_is_off_only_what_is_watched_is_found(
         self, catalog: Catalog, project: ProjectId
     ) -> None:
         bind(catalog, project, enabled=False)
         with catalog.transaction() as transaction:
-            assert rpo.watched(transaction) == []
+            assert rpo.watched(transaction, until=LATER) == []
             rpo.remember(transaction, {SERVER: (project, WATCH)})
-            [found] = rpo.watched(transaction)
+            [found] = rpo.watched(transaction, until=LATER)
             assert (found.policy_id, found.watch) == (None, WATCH)
             rpo.forget(transaction, [SERVER])
-            assert rpo.watched(transaction) == []
+            assert rpo.watched(transaction, until=LATER) == []
 
     def test_what_is_remembered_comes_back(self, catalog: Catalog, project: ProjectId) -> None:
         bind(catalog, project)
@@ -424,7 +440,7 @@ class RpoCatalogContract:
         with catalog.transaction() as transaction:
             for watch in (WATCH, broken):
                 rpo.remember(transaction, {SERVER: (project, watch)})
-                assert rpo.watched(transaction)[0].watch == watch
+                assert rpo.watched(transaction, until=LATER)[0].watch == watch
 
     def test_all_servers_of_a_project_are_listed(
         self, catalog: Catalog, project: ProjectId
@@ -434,14 +450,16 @@ class RpoCatalogContract:
         with catalog.transaction() as transaction:
             servers.remember_server(transaction, project, ServerId("a"), "alone")
             servers.remember_server(transaction, OTHER, ServerId("o"), "other")
-            found = rpo.all_servers(transaction, project)
+            found = rpo.all_servers(transaction, project, until=LATER)
             assert [(each.server.name, each.policy_id) for each in found] == [
                 ("alone", None),
                 ("web", "p1"),
             ]
-            assert [each.server.name for each in rpo.all_servers(transaction, OTHER)] == ["other"]
-            assert [each.server.id for each in rpo.watched(transaction, [SERVER])] == [SERVER]
-            assert rpo.watched(transaction, [ServerId("a")]) == []
+            others = rpo.all_servers(transaction, OTHER, until=LATER)
+            assert [each.server.name for each in others] == ["other"]
+            [watched] = rpo.watched(transaction, [SERVER], until=LATER)
+            assert watched.server.id == SERVER
+            assert rpo.watched(transaction, [ServerId("a")], until=LATER) == []
 
     def test_the_last_restore_that_was_done_counts(
         self, catalog: Catalog, project: ProjectId

@@ -28,8 +28,13 @@ def test_a_policy_is_run_here_and_there(
             assert backup["status"] == "available"
             assert backup["policy_id"] == policy["id"]
             assert backup["name"].startswith("manualbk_")
+            assert backup["auto_trigger"] is False
+            ran = "made because somebody ran policy nightly"
+            assert ran in way("backup", "show", backup["id"]).out
             assert way("policy", "run", "nightly", "nothing").code == 2
             assert way("policy", "run", "nothing").code == 3
+            way.json("policy", "delete", "nightly", "--yes")
+            assert "ran a policy that was deleted" in way("backup", "show", backup["id"]).out
 
 
 def test_a_server_that_is_refused_does_not_hinder_the_others(

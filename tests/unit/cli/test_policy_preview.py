@@ -49,6 +49,7 @@ def test_a_preview_is_the_same_here_and_there(ways: Ways) -> None:
         assert now["policy"] == {"id": policy["id"], "name": "nightly"}
         assert (now["removed"], now["coming_runs"]) == ([], 0)
         [kept] = now["kept"]
+        assert kept["server"]["name"] == "web"
         assert [each["rule"] for each in kept["reasons"]] == ["newest", "number"]
         assert now["storage_before_bytes"] == now["storage_after_bytes"] > 0
         assert later["coming_runs"] == 1
@@ -60,6 +61,8 @@ def test_a_preview_is_the_same_here_and_there(ways: Ways) -> None:
         text = way("policy", "preview", "nightly", "--at", in_400_days).out
         assert "removed: 1, kept: 0" in text
         assert "then 0 B" in text
+        [row] = way("policy", "preview", "nightly").out.splitlines()[4:]
+        assert " web " in row
 
 
 def test_dates_and_names_that_make_no_sense_are_refused(ways: Ways) -> None:

@@ -82,6 +82,7 @@ def test_several_lines_are_several_rules() -> None:
         ("RRULE:FREQ=MINUTELY;INTERVAL=5", "FREQ must be"),
         ("RRULE:FREQ=DAILY;FREQ=DAILY", "each once"),
         ("RRULE:FREQ=DAILY;BYHOUR", "each once"),
+        ("RRULE:FREQ=DAILY;=1", "KEY=VALUE"),
         ("RRULE:FREQ=DAILY;COUNT=5", "COUNT is not supported"),
         ("RRULE:FREQ=DAILY;UNTIL=20310101T000000Z", "UNTIL is not supported"),
         ("RRULE:FREQ=DAILY;INTERVAL=0", "INTERVAL must be"),

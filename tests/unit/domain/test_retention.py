@@ -194,6 +194,14 @@ def test_months_go_by_the_calendar(now: str, months: int, then: str) -> None:
     assert months_before(at, months, UTC) == datetime.fromisoformat(then).replace(tzinfo=UTC)
 
 
+@pytest.mark.parametrize("months", [24_310, 24_311, 24_312, 24_323, 99_999])
+def test_months_beyond_the_calendar_keep_all(months: int) -> None:
+    """East of Greenwich the first hours of the calendar are none in UTC."""
+    at = datetime(2026, 11, 30, 23, tzinfo=UTC)
+
+    assert months_before(at, months, zone_of("Asia/Shanghai")).year == 1
+
+
 def test_months_go_by_the_local_clock() -> None:
     """Berlin is an hour earlier in UTC on the other side of a change of its clock."""
     at = datetime(2026, 11, 10, 12, tzinfo=UTC)
@@ -209,6 +217,17 @@ def test_manual_backups_are_neither_counted_nor_removed() -> None:
 
     assert expired(made) == ["b1", "b2", "b3"]
     assert rules_of(made, "m0") == [Rule.MANUAL]
+
+
+@pytest.mark.parametrize("max_backups", [0, 1, 2])
+def test_what_is_made_after_a_backup_of_a_clock_that_was_ahead_stays(max_backups: int) -> None:
+    """Else it would pass for the newest, and each new one expire as soon as it is made."""
+    ahead = backup("ahead", NOW + timedelta(days=365))
+
+    made = plan([*daily(5), ahead], Retention(max_backups=max_backups))
+
+    assert expired(made) == [f"b{each}" for each in range(1, 6 - max(max_backups, 1))]
+    assert rules_of(made, "ahead") == [Rule.AHEAD]
 
 
 @pytest.mark.parametrize(

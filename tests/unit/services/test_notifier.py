@@ -211,6 +211,19 @@ def test_an_event_that_is_refused_for_good_does_not_hold_up_those_behind(lab: La
     assert lab.backlog() == Backlog(given_up=1, delivered=1)
 
 
+@pytest.mark.parametrize("final", [False, True], ids=["for now", "for good"])
+def test_what_a_receiver_says_is_kept_whatever_it_is(lab: Lab, *, final: bool) -> None:
+    """Else its failures would not count, and it be asked again and again, for ever."""
+    lab.webhook()
+    lab.happen(1)
+    lab.wire.answers = [SendFailure("\0\ud800 no", final=final)]
+    lab.look()
+
+    target, backlog = lab.service.find("pager")
+    assert backlog == (Backlog(given_up=1) if final else Backlog(waiting=1))
+    assert final or (target.failures, target.last_error) == (1, "\ufffd\ufffd no")
+
+
 def test_one_target_that_fails_does_not_delay_another(lab: Lab) -> None:
     lab.webhook("one")
     lab.webhook("other")

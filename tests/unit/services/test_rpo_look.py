@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
@@ -17,12 +18,11 @@ from csbs.catalog import Catalog, Transaction, backups, events, policies, rpo, s
 from csbs.domain.backup import BackupState
 from csbs.domain.events import Event, EventKind
 from csbs.domain.ids import BackupId, PolicyId, ProjectId, ServerId
-from csbs.domain.policy import BoundServer, InvalidPolicy, Policy, Schedule, timetable_of
+from csbs.domain.policy import BoundServer, InvalidPolicy, Policy, Schedule
 from csbs.domain.rpo import RpoStatus
-from csbs.domain.schedule import longest_gap
 from csbs.domain.server import ServerRef
 from csbs.services.lookout import EventKeeping, Lookout
-from csbs.services.rpo import RpoLook, RpoService, RpoSummary
+from csbs.services.rpo import RpoLook, RpoService, RpoSummary, gap_in
 from csbs.testing.events import failure
 from csbs.testing.fake_clock import FakeClock
 from csbs.testing.policy_catalog_contract import SCHEDULE, make_policy
@@ -43,7 +43,13 @@ class Lab:
         self.look = RpoLook(
             catalog=self.catalog, clock=self.clock, gap_of=gap_of, grace=HOUR, worst_max=2
         )
-        self.service = RpoService(catalog=self.catalog, project_id=self.project, clock=self.clock)
+        self.service = RpoService(
+            catalog=self.catalog,
+            project_id=self.project,
+            clock=self.clock,
+            gap_of=gap_of,
+            grace=HOUR,
+        )
 
     def policy(self, pattern: str = "RRULE:FREQ=DAILY;BYHOUR=2;BYMINUTE=0") -> Policy:
         """Policy `p1` that is on, without servers."""
@@ -109,8 +115,7 @@ class DyingCatalog(Catalog):
                 raise Crash
 
 
-def gap_of(schedule: Schedule, at: datetime) -> timedelta:
-    return longest_gap(timetable_of(schedule, "UTC"), at)
+gap_of = partial(gap_in, "UTC")
 
 
 @pytest.fixture
@@ -290,6 +295,18 @@ def test_the_summary_has_numbers_of_all_and_the_worst(lab: Lab) -> None:
     assert found.worst == ((ids[3], None, True), (ids[0], 30 * 3600, True))
 
 
+def test_a_promise_is_shown_before_anybody_looked(lab: Lab) -> None:
+    policy = lab.bind(lab.policy(), WEB)
+    [web] = lab.service.list_all()
+    assert (web.policy_name, web.promise_s, web.broken) == ("p1", 25 * 3600, False)
+    lab.look.look()
+    twice = replace(policy.schedules[0], pattern="RRULE:FREQ=DAILY;BYHOUR=2,14;BYMINUTE=0")
+    policy = lab.save(replace(policy, schedules=(twice,)))
+    assert [each.promise_s for each in lab.service.list_all()] == [13 * 3600]
+    lab.switch(policy, on=False)
+    assert [(each.policy_id, each.promise_s) for each in lab.service.list_all()] == [(None, None)]
+
+
 def test_a_project_sees_how_its_servers_stand(lab: Lab) -> None:
     lab.bind(lab.policy(), WEB)
     with lab.catalog.transaction() as transaction:
@@ -324,7 +341,11 @@ def test_many_that_change_at_once_are_written_in_parts_and_all_of_them(lab: Lab)
     with pytest.raises(Crash):
         replace(lab.look, catalog=DyingCatalog(lab.catalog, at=2)).look()
     with lab.catalog.transaction() as transaction:
-        marked = [each for each in rpo.watched(transaction) if each.watch and each.watch.broken_at]
+        marked = [
+            each
+            for each in rpo.watched(transaction, until=lab.clock.now)
+            if each.watch and each.watch.broken_at
+        ]
     assert len(marked) == len(lab.events()) == 500
 
     assert lab.look.look().broken == 1101
@@ -352,17 +373,34 @@ def test_a_backup_that_comes_during_a_look_is_seen(lab: Lab) -> None:
     assert lab.told() == []
 
 
+def test_a_backup_of_a_clock_that_was_ahead_hides_nothing(lab: Lab) -> None:
+    lab.bind(lab.policy(), WEB)
+    lab.clock.advance(timedelta(days=365))
+    lab.back_up()
+    lab.clock.advance(timedelta(days=-365))
+    lab.look.look()
+    lab.clock.advance(25 * HOUR)
+    lab.look.look()
+    assert lab.told() == []
+    assert lab.service.list_all()[0].newest_backup_at is None
+
+    lab.clock.advance(HOUR)
+    lab.look.look()
+
+    assert lab.told() == ["broken"]
+
+
 def test_a_look_that_finds_nothing_new_keeps_nobody_waiting(lab: Lab) -> None:
     lab.bind(lab.policy(), WEB)
     lab.look.look()
     with lab.catalog.transaction() as transaction:
-        [before] = rpo.watched(transaction)
+        [before] = rpo.watched(transaction, until=lab.clock.now)
     lab.clock.advance(HOUR)
 
     replace(lab.look, catalog=DyingCatalog(lab.catalog, at=1)).look()
 
     with lab.catalog.transaction() as transaction:
-        [after] = rpo.watched(transaction)
+        [after] = rpo.watched(transaction, until=lab.clock.now)
     assert before.watch == after.watch
 
 

@@ -43,7 +43,8 @@ def test_servers_are_bound_and_let_go(lab: ScheduleLab) -> None:
         lab.policies.unbind(policy.id, [S1])
     with pytest.raises(ServerNotFound):
         lab.policies.bind(policy.id, [ServerId("nobody")])
-    with pytest.raises(ServerBound):
+    way_out = f"web2 is bound to policy {policy.name} already; `csbs policy unbind"
+    with pytest.raises(ServerBound, match=way_out):
         lab.policies.bind(lab.policy().id, [S2])
 
 

@@ -131,6 +131,55 @@ def test_no_plan_is_old_when_it_is_carried_out(
     assert all(each.state is BackupState.AVAILABLE for each in lab.backups())
 
 
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_takes_back_what_has_not_begun(
+    lab: ExpiryLab, policy: Policy, change: Callable[[ExpiryLab, Policy], None]
+) -> None:
+    oldest, *_ = lab.nightly(policy, 9)
+    failed = lab.make(policy, at=lab.now - 40 * DAY, state=BackupState.ERROR)
+    of_other = lab.nightly(policy, 4, "s2")
+    lab.expire()
+    of_server = [each for each in lab.deletions() if each.server_id == "s1"]
+    [begun] = [each for each in of_server if each.backup_id == oldest.id]
+    with lab.catalog.transaction() as transaction:
+        tasks.begin(transaction, lab.project_id, begun.id, at=lab.now)
+
+    change(lab, policy)
+
+    states = {each.id: each.state for each in lab.backups()}
+    assert states.pop(oldest.id) is BackupState.DELETING
+    assert states.pop(failed.id) is BackupState.ERROR
+    # Of the server that stays bound it goes on, if that is all that was changed.
+    deleting = {each.id for each in of_other[:1]} if change is unbound else set()
+    assert {name for name, state in states.items() if state is BackupState.DELETING} == deleting
+    ids = {each.id for each in of_server} - {begun.id}
+    ended = {each.state for each in lab.deletions() if each.id in ids}
+    assert ended == {TaskState.CANCELLED}
+    assert not states.keys() & set(lab.expire())
+
+
+def test_another_change_takes_nothing_back(lab: ExpiryLab, policy: Policy) -> None:
+    lab.nightly(policy, 5)
+    lab.expire()
+
+    lab.policies.change(policy.id, PolicyChange(description="of the night"))
+
+    assert {each.state for each in lab.deletions()} == {TaskState.WAITING}
+
+
+def test_what_a_person_deletes_too_is_not_taken_back(lab: ExpiryLab, policy: Policy) -> None:
+    asked_before, asked_later, alone, *_ = (each.id for each in lab.nightly(policy, 6))
+    lab.policies.backups.submit_deletion(asked_before)
+    lab.expire()
+    lab.policies.backups.submit_deletion(asked_later)
+
+    off(lab, policy)
+
+    states = {each.id: each.state for each in lab.backups()}
+    assert states[asked_before] is states[asked_later] is BackupState.DELETING
+    assert states[alone] is BackupState.AVAILABLE
+
+
 def test_the_newest_restorable_stays_when_newer_ones_went_meanwhile(
     lab: ExpiryLab, policy: Policy
 ) -> None:
@@ -250,6 +299,7 @@ def test_a_policy_that_was_changed_is_looked_at_at_once(lab: ExpiryLab, policy: 
 def test_a_clock_that_is_set_back_keeps_nobody_from_looking(lab: ExpiryLab, policy: Policy) -> None:
     looks = Looks()
     lab.nightly(policy, 3)
+    lab.now += timedelta(hours=3)
     lab.expiry.expire_due(lab.now, looks)
     lab.now -= timedelta(hours=2)
     lab.make(policy, at=lab.now)

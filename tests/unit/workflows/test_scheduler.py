@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -173,6 +173,51 @@ def test_a_clock_that_is_set_back_while_nothing_runs_is_noticed_at_the_start(
     lab.tick()
 
     assert lab.next_run_at(policy) == lab.now + HOUR
+
+
+def go_on(_lab: ScheduleLab) -> None:
+    """The service notices it."""
+
+
+def start_again(lab: ScheduleLab) -> None:
+    lab.scheduler = lab.new_scheduler()
+
+
+@pytest.mark.parametrize("meanwhile", [go_on, start_again])
+def test_what_waits_since_a_clock_was_ahead_begins_when_it_is_set_back(
+    lab: ScheduleLab, meanwhile: Callable[[ScheduleLab], None]
+) -> None:
+    """Else each later run of the server would be merged into one that begins in a year."""
+    policy = lab.policy("s1")
+    lab.policies.backups.submit(CreateBackup(server="s1"))
+    lab.tick(timedelta(days=365))
+    lab.now -= timedelta(days=365)
+    meanwhile(lab)
+    lab.tick()
+    lab.finish()
+    lab.tick(3 * SECOND)
+    assert len(lab.backups()) == 2
+
+    lab.finish()
+    lab.tick(HOUR)
+
+    assert len(lab.backups()) == 3
+    assert states(lab, policy) == [["begun"], ["begun"]]
+
+
+def test_servers_that_are_spread_when_a_clock_was_ahead_begin_when_it_is_set_back(
+    tmp_path: Path,
+) -> None:
+    lab = ScheduleLab(tmp_path, schedule_jitter_s=1200)
+    lab.policy("s1", "s2")
+    lab.tick(timedelta(days=365))
+    assert lab.backups() == []
+
+    lab.now -= timedelta(days=365)
+    lab.tick()
+
+    assert len(lab.backups()) == 2
+    lab.close()
 
 
 def test_a_run_waits_for_what_works_on_its_server_and_one_waits_at_most(

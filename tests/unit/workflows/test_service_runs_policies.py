@@ -9,9 +9,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
+from csbs.catalog import rpo
 from csbs.config import Settings
 from csbs.domain.backup import Backup, BackupState
 from csbs.domain.clock import utc_now
+from csbs.domain.ids import PolicyId
 from csbs.domain.policy import NewPolicy, NewSchedule, PolicyChange
 from csbs.service import Service, Substitutes, open_service
 from csbs.services.project_app import App
@@ -58,6 +60,13 @@ def made(service: Service) -> list[Backup]:
     return [each for each in found if each.state is BackupState.AVAILABLE]
 
 
+def watched_policies(service: Service) -> list[PolicyId]:
+    """Of the servers whose promises the service looked at."""
+    with app_of(service).rpo.catalog.reading() as transaction:
+        found = rpo.watched(transaction, until=utc_now())
+    return [each.watch.policy_id for each in found if each.watch is not None]
+
+
 def test_a_service_runs_policies(tmp_path: Path) -> None:
     settings = Settings.model_validate(
         {"data_dir": tmp_path / "data", "run_dir": tmp_path / "run", "scratch_dir": tmp_path / "s"}
@@ -91,8 +100,6 @@ def test_a_service_runs_policies(tmp_path: Path) -> None:
     clock.show(next_run_at)
     with open_service(settings, substitutes) as service:
         wait_until(lambda: len(made(service)) == 2)
-        # And at what is promised of them.
-        wait_until(
-            lambda: [each.policy_id for each in app_of(service).rpo.list_all()] == [policy.id]
-        )
+        # And it looks at what is promised of them.
+        wait_until(lambda: watched_policies(service) == [policy.id])
     driver.close()
