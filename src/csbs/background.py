@@ -11,7 +11,7 @@ from functools import partial
 from typing import Protocol
 
 from csbs.app import sending_of
-from csbs.catalog import Catalog, projects
+from csbs.catalog import Catalog, projects, runs
 from csbs.config import Settings
 from csbs.domain.clock import Clock, monotonic, new_id, utc_now
 from csbs.domain.errors import CsbsError
@@ -27,6 +27,7 @@ from csbs.services.region import Region
 from csbs.services.rounds import Rounds, Stopping
 from csbs.services.rpo import RpoLook
 from csbs.services.scheduler import Scheduler
+from csbs.services.steady_clock import SteadyClock, while_trusted
 from csbs.services.upkeep import KeepDays, Upkeep
 from csbs.workflows.runner import TaskRunner
 
@@ -117,11 +118,15 @@ def rounds_of(settings: Settings, catalog: Catalog, region: Region, lookout: Loo
         app.collection.collect_due(utc_now(), stopping)
 
     in_each = partial(in_each_project, catalog, region)
+    # Before the scheduler begins: what it claims is of the clock that is in question.
+    with catalog.transaction() as transaction:
+        known_at = runs.last_claimed_at(transaction, utc_now())
+    steady = SteadyClock(utc_now, monotonic, known_at)
     return [
         Rounds("lookout", lambda _: lookout.look(), _LOOK_S),
         Rounds("upkeep", keep_up, _UPKEEP_S),
         Rounds("new servers", in_each("a look for new servers failed", bind), _LOOK_S),
-        Rounds("expiry", in_each("expiry failed", expire), _EXPIRY_S),
+        Rounds("expiry", while_trusted(steady, in_each("expiry failed", expire)), _EXPIRY_S),
         Rounds("collection", in_each("a collection failed", collect), _COLLECTION_S),
         Notifier(
             Deliveries(
