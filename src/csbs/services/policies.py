@@ -387,9 +387,8 @@ class PolicyService:
 
     def _require_idle(self, policy: Policy) -> None:
         with self.catalog.transaction() as transaction:
-            found = backups.of_policy(transaction, self.project_id, policy.id)
-        if any(each.state is BackupState.PROTECTING for each in found):
-            raise PolicyBusy(policy.name)
+            if backups.is_policy_at_work(transaction, self.project_id, policy.id):
+                raise PolicyBusy(policy.name)
 
     def _enter_failed(self, like: Backup, server: BoundServer, error: CsbsError) -> Backup:
         """A trace of a server that could not be backed up in this run."""
