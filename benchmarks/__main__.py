@@ -2,7 +2,7 @@
 
 python -m benchmarks [disk] [guest] [memory] [big] [engine] [collect] [schedule]
 
-These groups; or all.
+All groups, into RESULTS.*; or these, into files that are named after them.
 """
 
 from __future__ import annotations
@@ -142,13 +142,13 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"bench: interrupted, and cleaned up; RESULTS.* in {settings.out} are as they were")
         return 130
-    print((settings.out / "RESULTS.md").read_text(encoding="utf-8"))
+    print((settings.out / f"{_name(groups)}.md").read_text(encoding="utf-8"))
     return 0
 
 
 def _measure(settings: Settings, groups: list[str]) -> None:
     """All of it, and nothing is left of it, nor of a former run that was killed."""
-    results = Results(settings)
+    results = Results(settings, name=_name(groups))
     with libvirt_running():
         remove_servers()
         end_processes(settings.folder)
@@ -161,6 +161,10 @@ def _measure(settings: Settings, groups: list[str]) -> None:
             end_processes(settings.folder)
             _clear(settings.folder, keep_aged="BENCH_KEEP" in os.environ)
             _clear(_RUN, keep_aged=False)
+
+
+def _name(groups: list[str]) -> str:
+    return "RESULTS" if set(groups) == set(GROUPS) else "-".join(["RESULTS", *groups])
 
 
 def _interrupt(number: int, _frame: object) -> NoReturn:

@@ -1,8 +1,9 @@
 """The samples of a run, and when they are written.
 
 Samples of a round count when the round has ended: then every image of it was compared.  RESULTS.md
-and RESULTS.json are written at the end of a whole run.  What a run has measured that failed or was
-interrupted goes to RESULTS-unfinished.*; a run whose images differ leaves nothing.
+and RESULTS.json are written at the end of a whole run, RESULTS-schedule.* and the like at the end
+of a run of that group alone.  What a run has measured that failed or was interrupted goes to
+RESULTS-unfinished.*; a run whose images differ leaves nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class Results:
     """Collects samples; `facts` says what a reader must know of the machine."""
 
     settings: Settings
+    #: What the files are called, without their endings.
+    name: str = "RESULTS"
     facts: dict[str, str] = field(default_factory=dict)
     _lanes: dict[str, list[Sample]] = field(default_factory=dict)
     _unsettled: list[tuple[str, Sample]] = field(default_factory=list)
@@ -50,7 +53,7 @@ class Results:
         except BaseException:
             self._write(_UNFINISHED)
             raise
-        self._write("RESULTS")
+        self._write(self.name)
 
     def _write(self, name: str) -> None:
         if self._lanes:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -59,7 +60,7 @@ from csbs.services.repositories import Locked, RepositoryAccess, SharedLock, Sti
 from csbs.services.repository_keys import KeyService
 from csbs.services.repository_removal import RepositoryRemoval
 from csbs.services.restores import RestoreService
-from csbs.services.rpo import RpoService
+from csbs.services.rpo import RpoService, gap_in
 from csbs.services.sending import Sending
 from csbs.services.servers import ServerService
 from csbs.services.stores import NamedStore, StoreService
@@ -305,6 +306,7 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
             backup_service,
             restores,
             region_zone=settings.timezone,
+            rpo_grace=timedelta(seconds=settings.rpo_grace_s),
             policies_changed=host.policies_changed,
         ),
         audit=AuditService(catalog=catalog, clock=utc_now),
@@ -316,7 +318,13 @@ def wired(settings: Settings, catalog: Catalog, home: Home, host: Host) -> App:
             new_id=new_id,
             random_bytes=random_bytes,
         ),
-        rpo=RpoService(catalog=catalog, project_id=home.project_id, clock=utc_now),
+        rpo=RpoService(
+            catalog=catalog,
+            project_id=home.project_id,
+            clock=utc_now,
+            gap_of=partial(gap_in, settings.timezone),
+            grace=timedelta(seconds=settings.rpo_grace_s),
+        ),
     )
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
@@ -14,24 +13,18 @@ from csbs.app import sending_of
 from csbs.catalog import Catalog, projects, runs
 from csbs.config import Settings
 from csbs.domain.clock import Clock, monotonic, new_id, utc_now
-from csbs.domain.errors import CsbsError
 from csbs.domain.ids import ProjectId
-from csbs.domain.policy import Schedule, timetable_of
-from csbs.domain.schedule import longest_gap
 from csbs.services.due_runs import DueRuns
 from csbs.services.expiry import Looks
 from csbs.services.lookout import EventKeeping, Lookout
 from csbs.services.notifier import Deliveries, Notifier
-from csbs.services.project_app import App
 from csbs.services.region import Region
-from csbs.services.rounds import Rounds, Stopping
-from csbs.services.rpo import RpoLook
+from csbs.services.rounds import Rounds, Stopping, for_each_project
+from csbs.services.rpo import RpoLook, gap_in
 from csbs.services.scheduler import Scheduler
 from csbs.services.steady_clock import SteadyClock, while_trusted
 from csbs.services.upkeep import KeepDays, Upkeep
 from csbs.workflows.runner import TaskRunner
-
-log = logging.getLogger(__name__)
 
 #: How often policies look for new servers, and somebody for backups that are too old.
 _LOOK_S = 60.0
@@ -90,7 +83,7 @@ def lookout_of(settings: Settings, catalog: Catalog) -> Lookout:
         RpoLook(
             catalog=catalog,
             clock=utc_now,
-            gap_of=partial(_gap_of, settings.timezone),
+            gap_of=partial(gap_in, settings.timezone),
             grace=timedelta(seconds=settings.rpo_grace_s),
             worst_max=settings.metrics_servers_max,
         ),
@@ -107,17 +100,16 @@ def rounds_of(settings: Settings, catalog: Catalog, region: Region, lookout: Loo
         upkeep.prune(project_ids(catalog))
         region.projects.finish_deletions()
 
-    def bind(app: App, _stopping: Stopping) -> None:
-        app.protection.binding.bind_by_rules()
+    def bind(project_id: ProjectId, _stopping: Stopping) -> None:
+        region.project_app(project_id).protection.binding.bind_by_rules()
 
-    def expire(app: App, _stopping: Stopping) -> None:
-        expiry = app.protection.expiry
-        expiry.expire_due(utc_now(), looks[expiry.project_id])
+    def expire(project_id: ProjectId, _stopping: Stopping) -> None:
+        region.project_app(project_id).protection.expiry.expire_due(utc_now(), looks[project_id])
 
-    def collect(app: App, stopping: Stopping) -> None:
-        app.collection.collect_due(utc_now(), stopping)
+    def collect(project_id: ProjectId, stopping: Stopping) -> None:
+        region.project_app(project_id).collection.collect_due(utc_now(), stopping)
 
-    in_each = partial(in_each_project, catalog, region)
+    in_each = partial(for_each_project, partial(project_ids, catalog))
     # Before the scheduler begins: what it claims is of the clock that is in question.
     with catalog.transaction() as transaction:
         known_at = runs.last_claimed_at(transaction, utc_now())
@@ -125,9 +117,9 @@ def rounds_of(settings: Settings, catalog: Catalog, region: Region, lookout: Loo
     return [
         Rounds("lookout", lambda _: lookout.look(), _LOOK_S),
         Rounds("upkeep", keep_up, _UPKEEP_S),
-        Rounds("new servers", in_each("a look for new servers failed", bind), _LOOK_S),
-        Rounds("expiry", while_trusted(steady, in_each("expiry failed", expire)), _EXPIRY_S),
-        Rounds("collection", in_each("a collection failed", collect), _COLLECTION_S),
+        Rounds("new servers", in_each(bind, "a look for new servers failed"), _LOOK_S),
+        Rounds("expiry", while_trusted(steady, in_each(expire, "expiry failed")), _EXPIRY_S),
+        Rounds("collection", in_each(collect, "a collection failed"), _COLLECTION_S),
         Notifier(
             Deliveries(
                 catalog=catalog,
@@ -137,29 +129,6 @@ def rounds_of(settings: Settings, catalog: Catalog, region: Region, lookout: Loo
             )
         ),
     ]
-
-
-def in_each_project(
-    catalog: Catalog, region: Region, failed: str, action: Callable[[App, Stopping], None]
-) -> Callable[[Stopping], None]:
-    """What fails in one is tried again in the next round, and hinders no other."""
-
-    def round_of_all(stopping: Stopping) -> None:
-        for project_id in project_ids(catalog):
-            if stopping():
-                return
-            try:
-                action(region.project_app(project_id), stopping)
-            except CsbsError as error:
-                log.warning(failed, extra={"project_id": project_id, "why": str(error)})
-            except Exception:  # a row that cannot be read, for instance
-                log.exception(failed, extra={"project_id": project_id})
-
-    return round_of_all
-
-
-def _gap_of(region_zone: str, schedule: Schedule, at: datetime) -> timedelta:
-    return longest_gap(timetable_of(schedule, region_zone), at)
 
 
 def _keep_days(settings: Settings) -> KeepDays:

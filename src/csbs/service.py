@@ -46,10 +46,6 @@ from csbs.services.users import UserService
 from csbs.workflows.bounded_runner import BoundedRunner
 from csbs.workflows.runner import Execute, Runner
 
-#: Tasks that the durable runner has, for each that it carries out at once: so that the next is
-#: there when one ends.
-_HANDED_FOR_EACH = 4
-
 MakeRunner = Callable[[Execute], Runner]
 
 
@@ -134,9 +130,9 @@ def _runner(settings: Settings, execute: Execute) -> Runner:
     tasks_max = settings.tasks_at_once
 
     def durable(bounded: Execute) -> Runner:
-        return DbosRunner(bounded, tasks_max=tasks_max, database_url=url)
+        return DbosRunner(bounded, tasks_max=tasks_max, database_url=url, new_id=new_id)
 
-    return BoundedRunner(execute, durable, handed_max=_HANDED_FOR_EACH * tasks_max)
+    return BoundedRunner(execute, durable, handed_max=tasks_max)
 
 
 @contextmanager

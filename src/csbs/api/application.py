@@ -19,6 +19,7 @@ from csbs.api.errors import MethodUnknown, RequestInvalid, RouteUnknown
 from csbs.api.health import health_router
 from csbs.api.limits import Around, Gate, LimitOptions
 from csbs.api.rooms import room_of
+from csbs.documents.reasons import reason
 from csbs.domain.clock import monotonic
 from csbs.domain.errors import CsbsError
 from csbs.domain.tenancy import Caller, Role
@@ -107,8 +108,10 @@ def _methods_of(request: Request) -> list[str]:
 
 def _first_problem(_request: Request, error: RequestValidationError) -> CsbsError:
     first = error.errors()[0]
+    # Of a field of the body its name alone is told, as refusals of the use cases tell it.
     where = [str(part) for part in first["loc"]]
-    return RequestInvalid(".".join(where) or "body", str(first["msg"]))
+    name = ".".join(where[1:] if where[:1] == ["body"] and len(where) > 1 else where)
+    return RequestInvalid(name or "body", reason(first))
 
 
 def _of_the_framework(request: Request, error: HTTPException) -> CsbsError:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from csbs.api.errors import RequestInvalid
+from csbs.documents.reasons import reason
 
 #: Numbers with more digits are no number of ours, and slow to parse.
 _DIGITS_MAX = 40
@@ -22,17 +23,6 @@ _DIGITS_MAX = 40
 _UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
 #: How they come: raw NULs are no JSON, nor are surrogates in UTF-8.
 _SUSPECT = re.compile(rb"\\u(0000|[dD][89a-fA-F])")
-
-#: By the types of pydantic's errors.
-_REASONS = {
-    "missing": "it is required",
-    "model_type": "it must be an object",
-    "dict_type": "it must be an object",
-    "list_type": "it must be a list",
-    "string_type": "it must be a text",
-    "bool_type": "it must be true or false",
-    "int_type": "it must be a whole number",
-}
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -80,17 +70,9 @@ def read_body(model: type[M], data: bytes) -> M:
     try:
         return model.model_validate(read_json(data))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "body"
-        raise RequestInvalid(place[:128], _reason(first["type"], first["msg"])) from None
-
-
-def _reason(kind: str, message: str) -> str:
-    """Plain words for the usual mistakes; else ours, without what pydantic puts before them."""
-    if kind in _REASONS:
-        return _REASONS[kind]
-    message = message.removeprefix("Value error, ")
-    return message[:1].lower() + message[1:]
+        raise RequestInvalid(place[:128], reason(first)) from None
 
 
 def _refuse(_constant: str) -> NoReturn:

@@ -57,14 +57,14 @@ def of_policy(
 
 def names(
     transaction: Transaction, project_id: ProjectId, policy_id: PolicyId
-) -> dict[BackupId, str]:
-    """What the backups of the policy are called."""
+) -> dict[BackupId, tuple[str, str]]:
+    """What the backups of the policy are called, and their servers."""
     rows = transaction.execute(
-        select(backups.c.id, backups.c.name).where(
+        select(backups.c.id, backups.c.name, backups.c.server_name).where(
             backups.c.project_id == project_id, backups.c.policy_id == policy_id
         )
     )
-    return {BackupId(row.id): row.name for row in rows}
+    return {BackupId(row.id): (row.name, row.server_name) for row in rows}
 
 
 def open_deletions(transaction: Transaction, project_id: ProjectId) -> int:

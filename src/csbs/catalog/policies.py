@@ -14,6 +14,7 @@ from csbs.catalog import tags
 from csbs.catalog.catalog import Transaction
 from csbs.catalog.listing import Source, in_order, own, page_of_ids
 from csbs.catalog.policy_tables import policies, policy_servers, schedules
+from csbs.catalog.tables import servers
 from csbs.domain.consistency import ApplicationMode
 from csbs.domain.ids import DiskId, PolicyId, ProjectId, ServerId
 from csbs.domain.listing import Listing, Slice
@@ -153,13 +154,23 @@ def _values(policy: Policy) -> dict[str, Any]:
     }
 
 
+def _bound(
+    transaction: Transaction, project_id: ProjectId, server: BoundServer, holder: PolicyId
+) -> ServerBound:
+    """Names are those of the project; of another project's policy nothing is told but its id."""
+    names = select(policies.c.name).where(
+        policies.c.id == holder, policies.c.project_id == project_id
+    )
+    return ServerBound(server.id, holder, server.called, transaction.scalar(names) or "")
+
+
 def _add_parts(transaction: Transaction, policy: Policy) -> None:
     for position, server in enumerate(policy.servers):
         holder = transaction.scalar(
             select(policy_servers.c.policy_id).where(policy_servers.c.server_id == server.id)
         )
         if holder is not None:
-            raise ServerBound(server.id, holder)
+            raise _bound(transaction, policy.project_id, server, PolicyId(holder))
         row = {
             "server_id": server.id,
             "policy_id": policy.id,
@@ -184,20 +195,23 @@ def _load(transaction: Transaction, project_id: ProjectId | None, *wanted: Any) 
     rows = transaction.execute(
         select(policies).where(*conditions).order_by(policies.c.created_at, policies.c.id)
     ).all()
-    servers: dict[str, list[BoundServer]] = defaultdict(list)
+    bound: dict[str, list[BoundServer]] = defaultdict(list)
     for row in transaction.execute(
-        select(policy_servers)
+        select(policy_servers, servers.c.name.label("own_name"))
+        .select_from(policy_servers)
         .join(policies)
+        .outerjoin(servers, servers.c.id == policy_servers.c.server_id)
         .where(*conditions)
         .order_by(policy_servers.c.policy_id, policy_servers.c.position)
     ):
-        servers[row.policy_id].append(
+        bound[row.policy_id].append(
             BoundServer(
                 id=ServerId(row.server_id),
                 kind=row.kind,
                 name=row.name,
                 exclude_disks=frozenset(DiskId(each) for each in row.exclude_disks),
                 extra=row.extra,
+                own_name=row.own_name or "",
             )
         )
     plans: dict[str, list[Schedule]] = defaultdict(list)
@@ -218,7 +232,7 @@ def _load(transaction: Transaction, project_id: ProjectId | None, *wanted: Any) 
                 "application": ApplicationMode(row.application),
                 "auto_bind": _auto_bind(row.auto_bind),
             },
-            servers=tuple(servers[row.id]),
+            servers=tuple(bound[row.id]),
             schedules=tuple(plans[row.id]),
             tags=given.get(row.id, ()),
         )

@@ -53,9 +53,11 @@ class LastRestore:
     ended_at: datetime
 
 
-def promising(transaction: Transaction) -> dict[PolicyId, PromisingPolicy]:
-    """Policies of all projects that run by themselves."""
-    rows = transaction.execute(
+def promising(
+    transaction: Transaction, project_id: ProjectId | None = None
+) -> dict[PolicyId, PromisingPolicy]:
+    """Policies that run by themselves: of all projects, or of this one."""
+    query = (
         select(
             schedules,
             policies.c.project_id.label("of_project"),
@@ -63,7 +65,10 @@ def promising(transaction: Transaction) -> dict[PolicyId, PromisingPolicy]:
         )
         .join(policies)
         .where(schedules.c.enabled.is_(True))
-    ).all()
+    )
+    if project_id is not None:
+        query = query.where(policies.c.project_id == project_id)
+    rows = transaction.execute(query).all()
     return {
         PolicyId(row.policy_id): PromisingPolicy(
             id=PolicyId(row.policy_id),

@@ -20,9 +20,11 @@ from csbs.cli.options import (
 )
 from csbs.cli.output import Output, holes_text, moment, short, size, table
 from csbs.domain.consistency import Consistency
+from csbs.domain.errors import NotFound
 from csbs.domain.rate import parse_rate
 
 if TYPE_CHECKING:
+    from csbs.cli.ports import Project
     from csbs.documents.backups import (
         BackupDocument,
         ConsistencyDocument,
@@ -142,7 +144,8 @@ def show_backup(context: typer.Context, backup: BackupName, *, json: Json = Fals
     """Show one backup: how each disk was read, why, and what it cost."""
     with in_project(context) as project:
         found = project.backups.show(backup)
-    Output(json).show(found, _details(found))
+        origin = "" if json else _origin(project, found)
+    Output(json).show(found, _details(found, origin))
 
 
 @commands.command("delete")
@@ -235,7 +238,18 @@ def _storage(verb: str, plan: DeletionDocument) -> str:
     )
 
 
-def _details(backup: BackupDocument) -> str:
+def _origin(project: Project, backup: BackupDocument) -> str:
+    """Which policy made it; empty: none."""
+    if backup.policy_id is None:
+        return ""
+    how = "by the schedule of" if backup.auto_trigger else "because somebody ran"
+    try:
+        return f"made {how} policy {project.policies.show(backup.policy_id).name}"
+    except NotFound:
+        return f"made {how} a policy that was deleted"
+
+
+def _details(backup: BackupDocument, origin: str = "") -> str:
     rows = [
         (
             disk.target,
@@ -250,6 +264,7 @@ def _details(backup: BackupDocument) -> str:
     lines = [
         f"{backup.name}  {backup.status}  {backup.id}",
         f"server {backup.server.name}, {moment(backup.created_at)}",
+        *([origin] if origin else []),
         f"consistency: {_consistency(backup.consistency)}",
         table(("DISK", "MODE", "SIZE", "READ", "CHANGED", "WHY"), rows),
         (

@@ -9,6 +9,7 @@ import typer
 
 from csbs.cli.options import Json, Yes, body, in_project
 from csbs.cli.output import Output, cut, moment
+from csbs.cli.policy_text import span_text
 from csbs.domain.events import RECORDED_KINDS, EventKind
 
 if TYPE_CHECKING:
@@ -189,16 +190,24 @@ def rpo_text(rpo: RpoDocument) -> str:
 
 
 def _row(rpo: RpoDocument) -> tuple[str, str, str, str, str, str, str]:
-    state = "-" if rpo.policy is None else "BROKEN" if rpo.broken else "kept"
     return (
         rpo.server.name,
         "never" if rpo.newest_backup_at is None else moment(rpo.newest_backup_at),
         _long(rpo.age_s),
-        _long(rpo.promise_s),
-        state,
+        "-" if rpo.promise_s is None else span_text(rpo.promise_s),
+        _promise_state(rpo),
         "-" if rpo.policy is None else rpo.policy.name,
         _long(rpo.last_restore_s),
     )
+
+
+def _promise_state(rpo: RpoDocument) -> str:
+    if rpo.promise_s is None:
+        return "-"
+    if rpo.broken:
+        return "BROKEN"
+    # A server that was bound today is not late: see `csbs.domain.rpo`.
+    return "no backup yet" if rpo.newest_backup_at is None else "kept"
 
 
 def _long(seconds: int | None) -> str:

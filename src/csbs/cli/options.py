@@ -132,9 +132,6 @@ CHANGES = {
 }
 
 
-#: Which parameter names what is changed.
-
-
 @contextmanager
 def in_project(context: typer.Context, project: str | None = None) -> Iterator[Project]:
     """The use cases of a project, here or of the service that is meant.
@@ -227,12 +224,14 @@ def body(kind: type[B], **fields: object) -> B:
     """What a caller sends, checked as the API checks it.  Raises `ArgumentInvalid`."""
     from pydantic import ValidationError  # noqa: PLC0415  see above
 
+    from csbs.documents.reasons import reason  # noqa: PLC0415  see above
+
     try:
         return kind(**fields)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise ArgumentInvalid(name, str(first["msg"])) from error
+        raise ArgumentInvalid(name, reason(first)) from error
 
 
 def local_user() -> str:

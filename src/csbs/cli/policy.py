@@ -6,18 +6,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from csbs.cli.given_tags import given_tags
 from csbs.cli.options import Json, Yes, body, in_project
-from csbs.cli.output import Output, moment, short, table
+from csbs.cli.output import Output, short, table
 from csbs.cli.policy_preview import preview_policy
-from csbs.cli.policy_text import keeps_text, span_text, when_text
+from csbs.cli.policy_text import due_texts, keeps_text, note_text, span_text, when_text
 
 if TYPE_CHECKING:
-    from csbs.documents.policies import PolicyDetails, PolicyDocument
+    from csbs.documents.policies import PolicyDetails, PolicyDocument, ScheduleDocument
 
 commands = typer.Typer(
     help="Policies, which back servers up by themselves: create, list, show, set, delete, run, "
     "preview, bind, unbind."
 )
+
+_ALL_SERVERS = "all"
+#: As `csbs.domain.policy.RETENTION_MAX`.
+_KEPT_MAX = 99_999
 
 PolicyName = Annotated[
     str,
@@ -49,20 +54,24 @@ Enabled = Annotated[
 ]
 Description = Annotated[str | None, typer.Option(help="What it is for.")]
 Keep = Annotated[
-    int | None, typer.Option(min=-1, help="Keep the newest so many; -1: no such rule.")
+    int | None,
+    typer.Option(min=-1, max=_KEPT_MAX, help="Keep the newest so many; -1: no such rule."),
 ]
 KeepDays = Annotated[
-    int | None, typer.Option(min=-1, help="Keep those of so many days; -1: no such rule.")
+    int | None,
+    typer.Option(min=-1, max=_KEPT_MAX, help="Keep those of so many days; -1: no such rule."),
 ]
 KeepMonths = Annotated[
-    int | None, typer.Option(min=-1, help="Likewise of so many months, instead of days.")
+    int | None,
+    typer.Option(min=-1, max=_KEPT_MAX, help="Likewise of so many months, instead of days."),
 ]
 KeepDaily = Annotated[
-    int | None, typer.Option(min=-1, help="Keep the newest of each of so many days; -1: none.")
+    int | None,
+    typer.Option(min=-1, max=_KEPT_MAX, help="Keep the newest of each of so many days; -1: none."),
 ]
-KeepWeekly = Annotated[int | None, typer.Option(min=-1, help="Likewise of weeks.")]
-KeepMonthly = Annotated[int | None, typer.Option(min=-1, help="Likewise of months.")]
-KeepYearly = Annotated[int | None, typer.Option(min=-1, help="Likewise of years.")]
+KeepWeekly = Annotated[int | None, typer.Option(min=-1, max=_KEPT_MAX, help="Likewise of weeks.")]
+KeepMonthly = Annotated[int | None, typer.Option(min=-1, max=_KEPT_MAX, help="Likewise of months.")]
+KeepYearly = Annotated[int | None, typer.Option(min=-1, max=_KEPT_MAX, help="Likewise of years.")]
 KeepForever = Annotated[
     bool | None,
     typer.Option(
@@ -151,7 +160,7 @@ def list_policies(context: typer.Context, *, json: Json = False) -> None:
             (
                 each.name,
                 when_text(each.schedule),
-                moment(each.schedule.next_run_at) if each.schedule else "-",
+                _next_text(each.schedule),
                 str(len(each.servers)),
                 keeps_text(each.schedule.retention) if each.schedule else "all",
                 short(each.id),
@@ -321,6 +330,8 @@ def _times(at: str | None, days: str | None, every: str | None) -> dict[str, Any
 
 
 def _kept(rules: dict[str, int | bool | None]) -> dict[str, Any]:
+    if (rules["max_age_days"] or 0) > 0 and (rules["max_age_months"] or 0) > 0:
+        raise typer.BadParameter("give --keep-days or --keep-months, not both")
     said = {name: value for name, value in rules.items() if value is not None}
     return {"retention": said} if said else {}
 
@@ -328,14 +339,13 @@ def _kept(rules: dict[str, int | bool | None]) -> dict[str, Any]:
 def _rule(given: list[str] | None) -> dict[str, str] | None:
     if not given:
         return None
-    if given == ["all"]:
-        return {}
-    return dict(_pair(each) for each in given)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, _, value = text.partition("=")
-    return key, value
+    if _ALL_SERVERS not in given:
+        return given_tags(given)
+    if len(given) > 1:
+        raise typer.BadParameter(
+            "--auto-bind all takes every server: give it alone, or tags without it"
+        )
+    return {}
 
 
 def _details(policy: PolicyDetails) -> str:
@@ -345,9 +355,11 @@ def _details(policy: PolicyDetails) -> str:
         tags = ", ".join(f"{key}={value}" for key, value in policy.auto_bind.items())
         lines.append(f"binds by itself: {'servers with ' + tags if tags else 'all servers'}")
     lines += _schedule_lines(policy)
-    rows = [(moment(run.due_at), run.state, run.note) for run in policy.runs]
-    if rows:
-        lines.append(table(("DUE", "RUN", "NOTE"), rows))
+    if policy.runs:
+        zone = policy.schedule.timezone if policy.schedule else "UTC"
+        due = due_texts([run.due_at for run in policy.runs], zone)
+        rows = [(at, run.state, note_text(run)) for at, run in zip(due, policy.runs, strict=True)]
+        lines.append(table((f"DUE ({zone})", "RUN", "NOTE"), rows))
     return "\n".join(lines)
 
 
@@ -355,13 +367,22 @@ def _schedule_lines(policy: PolicyDocument) -> list[str]:
     schedule = policy.schedule
     if schedule is None:
         return ["runs only when `csbs policy run` asks"]
-    lines = [f"runs {when_text(schedule)} ({schedule.timezone})"]
-    lines.append(f"keeps {keeps_text(schedule.retention)}")
-    if schedule.enabled:
-        lines.append("next (UTC): " + ", ".join(moment(each) for each in schedule.next_due))
-        gap = span_text(schedule.longest_gap_s)
-        lines.append(
-            f"promises: the newest backup is at most {gap} old, and some grace (`csbs rpo`)"
-        )
-        lines.append("it runs by itself while `csbs serve` runs")
+    keeps = f"keeps {keeps_text(schedule.retention)}"
+    if not schedule.enabled:
+        return [
+            f"is {when_text(schedule)}: it runs only when `csbs policy run` asks",
+            f"{keeps}; while it is off nothing expires",
+        ]
+    lines = [f"runs {when_text(schedule)}, while `csbs serve` runs", keeps]
+    due = due_texts(schedule.next_due, schedule.timezone)
+    lines.append(f"next ({schedule.timezone}): {', '.join(due)}")
+    if schedule.promise_s is not None:
+        age = span_text(schedule.promise_s)
+        lines.append(f"promises that the newest backup is at most {age} old (`csbs rpo`)")
     return lines
+
+
+def _next_text(schedule: ScheduleDocument | None) -> str:
+    if schedule is None or schedule.next_run_at is None:
+        return "-"
+    return due_texts([schedule.next_run_at], schedule.timezone)[0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from csbs.cli.options import Json, in_project
-from csbs.cli.output import Output, moment, short, size, table
+from csbs.cli.output import Output, moment, size, table
 
 if TYPE_CHECKING:
     from csbs.documents.previews import PreviewDocument
@@ -53,7 +53,7 @@ def _instant(text: str) -> datetime:
 
 def _text(preview: PreviewDocument) -> str:
     rows = [
-        (moment(each.created_at), short(each.server_id), each.backup.name, what, reason)
+        (moment(each.created_at), each.server.name, each.backup.name, what, reason)
         for what, verdicts in (("removed", preview.removed), ("kept", preview.kept))
         for each in verdicts
         for reason in ["; ".join(said.detail for said in each.reasons)]

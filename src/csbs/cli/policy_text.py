@@ -1,38 +1,62 @@
-"""How commands show when policies run, and what they keep."""
+"""How commands show when policies run, and what they keep.
+
+Due times are shown in the zone of their policy: there they are the times that somebody asked for.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from csbs.documents.policies import RetentionDocument, ScheduleDocument
+    from csbs.documents.policies import RetentionDocument, RunDocument, ScheduleDocument
 
 _WEEK_DAYS = 7
 _SECONDS_PER_MINUTE = 60
 _MINUTES_PER_HOUR = 60
 _HOURS_PER_DAY = 24
+#: People say 73 hours over a weekend; more are days.
+_HOURS_MAX = 99
 
 
 def when_text(schedule: ScheduleDocument | None) -> str:
-    """Such as ``02:30,14:30 on mon,thu``."""
+    """Such as ``02:30,14:30 on mon,thu, Europe/Berlin``."""
     if schedule is None:
         return "when asked"
     text = "; ".join(_days_text(each.days, each.at, schedule.every_days) for each in schedule.times)
+    text = f"{text}, {schedule.timezone}"
     return text if schedule.enabled else f"off ({text})"
 
 
+def due_texts(instants: Sequence[datetime], zone_name: str) -> list[str]:
+    """Due times to the minute, in this zone."""
+    from csbs.domain.zones import zone_of  # noqa: PLC0415  see cli.options
+
+    zone = zone_of(zone_name)
+    return [f"{each.astimezone(zone):%Y-%m-%d %H:%M}" for each in instants]
+
+
+def note_text(run: RunDocument) -> str:
+    """What is to be said of a run whose due time stands beside it."""
+    due, also, rest = run.note.partition("; ")
+    if run.kind == "on_time" and due.startswith("due at "):
+        return rest if also else "on time"
+    return run.note
+
+
 def keeps_text(retention: RetentionDocument) -> str:
-    """Such as ``20 newest, 7 daily``."""
+    """Such as ``20 newest, 7 daily``; zero of a day, week ... is no rule."""
     rules = [
         f"{number} {what}"
         for number, what in (
             (retention.max_backups, "newest"),
             (retention.max_age_days, "days"),
             (retention.max_age_months, "months"),
-            (retention.day_backups, "daily"),
-            (retention.week_backups, "weekly"),
-            (retention.month_backups, "monthly"),
-            (retention.year_backups, "yearly"),
+            (retention.day_backups or None, "daily"),
+            (retention.week_backups or None, "weekly"),
+            (retention.month_backups or None, "monthly"),
+            (retention.year_backups or None, "yearly"),
         )
         if number is not None
     ]
@@ -40,9 +64,9 @@ def keeps_text(retention: RetentionDocument) -> str:
 
 
 def span_text(seconds: int) -> str:
-    """Such as ``1 d 2 h``."""
+    """Such as ``25 h``, ``26 h 30 min`` or ``8 d 1 h``."""
     hours, minutes = divmod(seconds // _SECONDS_PER_MINUTE, _MINUTES_PER_HOUR)
-    days, hours = divmod(hours, _HOURS_PER_DAY)
+    days, hours = divmod(hours, _HOURS_PER_DAY) if hours > _HOURS_MAX else (0, hours)
     parts = [f"{count} {unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "min"))]
     return " ".join(each for each in parts if not each.startswith("0 ")) or "0 min"
 

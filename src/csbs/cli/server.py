@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from csbs.cli.given_tags import given_tags
 from csbs.cli.notification import rpo_text
 from csbs.cli.options import Json, ServerName, body, in_project, in_region
 from csbs.cli.output import Output, size, table
@@ -126,7 +127,7 @@ def tag_server(
     """
     from csbs.documents.policies import ServerTagsBody  # noqa: PLC0415  see cli.options
 
-    given = {key: value for key, _, value in (each.partition("=") for each in tags or ())}
+    given = given_tags(tags or ())
     wanted = body(ServerTagsBody, tags=given, remove=remove or [])
     with in_project(context) as project:
         if given or remove:

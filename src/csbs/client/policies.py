@@ -13,6 +13,7 @@ from csbs.documents.policies import (
     PolicyChangeBody,
     PolicyDetails,
     PolicyList,
+    PolicyPage,
     PolicyRunBody,
     ServersBody,
     ServerTagsBody,
@@ -30,7 +31,8 @@ class RemotePolicies:
 
     def list_all(self) -> PolicyList:
         """All policies."""
-        return self.calls.connection.get(PolicyList, *self._path())
+        pages = self.calls.connection.all_of(PolicyPage, *self._path())
+        return PolicyList(policies=[each for page in pages for each in page.policies])
 
     def show(self, policy: str) -> PolicyDetails:
         """One policy."""

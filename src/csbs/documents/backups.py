@@ -95,6 +95,8 @@ class BackupDocument(Document):
     server: Reference
     checkpoint_id: str
     policy_id: str | None
+    #: Whether the policy's schedule began it, and not a person.
+    auto_trigger: bool
     created_at: datetime
     finished_at: datetime | None
     duration_s: float | None
@@ -121,6 +123,7 @@ class BackupDocument(Document):
             server=Reference(id=backup.server_id, name=backup.server_name),
             checkpoint_id=backup.checkpoint_id,
             policy_id=backup.policy_id,
+            auto_trigger=backup.auto_trigger,
             created_at=backup.created_at,
             finished_at=backup.finished_at,
             duration_s=None if duration is None else round(duration.total_seconds(), 3),

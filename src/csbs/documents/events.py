@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 
 from csbs.documents.base import Body, Document, Reference
+from csbs.documents.reasons import Written
 from csbs.domain.event_text import sentence
 from csbs.domain.events import RECORDED_KINDS, Event, EventKind
 from csbs.domain.notification import (
@@ -76,15 +77,21 @@ _HTTP = r"http://(127\.0\.0\.1|localhost|\[::1\])"
 #: HTTPS to a name or an IPv4 address; HTTP to loopback.
 WebhookUrl = Annotated[
     str,
-    Field(max_length=URL_SIZE_MAX, pattern=rf'^({_HTTPS}|{_HTTP})(:{_PORT})?(/[!-"$-~]*)?$'),
+    Field(max_length=URL_SIZE_MAX),
+    Written(
+        rf'({_HTTPS}|{_HTTP})(:{_PORT})?(/[!-"$-~]*)?',
+        "write an address such as https://hooks.example/csbs; http is for the service's own host",
+    ),
 ]
 MailAddress = Annotated[
-    str, Field(max_length=MAIL_ADDRESS_SIZE_MAX, pattern=f"^{MAIL_ADDRESS_PATTERN}$")
+    str,
+    Field(max_length=MAIL_ADDRESS_SIZE_MAX),
+    Written(MAIL_ADDRESS_PATTERN, "write an address such as ops@example.com"),
 ]
 
 
 class _NewNotification(Body):
-    name: Annotated[str, Field(pattern=r"^[\w-]{1,64}$")]
+    name: Annotated[str, Written(r"[\w-]{1,64}", "use 1 to 64 letters, digits, _ and -")]
     #: Only these; none means all.
     kinds: Annotated[
         list[RecordedKind], Field(max_length=len(RECORDED_KINDS), default_factory=list)

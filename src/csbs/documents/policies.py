@@ -8,10 +8,11 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt
 
 from csbs.documents.backups import BackupDocument
-from csbs.documents.base import Body, Document, Reference, Text, whole
+from csbs.documents.base import Body, Document, Page, Reference, Text, whole
 from csbs.domain.due_run import RunKind
 from csbs.domain.policy import RETENTION_MAX, Policy, Retention, Schedule, timetable_of
 from csbs.domain.policy_run import PolicyRun, RunState
+from csbs.domain.rpo import promised_age
 from csbs.domain.schedule import due_between, longest_gap
 from csbs.domain.spoken_rule import DAYS, spoken
 from csbs.domain.tags import KEY_SIZE_MAX, TAGS_MAX, VALUE_SIZE_MAX
@@ -136,12 +137,18 @@ class ScheduleDocument(Document):
     next_due: list[datetime]
     #: The longest time between two neighbours: no backup is older, while all goes well.
     longest_gap_s: int
+    #: How old the newest backup of a server may be (RPO); null while it is off, or never due.
+    promise_s: int | None
     retention: RetentionDocument
 
     @classmethod
-    def of(cls, schedule: Schedule, *, region_zone: str, at: datetime) -> Self:
+    def of(
+        cls, schedule: Schedule, *, region_zone: str, rpo_grace: timedelta, at: datetime
+    ) -> Self:
         """As it is at `at`."""
         table = timetable_of(schedule, region_zone)
+        gap = longest_gap(table, at)
+        promise = promised_age(gap, rpo_grace) if schedule.enabled else None
         coming = zip(due_between(table, at, at + _LOOK_AHEAD), range(_NEXT_MAX), strict=False)
         return cls(
             enabled=schedule.enabled,
@@ -151,7 +158,8 @@ class ScheduleDocument(Document):
             timezone=schedule.retention.timezone or region_zone,
             next_run_at=schedule.next_run_at,
             next_due=[due for due, _ in coming],
-            longest_gap_s=int(longest_gap(table, at).total_seconds()),
+            longest_gap_s=int(gap.total_seconds()),
+            promise_s=None if promise is None else int(promise.total_seconds()),
             retention=RetentionDocument.of(schedule.retention),
         )
 
@@ -172,7 +180,7 @@ class PolicyDocument(Document):
     tags: dict[str, str]
 
     @classmethod
-    def of(cls, policy: Policy, *, region_zone: str, at: datetime) -> Self:
+    def of(cls, policy: Policy, *, region_zone: str, rpo_grace: timedelta, at: datetime) -> Self:
         """As it is at `at`."""
         rule = policy.auto_bind
         return cls(
@@ -181,9 +189,11 @@ class PolicyDocument(Document):
             description=policy.description,
             created_at=policy.created_at,
             updated_at=policy.updated_at,
-            servers=[Reference(id=each.id, name=each.name) for each in policy.servers],
+            servers=[Reference(id=each.id, name=each.called) for each in policy.servers],
             schedule=(
-                ScheduleDocument.of(policy.schedules[0], region_zone=region_zone, at=at)
+                ScheduleDocument.of(
+                    policy.schedules[0], region_zone=region_zone, rpo_grace=rpo_grace, at=at
+                )
                 if policy.schedules
                 else None
             ),
@@ -219,6 +229,10 @@ class PolicyList(Document):
     """Policies, oldest first."""
 
     policies: list[PolicyDocument]
+
+
+class PolicyPage(PolicyList, Page):
+    """Some of them."""
 
 
 class BegunDocument(Document):

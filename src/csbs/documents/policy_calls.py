@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +34,12 @@ from csbs.domain.policy import (
     Policy,
     PolicyChange,
 )
+from csbs.domain.recurrence import InvalidPattern
+from csbs.domain.server import ServerRef
 from csbs.domain.spoken_rule import pattern_of
 from csbs.domain.tags import Tag, checked_tags
 
 if TYPE_CHECKING:  # who only reads documents needs no catalog
-    from csbs.domain.server import ServerRef
     from csbs.domain.task import Watcher
     from csbs.services.project_app import App
 
@@ -47,8 +49,12 @@ _RUNS_SHOWN = 5
 
 def listed(app: App) -> PolicyList:
     """All policies."""
-    found = app.protection.policies.list_all()
-    return PolicyList(policies=[_document(app, each) for each in found])
+    return PolicyList(policies=documents(app, app.protection.policies.list_all()))
+
+
+def documents(app: App, found: Sequence[Policy]) -> list[PolicyDocument]:
+    """These policies, as they are now."""
+    return [_document(app, each) for each in found]
 
 
 def detailed(app: App, wanted: str) -> PolicyDetails:
@@ -60,7 +66,11 @@ def created(app: App, new: NewPolicyBody) -> PolicyDetails:
     """Makes a policy.  Raises what `PolicyService.create` raises."""
     schedule = _schedule(new)
     if schedule is not None and schedule.pattern is None:
-        raise InvalidPolicy("at", "say at which times of the day it runs, such as 02:30")
+        raise InvalidPolicy(
+            "at",
+            "say at which times of the day it runs, such as 02:30; a policy without runs only when "
+            "somebody asks, and keeps all",
+        )
     wanted = NewPolicy(
         name=new.name,
         description=new.description or "",
@@ -71,7 +81,8 @@ def created(app: App, new: NewPolicyBody) -> PolicyDetails:
         schedules=[] if schedule is None else [schedule],
         auto_bind=_rule(new),
     )
-    made = app.protection.policies.create(wanted)
+    with _naming_times(new):
+        made = app.protection.policies.create(wanted)
     return _details(app, _bound_by_rules(app, made.id, new))
 
 
@@ -86,7 +97,8 @@ def changed(app: App, wanted: str, change: PolicyChangeBody) -> PolicyDetails:
         auto_bind=_rule(change),
         stop_auto_bind=change.stop_auto_bind,
     )
-    app.protection.policies.change(present.id, said)
+    with _naming_times(change):
+        app.protection.policies.change(present.id, said)
     return _details(app, _bound_by_rules(app, present.id, change))
 
 
@@ -162,7 +174,12 @@ def _tags(app: App, server: ServerRef, tags: Sequence[Tag]) -> ServerTagsDocumen
 
 def _document(app: App, policy: Policy) -> PolicyDocument:
     policies = app.protection.policies
-    return PolicyDocument.of(policy, region_zone=policies.region_zone, at=policies.clock())
+    return PolicyDocument.of(
+        policy,
+        region_zone=policies.region_zone,
+        rpo_grace=policies.rpo_grace,
+        at=policies.clock(),
+    )
 
 
 def _details(app: App, policy: Policy) -> PolicyDetails:
@@ -180,8 +197,9 @@ def _ids(app: App, names: Sequence[str]) -> list[ServerId]:
 
 def _bound_ids(policy: Policy, names: Sequence[str]) -> list[ServerId]:
     ids = []
+    bound = [ServerRef(each.id, each.called) for each in policy.servers]
     for name in names:
-        found = matching(policy.servers, name)
+        found = matching(bound, name)
         if len(found) != 1:
             why = f"several servers of policy {policy.name} are called {name[:64]!r}"
             if not found:
@@ -205,6 +223,17 @@ def _schedule(body: PolicyBody) -> NewSchedule | None:
     if pattern is None and body.enabled is None and not retention:
         return None
     return NewSchedule(name="", enabled=body.enabled, pattern=pattern, retention=retention)
+
+
+@contextmanager
+def _naming_times(body: PolicyBody) -> Iterator[None]:
+    """Who gave times of the day hears of them, not of the pattern that was made of them."""
+    try:
+        yield
+    except InvalidPattern as error:
+        if body.at is None:
+            raise
+        raise InvalidPolicy("at", error.why) from None
 
 
 def _rule(body: PolicyBody) -> tuple[Tag, ...] | None:

@@ -26,17 +26,17 @@ class VerdictDocument(Document):
     """A backup that stays or goes, with the rules that say so."""
 
     backup: Reference
-    server_id: str
+    server: Reference
     created_at: datetime
     reasons: list[ReasonDocument]
 
     @classmethod
-    def of(cls, verdict: Verdict, name: str) -> Self:
-        """The document of it."""
+    def of(cls, verdict: Verdict, names: tuple[str, str]) -> Self:
+        """The document of it; `names` are those of the backup and of its server."""
         stored = verdict.backup
         return cls(
-            backup=Reference(id=stored.id, name=name),
-            server_id=stored.server_id,
+            backup=Reference(id=stored.id, name=names[0]),
+            server=Reference(id=stored.server_id, name=names[1]),
             created_at=stored.created_at,
             reasons=[ReasonDocument(rule=rule, detail=detail) for rule, detail in verdict.reasons],
         )
@@ -67,7 +67,7 @@ class PreviewDocument(Document):
 
         def listed(verdicts: tuple[Verdict, ...]) -> list[VerdictDocument]:
             return [
-                VerdictDocument.of(each, preview.names.get(each.backup.id, ""))
+                VerdictDocument.of(each, preview.names.get(each.backup.id, ("", "")))
                 for each in verdicts[:_LISTED_MAX]
             ]
 

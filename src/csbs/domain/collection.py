@@ -14,6 +14,8 @@ PAUSE = timedelta(hours=1)
 RETRY_AFTER = timedelta(minutes=5)
 #: So long something may wait to be freed; then it is an alarm.
 OVERDUE_AFTER = COLLECTION_LATE
+#: And one alarm is followed by the next so much later.
+ALARM_INTERVAL = timedelta(days=1)
 
 
 class Step(StrEnum):
@@ -46,8 +48,8 @@ class CollectionDecision:
 
     step: Step
     why: str
-    #: Something has waited to be freed for too long.
-    overdue: bool = False
+    #: Something has waited to be freed for too long, and that was not told lately.
+    alarm: bool = False
 
 
 def collection_due(facts: CollectionFacts, now: datetime, *, in_use: bool) -> CollectionDecision:
@@ -58,6 +60,7 @@ def collection_due(facts: CollectionFacts, now: datetime, *, in_use: bool) -> Co
     if facts.wanted_since is None:
         return CollectionDecision(step=Step.NOTHING, why="there is nothing to free")
     overdue = now - facts.wanted_since >= OVERDUE_AFTER
+    alarm = overdue and not _is_within(facts.alarmed_at, ALARM_INTERVAL, now)
     for blocked, why in (
         (in_use, "the repository is in use"),
         (
@@ -67,11 +70,11 @@ def collection_due(facts: CollectionFacts, now: datetime, *, in_use: bool) -> Co
         (_is_within(facts.ended_at, PAUSE, now), "the last one was a short while ago"),
     ):
         if blocked:
-            return CollectionDecision(step=Step.WAIT, why=why, overdue=overdue)
+            return CollectionDecision(step=Step.WAIT, why=why, alarm=alarm)
     return CollectionDecision(
         step=Step.BEGIN,
         why=f"there is something to free since {facts.wanted_since:%Y-%m-%d %H:%M}",
-        overdue=overdue,
+        alarm=alarm,
     )
 
 

@@ -26,7 +26,7 @@ class PolicyNotFound(NotFound):
 
     policy: str
 
-    template = "there is no policy {0.policy!r}"
+    template = "there is no policy {0.policy!r}; `csbs policy list` shows them"
 
 
 @dataclass(eq=False)
@@ -54,8 +54,19 @@ class ServerBound(Refused):
 
     server: str
     policy: str
+    #: For people.
+    server_name: str = ""
+    policy_name: str = ""
 
-    template = "server {0.server} is bound to policy {0.policy} already"
+    def __str__(self) -> str:
+        """With names, as far as they are known, and the way out."""
+        server = self.server_name or self.server
+        if not self.policy_name:
+            return f"server {server} is bound to another policy already"
+        return (
+            f"server {server} is bound to policy {self.policy_name} already; "
+            f"`csbs policy unbind {self.policy_name} {server}` lets it go"
+        )
 
 
 @dataclass(eq=False)
@@ -93,7 +104,7 @@ class Retention:
 
     A backup stays if any rule keeps it (`csbs.domain.retention`).  `permanent` keeps all, whatever
     the others say.  The last four keep the newest backup of each of so many days, weeks, months and
-    years of `timezone`.
+    years of `timezone`, else of the region's.
     """
 
     permanent: bool = False
@@ -119,11 +130,7 @@ class Retention:
             except UnknownZone as error:
                 raise InvalidPolicy("timezone", str(error)) from None
         if self.max_age_days is not None and self.max_age_months is not None:
-            raise InvalidPolicy(
-                "max_age_months", "an age is given in days or in months, not in both"
-            )
-        if any(self._periods) and not self.timezone:
-            raise InvalidPolicy("timezone", "it is needed to keep backups by day, week or longer")
+            raise InvalidPolicy("max_age_months", "give max_age_days or max_age_months, not both")
         return self
 
     @property
@@ -196,6 +203,13 @@ class BoundServer:
     exclude_disks: frozenset[DiskId] = frozenset()
     #: What was said of it, that too; returned as it came.
     extra: Mapping[str, object] = field(default_factory=dict)
+    #: Its own name, as csbs saw it last; `name` may be anything that the caller chose.
+    own_name: str = field(default="", compare=False)
+
+    @property
+    def called(self) -> str:
+        """How people know it."""
+        return self.own_name or self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +250,8 @@ class NewSchedule:
     #: Names of `Retention` that were given.
     retention: Mapping[str, object] = field(default_factory=dict)
     pattern: str | None = None
+    #: Clients of the cloud name the zone of days, weeks, months and years; else the region's does.
+    zone_required: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,7 +320,10 @@ def new_schedule(
         name=_checked_schedule_name(wanted.name or ""),
         description=checked_description(wanted.description or ""),
         enabled=wanted.enabled is not False,
-        retention=Retention(**said).checked(),  # type: ignore[arg-type]  # by the names of its fields
+        retention=_checked_retention(
+            Retention(**said),  # type: ignore[arg-type]  # by the names of its fields
+            wanted,
+        ),
         trigger_id=ids[1],
         trigger_name="default",
         pattern=wanted.pattern,
@@ -334,7 +353,10 @@ def changed_schedule(present: Schedule, wanted: NewSchedule, *, region_zone: str
             present.description if description is None else checked_description(description)
         ),
         enabled=present.enabled if wanted.enabled is None else wanted.enabled,
-        retention=replace(present.retention, **said).checked(),  # type: ignore[arg-type]  # likewise
+        retention=_checked_retention(
+            replace(present.retention, **said),  # type: ignore[arg-type]  # likewise
+            wanted,
+        ),
         pattern=wanted.pattern or present.pattern,
     )
     if (changed.pattern, changed.retention.timezone) != (
@@ -343,6 +365,12 @@ def changed_schedule(present: Schedule, wanted: NewSchedule, *, region_zone: str
     ):
         timetable_of(changed, region_zone)
     return changed
+
+
+def _checked_retention(retention: Retention, wanted: NewSchedule) -> Retention:
+    if wanted.zone_required and not retention.timezone:
+        raise InvalidPolicy("timezone", "it is needed to keep backups by day, week or longer")
+    return retention.checked()
 
 
 def _checked_schedule_name(name: str) -> str:

@@ -20,6 +20,9 @@ from enum import StrEnum
 
 from csbs.domain.ids import PolicyId
 
+#: A rule that is due more seldom than the calendar lasts promises nothing.
+_GAP_MAX = timedelta(days=36_500)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
@@ -65,6 +68,14 @@ class Judgement:
     broken: bool = False
     #: It was found mended just now.
     mended: Mended | None = None
+
+
+def promised_age(gap: timedelta, grace: timedelta) -> timedelta | None:
+    """How old the newest backup may be, if `gap` is the longest time between two neighbouring runs.
+
+    None: a rule that is never due promises nothing.
+    """
+    return None if gap > _GAP_MAX else gap + grace
 
 
 def judge(

@@ -178,10 +178,10 @@ def _is_never_due(table: Timetable) -> bool:
 def _why_never_due(table: Timetable) -> str:
     if not _is_never_due(table):
         return ""
-    days = ",".join(day for day, times in zip(_WEEKDAYS, table.times, strict=True) if times)
+    days = ", ".join(_day_name(day) for day, times in enumerate(table.times) if times)
     return (
         f"it never runs: every {table.step_days} days from {table.first_date} on is always a "
-        f"{_WEEKDAYS[table.first_date.weekday()]}, never one of {days}; leave out BYDAY or "
+        f"{_day_name(table.first_date.weekday())}, never one of {days}; leave out BYDAY or "
         "choose another INTERVAL"
     )
 
@@ -190,7 +190,7 @@ def _why_too_often(table: Timetable) -> str:
     for day, times in enumerate(table.times):
         following_day = table.times[(day + 1) % _WEEK_DAYS] if table.step_days == 1 else ()
         if len(times) > RUNS_PER_DAY_MAX:
-            return f"it runs {len(times)} times on {_WEEKDAYS[day]}, at most {RUNS_PER_DAY_MAX}"
+            return f"it runs {len(times)} times on {_day_name(day)}, at most {RUNS_PER_DAY_MAX}"
         around = [*times, *(each + _MINUTES_PER_DAY for each in following_day[:1])]
         for earlier, later in pairwise(around):
             if later - earlier < APART_MINUTES_MIN:
@@ -204,7 +204,11 @@ def _why_too_often(table: Timetable) -> str:
 def _moment(day: int, minute: int) -> str:
     days, minute = divmod(minute, _MINUTES_PER_DAY)
     hour, minute = divmod(minute, _MINUTES_PER_HOUR)
-    return f"{_WEEKDAYS[(day + days) % _WEEK_DAYS]} {hour:02}:{minute:02}"
+    return f"{_day_name((day + days) % _WEEK_DAYS)} {hour:02}:{minute:02}"
+
+
+def _day_name(day: int) -> str:
+    return _WEEKDAYS[day].name.capitalize()
 
 
 def _weekdays(rule: Recurrence, begins: datetime) -> Iterator[int]:

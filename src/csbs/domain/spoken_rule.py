@@ -24,9 +24,9 @@ def pattern_of(at: Sequence[str], days: Sequence[str], every_days: int | None) -
     if not at:
         raise InvalidPolicy("at", "say the times of the day, such as 02:30,14:30")
     if days and every_days is not None:
-        raise InvalidPolicy("every", "give weekdays, or every so many days, not both")
+        raise InvalidPolicy("every_days", "give weekdays, or every so many days, not both")
     if every_days is not None and not 1 <= every_days <= INTERVAL_DAYS_MAX:
-        raise InvalidPolicy("every", f"use 1 to {INTERVAL_DAYS_MAX} days")
+        raise InvalidPolicy("every_days", f"use 1 to {INTERVAL_DAYS_MAX} days")
     rules = [
         f"{_days_part(days, every_days)};BYHOUR={_numbers(hours)};BYMINUTE={_numbers(minutes)}"
         for hours, minutes in _grids(at)
@@ -66,11 +66,12 @@ def _days_part(days: Sequence[str], every_days: int | None) -> str:
 
 
 def _weekday(day: str) -> Weekday:
+    """`mo`, `mon` or `monday`, and nothing that only begins so."""
     word = day.strip().lower()
-    try:
-        return Weekday(word[:2].upper())
-    except ValueError:
-        raise InvalidPolicy("days", f"{day[:16]!r} is none of {', '.join(DAYS)}") from None
+    for each in Weekday:
+        if word in {each.value.lower(), each.name[:3].lower(), each.name.lower()}:
+            return each
+    raise InvalidPolicy("days", f"{day[:16]!r} is none of {', '.join(DAYS)}")
 
 
 def _numbers(numbers: Sequence[int]) -> str:

@@ -31,7 +31,7 @@ class InvalidTag(Invalid):
     key: str
     why: str
 
-    template = "a tag cannot be used: {0.why}"
+    template = "tag {0.key!r}: {0.why}"
 
 
 @dataclass(eq=False)

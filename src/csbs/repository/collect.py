@@ -96,13 +96,12 @@ def collect(parts: CollectParts) -> CollectReport:
         freed_bytes=sum(each.size_bytes for each in dead.values()),
         kept_packs=len(kept),
         kept_bytes=sum(each.size_bytes for each in kept.values()),
-        dead_bytes=sum(_dead_bytes(parts.packs, marks, pack_id) for pack_id in kept),
+        dead_bytes=sum(_dead_bytes(parts, marks, pack_id) for pack_id in kept),
     )
 
 
 def _live_images(parts: CollectParts) -> Iterator[Image]:
-    for manifest in parts.manifests.live():
-        parts.check()
+    for manifest in parts.manifests.live(parts.check):
         yield from manifest.images
 
 
@@ -122,9 +121,10 @@ def _delete(parts: CollectParts, dead: Sequence[ObjectInfo]) -> None:
         parts.store.delete(each.key)
 
 
-def _dead_bytes(packs: PackReader, marks: Marks, pack_id: bytes) -> int:
+def _dead_bytes(parts: CollectParts, marks: Marks, pack_id: bytes) -> int:
+    parts.check()
     try:
-        footer = packs.footer(pack_id)
+        footer = parts.packs.footer(pack_id)
     except (MissingPack, CorruptObject):
         return 0  # an estimate; verification finds and names damage
     marked = marks.of(pack_id)[footer.slots]

@@ -23,7 +23,7 @@ from csbs.repository.errors import (
     RepositoryOwned,
 )
 from csbs.repository.manifest import FORMAT, parsed, require_format, time_text
-from csbs.repository.manifest_store import owner_of_key
+from csbs.repository.manifest_store import go_on, owner_of_key
 from csbs.repository.objectstore.base import ObjectStore
 from csbs.repository.twins import get_either, keys_of_either, put_twice
 
@@ -168,14 +168,15 @@ def open_owner(store: ObjectStore, catalog_id: str, now: datetime) -> Owner:
     return found
 
 
-def require_owner_of_all(store: ObjectStore) -> None:
+def require_owner_of_all(store: ObjectStore, check: Callable[[], None] = go_on) -> None:
     """Raises `CorruptObject` where a manifest tells of an owner after the last that is there.
 
     To those before it, and to a new one, that backup would not count; and what does not count is
-    collected.
+    collected.  What `check`, which is called all the time, raises ends it.
     """
     last = _newest(keys_of_either(store, OWNERS)) or 0
     for each in store.list("manifests/"):
+        check()
         number = owner_of_key(each.key)
         if number > last:
             raise CorruptObject(_owner_key(number), f"the owner of {each.key}", "nothing")

@@ -31,6 +31,10 @@ _PREFIX = "manifests/"
 _KEY = re.compile(r"(manifests/\d{4}-\d{2}/\d{8}-[0-9a-z-]+)(?:\.tombstone-(\d{4})(\.end)?)?")
 
 
+def go_on() -> None:
+    """Nothing stands against it."""
+
+
 @dataclass(slots=True)
 class _Listed:
     """What the listing shows of one key."""
@@ -51,16 +55,22 @@ class ManifestStore:
         self._keys = keys
         self._counts = counts
 
-    def live(self) -> Iterator[Manifest]:
-        """All backups that are neither deleted nor void.  Raises `CorruptObject`."""
-        for _, found in self.survey():
+    def live(self, check: Callable[[], None] = go_on) -> Iterator[Manifest]:
+        """All backups that are neither deleted nor void.  Raises `CorruptObject`.
+
+        `check` is called before each key is looked at; what it raises ends that.
+        """
+        for _, found in self.survey(check):
             if isinstance(found, CorruptObject):
                 raise found
             yield found
 
-    def survey(self) -> Iterator[tuple[str, Manifest | CorruptObject]]:
+    def survey(
+        self, check: Callable[[], None] = go_on
+    ) -> Iterator[tuple[str, Manifest | CorruptObject]]:
         """Like `live`, by key, with the error in the place of a manifest that is damaged."""
-        for key, listed in sorted(self._listing(_PREFIX).items()):
+        for key, listed in sorted(self._listing(_PREFIX, check).items()):
+            check()
             if not listed.present or not self._counts(key):
                 continue
             try:
@@ -208,14 +218,14 @@ class ManifestStore:
         except ObjectExists:
             return  # somebody else deleted it in this moment
 
-    def purge(self, check: Callable[[], None] = lambda: None) -> int:
+    def purge(self, check: Callable[[], None] = go_on) -> int:
         """Ends all standing tombstones and voids their manifests; returns how many were voided.
 
         The end comes first: it decides against an undelete.  A crash in between is mended by the
         next purge, and so is an end by what `check` raises.
         """
         purged = 0
-        for key, listed in sorted(self._listing(_PREFIX).items()):
+        for key, listed in sorted(self._listing(_PREFIX, check).items()):
             check()
             if not listed.tombstones or not self._counts(key):
                 continue
@@ -283,9 +293,10 @@ class ManifestStore:
                 text_object.decode(key, text_object.VOID_MAGIC, self._store.get(key))
         return manifest
 
-    def _listing(self, prefix: str) -> dict[str, _Listed]:
+    def _listing(self, prefix: str, check: Callable[[], None] = go_on) -> dict[str, _Listed]:
         found: dict[str, _Listed] = {}
         for each in self._store.list(prefix):
+            check()
             match = _KEY.fullmatch(each.key)
             if match is None:
                 continue

@@ -9,6 +9,7 @@ import numpy as np
 
 from csbs.repository.errors import CorruptObject, MissingPack
 from csbs.repository.manifest import Image
+from csbs.repository.manifest_store import go_on
 from csbs.repository.map_reader import MapReader
 from csbs.repository.node import I32, STORED, U16, Flags, PackTable
 from csbs.repository.pack import Kind
@@ -42,14 +43,10 @@ def named_blocks(
             yield pack_id, [(int(footer.slots[i]), footer.digest(i)) for i in positions]
 
 
-def _go_on() -> None:
-    """Nothing stands against it."""
-
-
 class Marks:
     """One bit for each slot that a live image names, nodes and blocks alike."""
 
-    def __init__(self, packs: PackReader, check: Callable[[], None] = _go_on) -> None:
+    def __init__(self, packs: PackReader, check: Callable[[], None] = go_on) -> None:
         """`check` is called before each part of a map is read; what it raises ends `add`.
 
         Then nothing may be concluded from the marks: parts that are marked were not looked into.

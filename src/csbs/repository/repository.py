@@ -35,7 +35,7 @@ from csbs.repository.identity import (
 from csbs.repository.key_ring import KeyRing
 from csbs.repository.loss import OnLoss
 from csbs.repository.manifest import Image, Manifest
-from csbs.repository.manifest_store import ManifestStore, manifest_key
+from csbs.repository.manifest_store import ManifestStore, go_on, manifest_key
 from csbs.repository.marks import Marks, named_blocks
 from csbs.repository.mend import mend
 from csbs.repository.objectstore.base import ObjectStore
@@ -191,9 +191,12 @@ class Repository:
         """The key of the manifest of a backup that began then; the same at each call."""
         return manifest_key(self._opened.owner.number, backup_id, started_at)
 
-    def manifests(self) -> Iterator[Manifest]:
-        """All backups that are committed and not deleted, in the order of their keys."""
-        return self._manifests.live()
+    def manifests(self, check: Callable[[], None] = go_on) -> Iterator[Manifest]:
+        """All backups that are committed and not deleted, in the order of their keys.
+
+        `check` is called before each object is looked at; what it raises ends that.
+        """
+        return self._manifests.live(check)
 
     def survey(self) -> Iterator[tuple[str, Manifest | CorruptObject]]:
         """Like `manifests`, by key, with the error in the place of one that is damaged."""
@@ -281,7 +284,7 @@ class Repository:
                 raise OperationCancelled("the collection")
 
         self.require_owner()
-        require_owner_of_all(self._store)
+        require_owner_of_all(self._store, check)
         return collect(
             CollectParts(
                 store=self._store,

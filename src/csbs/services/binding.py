@@ -46,8 +46,8 @@ class BindingService:
     ) -> tuple[ServerRef, tuple[Tag, ...]]:
         """Gives the server tags, takes away those with these keys, and returns what it has now.
 
-        Policies that bind by tags take it at once, if it belongs to none.  Raises what `tags_of`
-        raises, and `TooManyTags`.
+        Policies that bind by tags take it at once, if it belongs to none; one that a person let go
+        only where it gets a tag.  Raises what `tags_of` raises, and `TooManyTags`.
         """
         server = self.servers.find(wanted)
         ref = ServerRef(server.id, server.name)
@@ -57,7 +57,8 @@ class BindingService:
             kept = [tag for tag in present if tag.key not in removed]
             tags = with_tags(server.name, kept, new)
             server_tags.set_of_server(transaction, self.project_id, server.id, tags)
-            server_tags.keep_unbound(transaction, self.project_id, [server.id], keep=False)
+            if new:
+                server_tags.keep_unbound(transaction, self.project_id, [server.id], keep=False)
             self._bind(transaction, [ref])
         return ref, tags
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from csbs.catalog import Catalog, collections, events
 from csbs.compute.base import never
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 #: How often one that runs looks whether another process asks for the repository.
 _LOOK_INTERVAL_S = 5.0
-_ALARM_INTERVAL = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +49,8 @@ class CollectionService:
             facts = collections.facts(transaction, self.project_id)
             in_use = collections.is_in_use(transaction, self.project_id)
         decision = collection_due(facts, now, in_use=in_use)
-        if facts.wanted_since and decision.overdue and not _is_lately(facts.alarmed_at, now):
+        if decision.alarm:
+            assert facts.wanted_since is not None, "nothing else is overdue"
             self._alarm(facts.wanted_since, now, decision.why)
         if decision.step is Step.BEGIN:
             self._collect(now, stopping)
@@ -111,7 +111,3 @@ class CollectionWaits:
             since = collections.waiting_since(transaction)
         now = self.clock()
         return [max(0.0, (now - each).total_seconds()) for each in since]
-
-
-def _is_lately(at: datetime | None, now: datetime) -> bool:
-    return at is not None and at <= now < at + _ALARM_INTERVAL

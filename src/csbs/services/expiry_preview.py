@@ -57,8 +57,8 @@ class Preview:
     #: How often the policy is due until then; each run is taken to end well.
     coming_runs: int
     space: Space
-    #: Names of all these backups.
-    names: dict[BackupId, str]
+    #: Names of all these backups, and of their servers.
+    names: dict[BackupId, tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from csbs.catalog import Catalog, Transaction, backups, expiry, policies, runs, server_tags, tasks
 from csbs.catalog.servers import remember_server
@@ -73,6 +73,8 @@ class PolicyService:
     new_id: NewId
     #: The zone of policies that name none.
     region_zone: str
+    #: How much later than due a backup may be there.
+    rpo_grace: timedelta
     #: Told of every change, so that the scheduler looks at once.
     changed: Callable[[], None]
 
@@ -381,7 +383,7 @@ class PolicyService:
             for server in found:
                 remember_server(transaction, self.project_id, server.id, server.name)
         return tuple(
-            each if each.name else replace(each, name=server.name)
+            replace(each, name=each.name or server.name, own_name=server.name)
             for each, server in zip(wanted, found, strict=True)
         )
 
@@ -410,7 +412,7 @@ class PolicyService:
             id=backup_id,
             name=f"{like.name.partition('_')[0]}_{backup_id[:8]}",
             server_id=server.id,
-            server_name=server.name,
+            server_name=server.called,
             state=BackupState.ERROR,
             tracking=tracking_name(backup_id),
             disks=(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from csbs.services.all_projects import AllProjects
 from csbs.services.backup_views import BackupViews
@@ -46,6 +47,7 @@ def protection_of(
     restores: RestoreService,
     *,
     region_zone: str,
+    rpo_grace: timedelta,
     policies_changed: Callable[[], None] = nobody,
 ) -> Protection:
     """The use cases of the project that these are of."""
@@ -60,6 +62,7 @@ def protection_of(
         clock=backups.clock,
         new_id=backups.new_id,
         region_zone=region_zone,
+        rpo_grace=rpo_grace,
         changed=policies_changed,
     )
     return Protection(

@@ -219,11 +219,11 @@ class RepositoryAccess:
             return held.enter_context(make())
 
     def _require_all(self, repository: Repository, stopped: Callable[[], bool]) -> None:
-        there = set()
-        for manifest in repository.manifests():
+        def check() -> None:
             if stopped():
                 raise OperationCancelled("the collection")
-            there.add(manifest.key)
+
+        there = {manifest.key for manifest in repository.manifests(check)}
         lost = sorted(set(self.restorable_keys()) - there)
         if lost:
             raise ManifestsLost(repository.name, tuple(lost))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from csbs.domain.errors import CatalogFailed
+from csbs.domain.errors import CatalogFailed, CsbsError
+from csbs.domain.ids import ProjectId
 
 log = logging.getLogger(__name__)
 
 _STOP_WAIT_S = 10.0
-
 
 #: Whether the service stops.
 Stopping = Callable[[], bool]
@@ -63,3 +63,27 @@ class Rounds:
                 log.exception("a round failed", extra={"round": self._name})
             if self._stopping.wait(self._interval_s):
                 return
+
+
+def for_each_project(
+    project_ids: Callable[[], Iterable[ProjectId]],
+    action: Callable[[ProjectId, Stopping], object],
+    failed: str,
+) -> Callable[[Stopping], None]:
+    """A round that does something for one project after another, until the service stops.
+
+    What fails in one is logged as `failed`, hinders no other, and is tried again in the next round.
+    """
+
+    def round_of_all(stopping: Stopping) -> None:
+        for project_id in project_ids():
+            if stopping():
+                return
+            try:
+                action(project_id, stopping)
+            except CsbsError as error:
+                log.warning(failed, extra={"project_id": project_id, "why": str(error)})
+            except Exception:  # a fault of ours, or a row that cannot be read: the others go on
+                log.exception(failed, extra={"project_id": project_id})
+
+    return round_of_all

@@ -18,16 +18,15 @@ from csbs.domain.clock import Clock
 from csbs.domain.errors import CsbsError
 from csbs.domain.events import Event, RpoFacts, rpo_broken, rpo_mended
 from csbs.domain.ids import PolicyId, ProjectId, ServerId
-from csbs.domain.policy import Schedule
-from csbs.domain.rpo import Judgement, Promise, RpoStatus, RpoWatch, age_s, judge
+from csbs.domain.policy import Schedule, timetable_of
+from csbs.domain.rpo import Judgement, Promise, RpoStatus, RpoWatch, age_s, judge, promised_age
+from csbs.domain.schedule import longest_gap
 from csbs.services.locks import NamedServer
 
 log = logging.getLogger(__name__)
 
 #: Of servers whose state changes, so many are recorded in one transaction: others wait for its end.
 _BATCH = 500
-#: A rule that is due more seldom than the calendar lasts promises nothing.
-_GAP_MAX = timedelta(days=36_500)
 
 #: A backup that is further ahead was made by a clock that was wrong: it says nothing of its age,
 #: and would hide until then that no other is made.
@@ -35,6 +34,11 @@ _AHEAD_MAX = timedelta(minutes=5)
 
 #: The longest time between two neighbouring due times of a schedule, around an instant.
 GapOf = Callable[[Schedule, datetime], timedelta]
+
+
+def gap_in(region_zone: str, schedule: Schedule, at: datetime) -> timedelta:
+    """The `GapOf` of a region.  Raises what `timetable_of` raises."""
+    return longest_gap(timetable_of(schedule, region_zone), at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +109,8 @@ class RpoLook:
 
     def _promise(self, policy: PromisingPolicy, now: datetime) -> Promise | None:
         schedule = policy.schedule
-        gap = self.gap_of(schedule, now)
-        if gap > _GAP_MAX:
+        age_max = promised_age(self.gap_of(schedule, now), self.grace)
+        if age_max is None:
             return None
         terms = (
             policy.id,
@@ -118,7 +122,7 @@ class RpoLook:
         return Promise(
             policy_id=policy.id,
             policy_name=policy.name,
-            age_max=gap + self.grace,
+            age_max=age_max,
             terms=hashlib.sha256("\n".join(terms).encode()).hexdigest(),
         )
 
@@ -214,9 +218,12 @@ class RpoService:
     catalog: Catalog
     project_id: ProjectId
     clock: Clock
+    gap_of: GapOf
+    #: See `RpoLook`.
+    grace: timedelta
 
     def list_all(self) -> list[RpoStatus]:
-        """All servers that csbs knows, by name; a promise is shown once it was looked at."""
+        """All servers that csbs knows, by name; what is broken is as of the last look."""
         return self._statuses(None)
 
     def of_server(self, server: NamedServer) -> RpoStatus:
@@ -229,18 +236,41 @@ class RpoService:
         with self.catalog.transaction() as transaction:
             servers = rpo.all_servers(transaction, self.project_id, only, until=now + _AHEAD_MAX)
             restores = rpo.last_restores(transaction, self.project_id, only)
-        return [_status(each, restores.get(each.server.id), now) for each in servers]
+            promising = rpo.promising(transaction, self.project_id)
+        wanted = {each.policy_id for each in servers}
+        promises: dict[PolicyId | None, tuple[PromisingPolicy, int | None]] = {
+            policy.id: (policy, self._promise_s(policy, now))
+            for policy in promising.values()
+            if policy.id in wanted
+        }
+        return [
+            _status(each, promises.get(each.policy_id), restores.get(each.server.id), now)
+            for each in servers
+        ]
+
+    def _promise_s(self, policy: PromisingPolicy, now: datetime) -> int | None:
+        try:
+            age_max = promised_age(self.gap_of(policy.schedule, now), self.grace)
+        except CsbsError:  # a rule that cannot be read: the look at all servers says so in the log
+            return None
+        return None if age_max is None else int(age_max.total_seconds())
 
 
-def _status(server: WatchedServer, restore: LastRestore | None, now: datetime) -> RpoStatus:
-    watch = server.watch if server.policy_id is not None else None
+def _status(
+    server: WatchedServer,
+    promise: tuple[PromisingPolicy, int | None] | None,
+    restore: LastRestore | None,
+    now: datetime,
+) -> RpoStatus:
+    policy, promise_s = promise or (None, None)
+    watch = None if policy is None else server.watch
     took = None if restore is None else restore.ended_at - restore.started_at
     return RpoStatus(
         server_id=server.server.id,
         server_name=server.server.name,
-        policy_id=None if watch is None else watch.policy_id,
-        policy_name=None if watch is None else watch.policy_name,
-        promise_s=None if watch is None else watch.promise_s,
+        policy_id=None if policy is None else policy.id,
+        policy_name=None if policy is None else policy.name,
+        promise_s=promise_s,
         newest_backup_at=server.newest_at,
         age_s=age_s(server.newest_at, now),
         broken_at=None if watch is None else watch.broken_at,

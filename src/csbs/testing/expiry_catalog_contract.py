@@ -52,7 +52,7 @@ class ExpiryCatalogContract:
         assert [each.failed for each in found] == [FailedOperation.DELETE, None]
         assert all(each.auto_trigger and not each.held for each in found)
         assert (alone, other) == (found, [])
-        assert names == {first.id: first.name, second.id: second.name}
+        assert names == {each.id: (each.name, each.server_name) for each in (first, second)}
 
     def test_what_somebody_waits_for_is_held(self, catalog: Catalog, project: ProjectId) -> None:
         first, second, third = (automatic(catalog, project, number) for number in (1, 2, 3))

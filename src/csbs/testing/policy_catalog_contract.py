@@ -132,6 +132,7 @@ class PolicyCatalogContract:
             add(catalog, make_policy(project, "p2", servers=(BOUND,)))
 
         assert raised.value.policy == first.id
+        assert raised.value.policy_name == first.name
         with catalog.transaction() as transaction:
             assert policies.count(transaction, project) == 1
 

@@ -1,11 +1,12 @@
 """The durable runner: tasks are workflows of DBOS, on SQLite or PostgreSQL.
 
-DBOS keeps which tasks wait and which are under way, and gives those of a process that died to the
-next life of the service.  A task is one workflow without steps of DBOS: begun again it begins at
-its start, where `csbs.services.execution` sees by the catalog that it is not for the first time.
-The steps are those of the task's journal (`csbs.workflows.run`); each of them may happen twice.
+A task is one workflow without steps of DBOS: begun again it begins at its start, where
+`csbs.services.execution` sees by the catalog that it is not for the first time.  The steps are
+those of the task's journal (`csbs.workflows.run`); each of them may happen twice.
 
-What DBOS keeps can be lost: the catalog names every open task, and `start` may be repeated.
+The catalog names every open task, and whoever opens a service starts them anew: so what DBOS keeps
+may be lost, and a workflow that it recovers of a former life is let go.  Workflows do not pass by
+a queue of DBOS, which costs more than all else about a task (docs/decisions/0014).
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import json
 import logging
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import closing
+from contextvars import Context
 from pathlib import Path
 from typing import Any
 
-from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
+from dbos import DBOS, DBOSConfig
 from dbos import Serializer as DbosSerializer
 
 from csbs.domain.errors import CatalogFailed
@@ -29,12 +32,11 @@ from csbs.workflows.runner import Control, Execute
 log = logging.getLogger(__name__)
 
 _NAME = "csbs"
-_QUEUE = "tasks"
 #: What one process begins is gone on with by the next, whatever its version and whoever it is.
 _VERSION = "1"
 _EXECUTOR = "csbs-serve"
-#: Workflows of DBOS: how often it looks for one that waits.
-_POLL_INTERVAL_S = 0.2
+#: Beside those of tasks: for workflows that are recovered, and while one records its end.
+_MORE_THREADS = 4
 _POOL_SIZE = 5
 #: How many records of ended workflows are deleted at once.
 _ENDED_MAX = 500
@@ -58,15 +60,25 @@ class _Json(DbosSerializer):
 
 
 class DbosRunner:
-    """See `TaskRunner`.  One of them per process, since DBOS is one per process."""
+    """See `Runner`.  One of them per process, since DBOS is one per process.
 
-    def __init__(self, execute: Execute, *, tasks_max: int, database_url: str) -> None:
+    It begins what it is given at once: a `BoundedRunner` before it gives it at most `tasks_max`
+    tasks, each of another server.
+    """
+
+    def __init__(
+        self, execute: Execute, *, tasks_max: int, database_url: str, new_id: Callable[[], str]
+    ) -> None:
         """`database_url` is one of SQLAlchemy's, of SQLite (see `sqlite_url`) or PostgreSQL."""
+        #: Whose workflows these are; those of another life are not carried out.
+        self._life = new_id()
         self._execute = execute
         self._database_url = database_url
         self._tasks_max = tasks_max
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        #: Those that DBOS has, each until its end.
+        self._given: set[TaskId] = set()
         self._controls: dict[TaskId, Control] = {}
         self._idle = threading.Condition(self._lock)
 
@@ -84,18 +96,11 @@ class DbosRunner:
             "log_level": "WARNING",
             "enable_otlp": False,
             "serializer": _Json(),
-            "max_executor_threads": self._tasks_max + 4,
+            "max_executor_threads": self._tasks_max + _MORE_THREADS,
         }
         try:
             DBOS(config=config)
             DBOS.launch()
-            DBOS.register_queue(
-                _QUEUE,
-                worker_concurrency=self._tasks_max,
-                partition_worker_concurrency=1,
-                polling_interval_sec=_POLL_INTERVAL_S,
-                on_conflict="always_update",
-            )
         except Exception as error:  # whatever its database raises
             DBOS.destroy()
             _current = None
@@ -103,19 +108,17 @@ class DbosRunner:
 
     def start(self, task: Task) -> None:
         """See `TaskRunner.start`."""
+        with self._lock:
+            if task.id in self._given:
+                return
+            self._given.add(task.id)
         try:
-            self._enqueue(task)
+            # A task that ends hands over the next one: that is no child of its workflow.
+            Context().run(DBOS.start_workflow, _task, task.project_id, task.id, self._life)
         except Exception as error:  # noqa: BLE001  the task is in the catalog, and is given again
             log.warning("a task is begun later", extra={"task_id": task.id, "why": str(error)})
-
-    def _enqueue(self, task: Task) -> None:
-        status = DBOS.get_workflow_status(task.id)
-        if status is not None and status.status not in _ENDED:
-            return
-        if status is not None:  # it ended without ending the task
-            DBOS.delete_workflow(task.id)
-        with SetWorkflowID(task.id), SetEnqueueOptions(queue_partition_key=task.server_id):
-            DBOS.enqueue_workflow(_QUEUE, _task, task.project_id, task.id)
+            with self._lock:
+                self._given.discard(task.id)
 
     def cancel(self, task: Task) -> None:
         """See `TaskRunner.cancel`."""
@@ -144,11 +147,11 @@ class DbosRunner:
         _current = None
         return ended
 
-    def carry_out(self, project_id: ProjectId, task_id: TaskId) -> None:
-        """Does one task."""
+    def carry_out(self, project_id: ProjectId, task_id: TaskId, life: str) -> None:
+        """Does one task; none of a former life, which the catalog has given anew."""
         control = Control(stopping=self._stopping)
         with self._lock:
-            if self._stopping.is_set():
+            if life != self._life or self._stopping.is_set():
                 return
             self._controls[task_id] = control
         try:
@@ -156,6 +159,7 @@ class DbosRunner:
         finally:
             with self._lock:
                 del self._controls[task_id]
+                self._given.discard(task_id)
                 self._idle.notify_all()
 
 
@@ -164,10 +168,10 @@ _current: DbosRunner | None = None
 
 
 @DBOS.workflow(name="csbs task")
-def _task(project_id: str, task_id: str) -> None:
+def _task(project_id: str, task_id: str, life: str) -> None:
     runner = _current
     assert runner is not None, "workflows run between launch and stop"
-    runner.carry_out(ProjectId(project_id), TaskId(task_id))
+    runner.carry_out(ProjectId(project_id), TaskId(task_id), life)
 
 
 def _named(url: str) -> str:

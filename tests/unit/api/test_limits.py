@@ -33,12 +33,6 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def admin(api: LiveApi) -> Iterator[httpx.Client]:
-    with api.as_user() as client:
-        yield client
-
-
 ROOMS = ["/v1/{project}/checkpoint_items", "/v3/auth/tokens", "/native/v1/projects"]
 
 

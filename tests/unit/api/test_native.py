@@ -9,11 +9,10 @@ import httpx
 import pytest
 
 from csbs.domain.errors import FolderUnusable
-from csbs.domain.tenancy import Role
 from csbs.testing.live_api import ADMIN_PASSWORD, LiveApi, live_api
+from tests.unit.api.people import PASSWORD, add_people, of_project
 
 MIB = 1024**2
-PASSWORD = "a-good-password"  # noqa: S105  of users that live as long as a test
 NATIVE = "/native/v1"
 NUMBERS = iter(range(1, 1000))
 
@@ -22,32 +21,8 @@ NUMBERS = iter(range(1, 1000))
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
     with live_api(tmp_path_factory.mktemp("api")) as running:
         running.driver.add_server("web", {"vda": 4 * MIB})
-        for name, role in (("mia", Role.MEMBER), ("rita", Role.READER)):
-            running.region.users.create(name, PASSWORD)
-            running.region.users.set_role(name, "local", role)
+        add_people(running)
         yield running
-
-
-@pytest.fixture(scope="module")
-def admin(api: LiveApi) -> Iterator[httpx.Client]:
-    with api.as_user() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def member(api: LiveApi) -> Iterator[httpx.Client]:
-    with api.as_user("mia", PASSWORD) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def reader(api: LiveApi) -> Iterator[httpx.Client]:
-    with api.as_user("rita", PASSWORD) as client:
-        yield client
-
-
-def of_project(api: LiveApi, rest: str) -> str:
-    return f"{NATIVE}/projects/{api.project_id}/{rest}"
 
 
 # --- users ------------------------------------------------------------------------------------

@@ -14,13 +14,12 @@ from csbs.background import lookout_of
 from csbs.catalog import events
 from csbs.domain.events import Event, EventKind
 from csbs.domain.policy import BoundServer, NewPolicy, NewSchedule
-from csbs.domain.tenancy import Role
 from csbs.testing.events import failure
 from csbs.testing.live_api import LiveApi, live_api
 from csbs.testing.receiver import Answer, Receiver, receiver_running
+from tests.unit.api.people import add_people, of_project
 
 MIB = 1024**2
-PASSWORD = "a-good-password"  # noqa: S105  of users that live as long as a test
 NUMBERS = iter(range(1, 1000))
 WEBHOOK: dict[str, Any] = {"channel": "webhook", "url": "https://hooks.example/"}
 
@@ -30,32 +29,14 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
     folder = tmp_path_factory.mktemp("api")
     with live_api(folder, webhook_local_targets=True, metrics_servers_max=5) as running:
         running.driver.add_server("web", {"vda": 4 * MIB})
-        for name, role in (("mia", Role.MEMBER), ("rita", Role.READER)):
-            running.region.users.create(name, PASSWORD)
-            running.region.users.set_role(name, "local", role)
+        add_people(running)
         yield running
-
-
-@pytest.fixture(scope="module")
-def member(api: LiveApi) -> Iterator[httpx.Client]:
-    with api.as_user("mia", PASSWORD) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def reader(api: LiveApi) -> Iterator[httpx.Client]:
-    with api.as_user("rita", PASSWORD) as client:
-        yield client
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with receiver_running() as running:
         yield running
-
-
-def of_project(api: LiveApi, rest: str) -> str:
-    return f"/native/v1/projects/{api.project_id}/{rest}"
 
 
 def happen(api: LiveApi, count: int) -> list[Event]:

@@ -12,13 +12,13 @@ from csbs.domain.listing import Place
 from csbs.domain.tenancy import Role
 from csbs.testing.live_api import LiveApi, live_api
 from csbs.testing.values import START
+from tests.unit.api.people import PASSWORD
 
 MIB = 1024**2
-PASSWORD = "a-good-password"  # noqa: S105  of users that live as long as a test
 NATIVE = "/native/v1"
 SERVERS = ("web-1", "web-2", "web-3")
 LISTS = ["users", "projects", "projects/{own}/servers", "projects/{own}/backups"]
-LISTS += ["projects/{own}/tasks"]
+LISTS += ["projects/{own}/tasks", "projects/{own}/policies"]
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +28,12 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
             running.driver.add_server(name, {"vda": MIB})
             running.region.users.create(f"of-{name}", PASSWORD)
             running.region.projects.create(f"local_{name}")
-            body = {"server": name}
-            made = admin.post(f"{NATIVE}/projects/{running.project_id}/backups", json=body)
+            own = f"{NATIVE}/projects/{running.project_id}"
+            made = admin.post(f"{own}/backups", json={"server": name})
             assert made.status_code == 202, made.text
+            assert admin.post(f"{own}/policies", json={"name": name}).status_code == 201
         running.wait_until_idle()  # a backup moves to its instant: the list would be another one
         yield running
-
-
-@pytest.fixture(scope="module")
-def admin(api: LiveApi) -> Iterator[httpx.Client]:
-    with api.as_user() as client:
-        yield client
 
 
 def get(api: LiveApi, admin: httpx.Client, path: str, **query: Any) -> dict[str, Any]:
@@ -121,7 +116,7 @@ def test_projects_of_a_user_are_those_where_he_has_a_role(
     assert second["next"] is None
 
 
-@pytest.mark.parametrize("what", ["backups", "tasks"])
+@pytest.mark.parametrize("what", ["backups", "tasks", "policies"])
 @pytest.mark.parametrize("after", ["x", "1767225600000000", "-", "2026-01-01Z", "7-A"])
 def test_what_is_no_place_is_refused(
     api: LiveApi, admin: httpx.Client, what: str, after: str

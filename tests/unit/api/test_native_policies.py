@@ -8,11 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from csbs.domain.tenancy import Role
 from csbs.testing.live_api import LiveApi, live_api
+from tests.unit.api.people import add_people, of_project
 
 MIB = 1024**2
-PASSWORD = "a-good-password"  # noqa: S105  of users that live as long as a test
 NUMBERS = iter(range(1, 1000))
 #: Over today, whenever the test runs: the service runs policies meanwhile.
 LATER = {"at": ["00:00"], "every_days": 300}
@@ -23,26 +22,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
     with live_api(tmp_path_factory.mktemp("api")) as running:
         for name in ("web", "db"):
             running.driver.add_server(name, {"vda": MIB})
-        for name, role in (("mia", Role.MEMBER), ("rita", Role.READER)):
-            running.region.users.create(name, PASSWORD)
-            running.region.users.set_role(name, "local", role)
+        add_people(running)
         yield running
-
-
-@pytest.fixture(scope="module")
-def member(api: LiveApi) -> Iterator[httpx.Client]:
-    with api.as_user("mia", PASSWORD) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def reader(api: LiveApi) -> Iterator[httpx.Client]:
-    with api.as_user("rita", PASSWORD) as client:
-        yield client
-
-
-def of_project(api: LiveApi, rest: str) -> str:
-    return f"/native/v1/projects/{api.project_id}/{rest}"
 
 
 def made(api: LiveApi, member: httpx.Client, **body: Any) -> dict[str, Any]:
@@ -135,6 +116,37 @@ def test_a_tag_binds_a_server(api: LiveApi, member: httpx.Client) -> None:
     assert member.get(path).json()["policy"] is None
 
 
+def test_people_know_a_server_by_its_own_name(api: LiveApi, member: httpx.Client) -> None:
+    """Clients of the cloud bind servers under any name."""
+    [web] = [
+        each
+        for each in member.get(of_project(api, "servers")).json()["servers"]
+        if each["name"] == "web"
+    ]
+    operation = {
+        "enabled": True,
+        "operation_type": "backup",
+        "operation_definition": {},
+        "trigger": {"properties": {"pattern": "RRULE:FREQ=DAILY;INTERVAL=300;BYHOUR=0"}},
+    }
+    policy = {
+        "name": f"p{next(NUMBERS)}",
+        "provider_id": "fc4d5750-22e7-4798-8a46-f48f62c4c1da",
+        "parameters": {},
+        "resources": [{"id": web["id"], "type": "OS::Nova::Server", "name": "what-i-like"}],
+        "scheduled_operations": [operation],
+    }
+    answer = member.post(f"/v1/{api.project_id}/policies", json={"policy": policy})
+    assert answer.json()["policy"]["resources"][0]["name"] == "what-i-like"
+
+    path = of_project(api, f"policies/{policy['name']}")
+    assert member.get(path).json()["servers"] == [{"id": web["id"], "name": "web"}]
+    refused = member.post(of_project(api, "policies"), json={"name": "other", "servers": ["web"]})
+    assert "server web is bound to policy " in refused.json()["error"]["message"]
+    left = member.post(f"{path}/unbind", json={"servers": ["web"]})
+    assert left.json()["servers"] == []
+
+
 HOURS = [f"{hour:02}:00" for hour in range(24)]
 
 
@@ -142,8 +154,8 @@ HOURS = [f"{hour:02}:00" for hour in range(24)]
     ("body", "why"),
     [
         ({"at": [*HOURS, "00:30"]}, "at most 24"),
-        ({"at": ["02:30", "03:29"]}, "MO 02:30 and MO 03:29 are 59 minutes apart"),
-        ({"at": ["23:30", "00:29"]}, "MO 23:30 and TU 00:29 are 59 minutes apart"),
+        ({"at": ["02:30", "03:29"]}, "Monday 02:30 and Monday 03:29 are 59 minutes apart"),
+        ({"at": ["23:30", "00:29"]}, "Monday 23:30 and Tuesday 00:29 are 59 minutes apart"),
         ({"at": ["24:00"]}, "'24:00' is no time of the day"),
         ({"at": []}, "say the times of the day"),
         ({"at": ["02:30"], "days": ["someday"]}, "'someday' is none of mon, tue"),
@@ -153,7 +165,7 @@ HOURS = [f"{hour:02}:00" for hour in range(24)]
         ({"retention": {"max_backups": 3}}, "say at which times of the day"),
         ({"at": ["02:30"], "timezone": "Mars/Olympus"}, "Mars/Olympus"),
         ({"at": ["02:30"], "retention": {"max_backups": 100_000}}, "99999"),
-        ({"at": ["02:30"], "retention": {"most": 1}}, "Extra inputs"),
+        ({"at": ["02:30"], "retention": {"most": 1}}, "there is no such field"),
         ({"servers": ["web", "web"]}, "twice"),
         ({"name": "a b"}, "letters, digits"),
         ({"auto_bind": {"a b": "c"}}, "letters, digits"),

@@ -16,7 +16,7 @@ FACTS = {"machine": "a loom", "date": "", "source_path": "", "load at the start"
 
 
 def a_run(out: Path) -> Results:
-    return Results(Settings(out=out), dict(FACTS))
+    return Results(Settings(out=out), facts=dict(FACTS))
 
 
 def a_round(results: Results) -> None:
@@ -47,6 +47,17 @@ def test_a_whole_run_is_written_at_its_end(tmp_path: Path) -> None:
         a_round(results)
         assert written_in(tmp_path) == []
     assert written_in(tmp_path) == ["RESULTS.json", "RESULTS.md"]
+
+
+def test_a_run_of_one_group_leaves_the_figures_of_the_others(tmp_path: Path) -> None:
+    (tmp_path / "RESULTS.json").write_text("of a whole run")
+    results = Results(Settings(out=tmp_path), name="RESULTS-schedule", facts=dict(FACTS))
+    with results.written():
+        results.keep("schedule", Sample(seconds=2))
+        results.settle()
+
+    assert written_in(tmp_path) == ["RESULTS-schedule.json", "RESULTS-schedule.md", "RESULTS.json"]
+    assert (tmp_path / "RESULTS.json").read_text() == "of a whole run"
 
 
 @pytest.mark.host

@@ -137,6 +137,8 @@ TABLE: list[str | tuple[str, str] | Callable[[Way], None]] = [
     "* policy delete nothing --yes",
     "policy delete rule --yes",
     "policy delete by-hand --yes --json",
+    # The service looks once a minute at what is promised, this machine never: `rpo` would differ.
+    "policy delete nightly --yes",
     # --- who may do what
     "* project list",
     "project create local_sales",

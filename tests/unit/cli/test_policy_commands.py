@@ -6,18 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.two_ways import Way, log_in, two_ways
+from tests.unit.cli.two_ways import log_in, two_ways
 
-_LOOKS_MAX = 2000
 _LATER = ("--at", "00:00", "--every", "300d")
-
-
-def wait_for_tasks(way: Way) -> None:
-    """Until all have ended."""
-    while any(
-        each["state"] in {"waiting", "running"} for each in way.json("task", "list")["tasks"]
-    ):
-        pass
 
 
 def test_a_policy_is_run_here_and_there(
@@ -32,13 +23,18 @@ def test_a_policy_is_run_here_and_there(
             assert [(each["server"]["name"], each["status"]) for each in begun["backups"]] == [
                 ("web", state)
             ]
-            wait_for_tasks(way)
+            way.wait_for_tasks()
             [backup] = way.json("backup", "list")["backups"]
             assert backup["status"] == "available"
             assert backup["policy_id"] == policy["id"]
             assert backup["name"].startswith("manualbk_")
+            assert backup["auto_trigger"] is False
+            ran = "made because somebody ran policy nightly"
+            assert ran in way("backup", "show", backup["id"]).out
             assert way("policy", "run", "nightly", "nothing").code == 2
             assert way("policy", "run", "nothing").code == 3
+            way.json("policy", "delete", "nightly", "--yes")
+            assert "ran a policy that was deleted" in way("backup", "show", backup["id"]).out
 
 
 def test_a_server_that_is_refused_does_not_hinder_the_others(

@@ -82,6 +82,13 @@ class Way:
         assert code == 0, err
         return json.loads(out)
 
+    def wait_for_tasks(self) -> None:
+        """Until all have ended."""
+        while {"waiting", "running"} & {
+            each["state"] for each in self.json("task", "list")["tasks"]
+        }:
+            pass
+
     def masked(self, text: str) -> str:
         """See `_MASKS`."""
         for pattern, stands in (*self.masks, *_MASKS):

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from csbs.domain.collection import (
-    OVERDUE_AFTER,
     PAUSE,
     RETRY_AFTER,
     CollectionFacts,
@@ -45,17 +44,30 @@ MOMENT = timedelta(microseconds=1)
 def test_what_is_decided(facts: CollectionFacts, in_use: object, step: Step, why: str) -> None:
     decision = collection_due(facts, NOW, in_use=bool(in_use))
 
-    assert (decision.step, decision.overdue) == (step, False)
+    assert (decision.step, decision.alarm) == (step, False)
     assert why in decision.why
+
+
+DAY = timedelta(days=1)
 
 
 @pytest.mark.parametrize("in_use", [False, True])
 @pytest.mark.parametrize(
-    ("waits", "overdue"), [(OVERDUE_AFTER - MOMENT, False), (OVERDUE_AFTER, True)]
+    ("waits", "alarmed", "alarm"),
+    [
+        (7 * DAY - MOMENT, None, False),
+        (7 * DAY, None, True),
+        (8 * DAY, DAY - MOMENT, False),
+        (8 * DAY, DAY, True),
+        # A clock that was set back.
+        (8 * DAY, -DAY, True),
+    ],
 )
-def test_what_waits_for_seven_days_is_overdue(
-    waits: timedelta, overdue: object, in_use: object
+def test_what_waits_for_seven_days_is_an_alarm_each_day(
+    waits: timedelta, alarmed: timedelta | None, alarm: object, in_use: object
 ) -> None:
-    facts = CollectionFacts(wanted_since=NOW - waits)
+    facts = CollectionFacts(
+        wanted_since=NOW - waits, alarmed_at=None if alarmed is None else NOW - alarmed
+    )
 
-    assert collection_due(facts, NOW, in_use=bool(in_use)).overdue is overdue
+    assert collection_due(facts, NOW, in_use=bool(in_use)).alarm is alarm

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
 
-from csbs.domain.due_run import NEAR, ON_TIME, RunKind, begins_at, decide
+from csbs.domain.due_run import ON_TIME, RunKind, begins_at, decide
 from csbs.domain.ids import ServerId
 from csbs.domain.schedule import Timetable, checked_timetable
 from csbs.domain.zones import zone_of
@@ -49,9 +49,9 @@ def test_what_was_missed_is_made_up_for_once() -> None:
 @pytest.mark.parametrize(
     ("left", "kind"),
     [
-        (NEAR + timedelta(seconds=1), RunKind.CATCH_UP),
-        (NEAR, RunKind.CATCH_UP),
-        (NEAR - timedelta(seconds=1), RunKind.SKIPPED),
+        (HOUR + timedelta(seconds=1), RunKind.CATCH_UP),
+        (HOUR, RunKind.CATCH_UP),
+        (HOUR - timedelta(seconds=1), RunKind.SKIPPED),
         (timedelta(seconds=1), RunKind.SKIPPED),
     ],
     ids=["more than an hour", "an hour", "less than an hour", "a second"],

@@ -101,7 +101,7 @@ def test_an_age_in_months_replaces_one_in_days_and_the_other_way() -> None:
 
 
 def test_an_age_in_days_and_in_months_contradict_each_other() -> None:
-    with pytest.raises(InvalidPolicy, match="in days or in months, not in both"):
+    with pytest.raises(InvalidPolicy, match="give max_age_days or max_age_months, not both"):
         schedule(max_age_days=30, max_age_months=1)
 
 
@@ -144,7 +144,23 @@ def test_time_zones(timezone: str) -> None:
     assert Retention(day_backups=1, timezone=timezone).checked().timezone == timezone
 
 
-@pytest.mark.parametrize("timezone", ["", "Asia", "UTC+8", "UTC+15:00", "UTC+08:60", "UTC+08:00 "])
+def test_days_are_those_of_the_region_where_no_zone_is_named() -> None:
+    assert schedule(day_backups=7).retention == Retention(day_backups=7)
+
+
+def test_clients_of_the_cloud_must_name_the_zone_of_days() -> None:
+    definition = {"day_backups": 7}
+    wanted = NewSchedule(pattern=PATTERN, retention=definition, zone_required=True)
+    with pytest.raises(InvalidPolicy, match="timezone: it is needed"):
+        new_schedule(wanted, ids=("s", "t"), at=START, region_zone="UTC")
+    with pytest.raises(InvalidPolicy, match="timezone: it is needed"):
+        changed_schedule(schedule(), wanted, region_zone="UTC")
+    zoned = schedule(timezone="UTC+08:00")
+    changed = changed_schedule(zoned, wanted, region_zone="UTC")
+    assert changed.retention.day_backups == 7
+
+
+@pytest.mark.parametrize("timezone", ["Asia", "UTC+8", "UTC+15:00", "UTC+08:60", "UTC+08:00 "])
 def test_time_zones_that_are_none(timezone: str) -> None:
     with pytest.raises(InvalidPolicy):
         Retention(day_backups=1, timezone=timezone).checked()

@@ -2,74 +2,27 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from email.message import EmailMessage
-from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
+from aiosmtpd.smtp import LoginPassword
 
 from csbs.notify.base import Mail
 from csbs.notify.mail_sender import MailOptions, MailSecurity, SmtpMailer
-from csbs.testing.ports import free_ports
 from csbs.testing.tls import SelfSigned, self_signed
 from csbs.testing.values import START
+from tests.unit.notify.smtp_servers import Doorkeeper, Inbox, server, tls_options
 
 MAIL = Mail(id="e1", recipients=["ops@b.example", "two@b.example"], subject="失败", text="备份\n")
-
-
-class Inbox:
-    """Takes mail, unless its recipient is refused."""
-
-    def __init__(self) -> None:
-        self.taken: list[Envelope] = []
-        self.refused: set[str] = set()
-
-    async def handle_RCPT(  # noqa: N802  the name in aiosmtpd
-        self, server: Any, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        if address in self.refused:
-            return "550 nobody here"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(  # noqa: N802  likewise
-        self, server: Any, session: Session, envelope: Envelope
-    ) -> str:
-        self.taken.append(envelope)
-        return "250 OK"
-
-    def message(self) -> EmailMessage:
-        """The only one that came."""
-        [envelope] = self.taken
-        assert isinstance(envelope.content, bytes)
-        found = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        assert isinstance(found, EmailMessage)
-        return found
 
 
 @pytest.fixture
 def inbox() -> Inbox:
     return Inbox()
-
-
-@contextmanager
-def server(inbox: Inbox, **options: Any) -> Iterator[int]:
-    """The port of a server until the body ends."""
-    [port] = free_ports(1)
-    controller = Controller(inbox, hostname="127.0.0.1", port=port, **options)
-    controller.start()
-    try:
-        yield port
-    finally:
-        controller.stop()
 
 
 PLAIN = MailOptions(
@@ -125,53 +78,51 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> SelfSigned:
     return self_signed(tmp_path_factory.mktemp("tls"), "IP:127.0.0.1")
 
 
-def _authenticate(
-    _server: Any, _session: Any, _envelope: Any, _mechanism: str, given: Any
-) -> AuthResult:
-    good = given == LoginPassword(b"csbs", b"secret")
-    return AuthResult(success=good, handled=good)
+WAYS = pytest.mark.parametrize("security", [MailSecurity.STARTTLS, MailSecurity.TLS])
 
 
-def test_tls_from_the_start(inbox: Inbox, certificate: SelfSigned) -> None:
-    options = replace(PLAIN, security=MailSecurity.TLS, ca_file=str(certificate.certificate))
-    with server(inbox, ssl_context=certificate.server()) as port:
-        assert send(replace(options, port=port)) == ""
-
-    assert inbox.message()["Message-ID"] == "<e1@csbs.invalid>"
-
-
+@WAYS
 @pytest.mark.parametrize("password", ["secret", "wrong"])
-def test_a_password_goes_over_starttls(
-    inbox: Inbox, certificate: SelfSigned, password: str
+def test_a_password_goes_over_tls(
+    inbox: Inbox, certificate: SelfSigned, security: MailSecurity, password: str
 ) -> None:
     options = replace(
         PLAIN,
-        security=MailSecurity.STARTTLS,
+        security=security,
         user="csbs",
         password=password,
         ca_file=str(certificate.certificate),
     )
-    with server(
-        inbox,
-        tls_context=certificate.server(),
-        require_starttls=True,
-        authenticator=_authenticate,
-        auth_required=True,
-    ) as port:
+    door = Doorkeeper()
+    with server(inbox, **tls_options(security, certificate), authenticator=door) as port:
         told = send(replace(options, port=port))
 
+    assert LoginPassword(b"csbs", password.encode()) in door.given
     assert (told == "") is (password == "secret")  # noqa: S105  of a test
     assert len(inbox.taken) == (password == "secret")  # noqa: S105  likewise
     assert "secret" not in told
 
 
+@WAYS
 def test_a_server_whose_certificate_is_unknown_gets_nothing(
-    inbox: Inbox, certificate: SelfSigned
+    inbox: Inbox, certificate: SelfSigned, security: MailSecurity
 ) -> None:
-    with server(inbox, tls_context=certificate.server(), require_starttls=True) as port:
-        told = send(replace(PLAIN, port=port, security=MailSecurity.STARTTLS))
+    with server(inbox, **tls_options(security, certificate)) as port:
+        told = send(replace(PLAIN, port=port, security=security))
 
     assert "certificate" in told
+    assert inbox.taken == []
+
+
+@WAYS
+def test_a_server_of_another_name_gets_nothing(
+    inbox: Inbox, certificate: SelfSigned, security: MailSecurity
+) -> None:
+    known = replace(PLAIN, host="localhost", ca_file=str(certificate.certificate))
+    with server(inbox, **tls_options(security, certificate)) as port:
+        told = send(replace(known, port=port, security=security))
+
+    assert "localhost" in told
     assert inbox.taken == []
 
 

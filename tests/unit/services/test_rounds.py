@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from csbs.domain.errors import CatalogFailed
-from csbs.services.rounds import Rounds, Stopping
+from csbs.domain.ids import ProjectId
+from csbs.services.rounds import Rounds, Stopping, for_each_project
 
 _TIMEOUT_S = 30.0
 
@@ -54,3 +57,33 @@ def test_a_stop_says_so_if_a_round_goes_on() -> None:
     go_on.set()
 
     assert not still
+
+
+PROJECTS = [ProjectId(name) for name in ("a", "b", "c")]
+
+
+@pytest.mark.parametrize("error", [CatalogFailed("x", "away"), TypeError("a fault of ours")])
+def test_what_fails_in_one_project_hinders_no_other(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = []
+
+    def work(project_id: ProjectId, _stopping: Stopping) -> None:
+        if project_id == "b":
+            raise error
+        done.append(project_id)
+
+    for_each_project(lambda: PROJECTS, work, "work failed")(lambda: False)
+
+    assert done == ["a", "c"]
+    [told] = caplog.records
+    assert told.message == "work failed"
+    assert vars(told)["project_id"] == "b"
+
+
+def test_no_further_project_is_begun_when_the_service_stops() -> None:
+    done: list[ProjectId] = []
+
+    for_each_project(lambda: PROJECTS, lambda each, _: done.append(each), "")(lambda: bool(done))
+
+    assert done == ["a"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
@@ -17,12 +18,11 @@ from csbs.catalog import Catalog, Transaction, backups, events, policies, rpo, s
 from csbs.domain.backup import BackupState
 from csbs.domain.events import Event, EventKind
 from csbs.domain.ids import BackupId, PolicyId, ProjectId, ServerId
-from csbs.domain.policy import BoundServer, InvalidPolicy, Policy, Schedule, timetable_of
+from csbs.domain.policy import BoundServer, InvalidPolicy, Policy, Schedule
 from csbs.domain.rpo import RpoStatus
-from csbs.domain.schedule import longest_gap
 from csbs.domain.server import ServerRef
 from csbs.services.lookout import EventKeeping, Lookout
-from csbs.services.rpo import RpoLook, RpoService, RpoSummary
+from csbs.services.rpo import RpoLook, RpoService, RpoSummary, gap_in
 from csbs.testing.events import failure
 from csbs.testing.fake_clock import FakeClock
 from csbs.testing.policy_catalog_contract import SCHEDULE, make_policy
@@ -43,7 +43,13 @@ class Lab:
         self.look = RpoLook(
             catalog=self.catalog, clock=self.clock, gap_of=gap_of, grace=HOUR, worst_max=2
         )
-        self.service = RpoService(catalog=self.catalog, project_id=self.project, clock=self.clock)
+        self.service = RpoService(
+            catalog=self.catalog,
+            project_id=self.project,
+            clock=self.clock,
+            gap_of=gap_of,
+            grace=HOUR,
+        )
 
     def policy(self, pattern: str = "RRULE:FREQ=DAILY;BYHOUR=2;BYMINUTE=0") -> Policy:
         """Policy `p1` that is on, without servers."""
@@ -109,8 +115,7 @@ class DyingCatalog(Catalog):
                 raise Crash
 
 
-def gap_of(schedule: Schedule, at: datetime) -> timedelta:
-    return longest_gap(timetable_of(schedule, "UTC"), at)
+gap_of = partial(gap_in, "UTC")
 
 
 @pytest.fixture
@@ -289,6 +294,18 @@ def test_the_summary_has_numbers_of_all_and_the_worst(lab: Lab) -> None:
 
     assert (found.promised, found.broken, found.oldest_age_s) == (4, 2, 30 * 3600)
     assert found.worst == ((ids[3], None, True), (ids[0], 30 * 3600, True))
+
+
+def test_a_promise_is_shown_before_anybody_looked(lab: Lab) -> None:
+    policy = lab.bind(lab.policy(), WEB)
+    [web] = lab.service.list_all()
+    assert (web.policy_name, web.promise_s, web.broken) == ("p1", 25 * 3600, False)
+    lab.look.look()
+    twice = replace(policy.schedules[0], pattern="RRULE:FREQ=DAILY;BYHOUR=2,14;BYMINUTE=0")
+    policy = lab.save(replace(policy, schedules=(twice,)))
+    assert [each.promise_s for each in lab.service.list_all()] == [13 * 3600]
+    lab.switch(policy, on=False)
+    assert [(each.policy_id, each.promise_s) for each in lab.service.list_all()] == [(None, None)]
 
 
 def test_a_project_sees_how_its_servers_stand(lab: Lab) -> None:

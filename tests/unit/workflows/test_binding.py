@@ -62,7 +62,8 @@ def test_servers_are_bound_and_let_go(lab: ScheduleLab) -> None:
         lab.policies.unbind(policy.id, [S1])
     with pytest.raises(ServerNotFound):
         lab.policies.bind(policy.id, [ServerId("nobody")])
-    with pytest.raises(ServerBound):
+    way_out = f"web2 is bound to policy {policy.name} already; `csbs policy unbind"
+    with pytest.raises(ServerBound, match=way_out):
         lab.policies.bind(lab.policy().id, [S2])
 
 
@@ -138,6 +139,8 @@ def test_who_was_let_go_stays_out_until_he_is_tagged_or_bound_again(lab: Schedul
     lab.binding.bind_by_rules()
     lab.policies.unbind(policy.id, [S1])
     lab.binding.bind_by_rules()
+    assert bound(lab, policy) == ["s2"]
+    lab.binding.tag("web1", [], removed=["a"])
     assert bound(lab, policy) == ["s2"]
 
     lab.binding.tag("web1", [PROD])

@@ -22,7 +22,7 @@ from csbs.repository import CollectProgress
 from csbs.repository.errors import RepositoryLocked
 from csbs.services.chores import Chores, ChoreService, ChoreState
 from csbs.services.collection import CollectionService
-from csbs.services.courtesy import Courtesy
+from csbs.services.courtesy import GIVE_WAY_S, Courtesy
 from tests.unit.workflows.service_lab import ServiceLab
 
 _TIMEOUT_S = 30
@@ -293,4 +293,5 @@ def test_nobody_waits_for_one_that_does_not_stop() -> None:
     with courtesy.working():
         assert not courtesy.ask(lambda: False, wait_s=0.2)
         assert not courtesy.ask(lambda: True)
+        assert GIVE_WAY_S == 60  # who asks waits no longer, if nothing else is said
     assert not courtesy.ask(lambda: False)

@@ -100,7 +100,7 @@ def test_names_and_reasons_are_told(lab: PreviewLab) -> None:
     seen = lab.preview.preview(lab.policy)
 
     assert {seen.names[each.backup.id] for each in seen.kept} == {
-        each.name for each in lab.made[2:]
+        (each.name, each.server_name) for each in lab.made[2:]
     }
     assert [each.rule for each in seen.kept[0].reasons] == [Rule.NEWEST, Rule.NUMBER]
 

@@ -72,12 +72,13 @@ def test_a_service_runs_policies(tmp_path: Path) -> None:
         schedule_clock=clock,
     )
     with open_service(settings, substitutes) as service:
+        new = NewPolicy(name="all", schedules=[NewSchedule(pattern=_HOURLY)], auto_bind=[])
+        policy = app_of(service).protection.policies.create(new)
+
+    with open_service(settings, substitutes) as service:
         policies = app_of(service).protection.policies
-        policy = policies.create(
-            NewPolicy(name="all", schedules=[NewSchedule(pattern=_HOURLY)], auto_bind=[])
-        )
-        # The service does so once a minute.
-        app_of(service).protection.binding.bind_by_rules()
+        # It looks for new servers at its start, and then once a minute.
+        wait_until(lambda: policies.get(policy.id).servers != ())
         clock.show(policy.schedules[0].next_run_at)
         # Whoever changes a policy wakes the scheduler.
         policies.change(policy.id, PolicyChange(description="now"))
@@ -90,4 +91,8 @@ def test_a_service_runs_policies(tmp_path: Path) -> None:
     clock.show(next_run_at)
     with open_service(settings, substitutes) as service:
         wait_until(lambda: len(made(service)) == 2)
+        # And at what is promised of them.
+        wait_until(
+            lambda: [each.policy_id for each in app_of(service).rpo.list_all()] == [policy.id]
+        )
     driver.close()

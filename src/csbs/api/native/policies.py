@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from csbs.api.context import Changes, Reads
+from csbs.api.native.paging import LIMIT_DEFAULT, AfterPlace, Limit, by_age, next_by_age
 from csbs.api.native.region import ServerName
 from csbs.documents import policy_calls as calls
 from csbs.documents.base import DeletedObject
@@ -15,7 +16,7 @@ from csbs.documents.policies import (
     NewPolicyBody,
     PolicyChangeBody,
     PolicyDetails,
-    PolicyList,
+    PolicyPage,
     PolicyRunBody,
     ServersBody,
     ServerTagsBody,
@@ -32,9 +33,10 @@ PolicyName = Annotated[
 
 
 @router.get("/policies")
-def list_policies(here: Reads) -> PolicyList:
+def list_policies(here: Reads, after: AfterPlace = "", limit: Limit = LIMIT_DEFAULT) -> PolicyPage:
     """The project's policies, oldest first."""
-    return calls.listed(here.app)
+    page = here.app.protection.policies.page(None, by_age(after, limit))
+    return PolicyPage(policies=calls.documents(here.app, page.rows), next=next_by_age(page))
 
 
 @router.post("/policies", status_code=201)

@@ -156,21 +156,21 @@ EVERY_HOUR = ",".join(str(hour) for hour in range(24))
         (never_due(), "pattern: it never runs: every 7 days from "),
         (
             "RRULE:FREQ=DAILY;BYHOUR=2;BYMINUTE=0\nRRULE:FREQ=DAILY;BYHOUR=2;BYMINUTE=59",
-            "MO 02:00 and MO 02:59 are 59 minutes apart, at least 60 are needed",
+            "Monday 02:00 and Monday 02:59 are 59 minutes apart, at least 60 are needed",
         ),
         (
             (
                 "RRULE:FREQ=WEEKLY;BYDAY=SU;BYHOUR=23;BYMINUTE=30\n"
                 "RRULE:FREQ=WEEKLY;BYDAY=MO;BYHOUR=0;BYMINUTE=29"
             ),
-            "SU 23:30 and MO 00:29 are 59 minutes apart",
+            "Sunday 23:30 and Monday 00:29 are 59 minutes apart",
         ),
         (
             (
                 f"RRULE:FREQ=DAILY;BYHOUR={EVERY_HOUR};BYMINUTE=0\n"
                 "RRULE:FREQ=WEEKLY;BYDAY=SA;BYHOUR=7;BYMINUTE=30"
             ),
-            "it runs 25 times on SA, at most 24",
+            "it runs 25 times on Saturday, at most 24",
         ),
         ("RRULE:FREQ=MINUTELY", "FREQ must be DAILY or WEEKLY"),
         ("RRULE:FREQ=DAILY;BYHOUR=24", "BYHOUR must be hours from 0 to 23"),

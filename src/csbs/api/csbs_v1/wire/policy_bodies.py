@@ -116,7 +116,20 @@ def _schedule(operation: OperationPart) -> NewSchedule:
         enabled=operation.enabled,
         retention=_retention(operation.operation_definition),
         pattern=(properties.pattern if properties else None) or None,
+        zone_required=_names_periods(operation.operation_definition),
     )
+
+
+def _names_periods(definition: DefinitionPart | None) -> bool:
+    if definition is None:
+        return False
+    periods = (
+        definition.day_backups,
+        definition.week_backups,
+        definition.month_backups,
+        definition.year_backups,
+    )
+    return any(each not in {None, 0, -1} for each in periods)
 
 
 def _retention(definition: DefinitionPart | None) -> Mapping[str, object]:

@@ -1,0 +1,96 @@
+"""What somebody mistypes in `csbs policy`: he is told which option it is, and what would do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.two_ways import Way, two_ways
+
+HOURS = [f"{hour:02}:00" for hour in range(24)]
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Way]:
+    with two_ways(tmp_path, capsys, monkeypatch) as ways:
+        yield ways.here
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--at", ",".join([*HOURS, "23:30"])], "at: at most 24 are allowed"),
+        (["--at", "02:00,02:59"], "at: Monday 02:00 and Monday 02:59 are 59 minutes apart"),
+        (["--at", "02:00", "--days", "mongo"], "days: 'mongo' is none of mon, tue"),
+        (["--at", "02:00", "--days", "mon", "--every", "3d"], "every_days: give weekdays, or"),
+        (["--at", "02:00", "--keep-days", "3", "--keep-months", "2"], "--keep-days or --keep-m"),
+        (["--at", "02:00", "--keep", "100000"], "'--keep'"),
+        (["--keep", "5"], "at: say at which times of the day it runs"),
+        (["--at", "02:00", "--auto-bind", "env"], "'env' is no tag: write it as KEY=VALUE"),
+        (["--at", "02:00", "--auto-bind", "=x"], "'=x' is no tag"),
+        (["--at", "02:00", "--auto-bind", "a=1", "--auto-bind", "a=2"], "'a' is given twice"),
+        (["--at", "02:00", "--auto-bind", "all", "--auto-bind", "a=1"], "takes every server"),
+        (["--at", "02:00", "--auto-bind", "a b=c"], "tag 'a b': use letters, digits"),
+    ],
+    ids=lambda each: " ".join(each)[-40:],
+)
+def test_a_mistake_is_named_with_what_would_do(here: Way, words: list[str], why: str) -> None:
+    ran = here("policy", "create", "nightly", *words)
+
+    assert ran.code == 2
+    assert why in ran.err
+    assert here.json("policy", "list")["policies"] == []
+
+
+def test_days_are_kept_in_the_zone_of_the_region(here: Way) -> None:
+    made = here.json("policy", "create", "nightly", "--at", "02:30", "--keep-daily", "7")
+
+    assert made["schedule"]["retention"]["day_backups"] == 7
+    assert made["schedule"]["timezone"] == "UTC"
+
+
+@pytest.mark.parametrize("day", ["mo", "mon", "Monday"])
+def test_days_are_written_as_people_do(here: Way, day: str) -> None:
+    made = here.json("policy", "create", "nightly", "--at", "02:30", "--days", day)
+
+    assert made["schedule"]["times"] == [{"days": ["mon"], "at": ["02:30"]}]
+
+
+def test_who_holds_a_server_is_told_by_name(here: Way) -> None:
+    here.json("policy", "create", "nightly", "web", "--at", "02:30")
+
+    ran = here("policy", "create", "weekly", "web", "--at", "02:30", "--days", "sun")
+
+    assert ran.code == 5
+    assert ran.err == (
+        "csbs: server web is bound to policy nightly already; "
+        "`csbs policy unbind nightly web` lets it go\n"
+    )
+    assert "`csbs policy list` shows them" in here("policy", "show", "weekly").err
+
+
+@pytest.mark.parametrize("tag", ["env", "=prod", "e nv=prod"])
+def test_a_tag_that_is_none_is_named(here: Way, tag: str) -> None:
+    ran = here("server", "tag", "web", tag)
+
+    assert ran.code == 2
+    assert repr(tag.removesuffix("=prod") or tag) in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--webhook", "hooks.example/csbs"], "url: write an address such as https://"),
+        (["--webhook", "http://hooks.example/"], "http is for the service's own host"),
+        (["--mail", "ops"], "recipients.0: write an address such as ops@example.com"),
+    ],
+)
+def test_where_events_cannot_be_sent(here: Way, words: list[str], why: str) -> None:
+    ran = here("notification", "create", "ops", *words)
+
+    assert ran.code == 2
+    assert why in ran.err
