@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from csbs.app import sending_of
-from csbs.catalog import Catalog, projects
+from csbs.catalog import Catalog, projects, runs
 from csbs.config import Settings
 from csbs.domain.clock import Clock, monotonic, new_id, utc_now
 from csbs.domain.ids import ProjectId
@@ -22,6 +22,7 @@ from csbs.services.region import Region
 from csbs.services.rounds import Rounds, Stopping, for_each_project
 from csbs.services.rpo import RpoLook, gap_in
 from csbs.services.scheduler import Scheduler
+from csbs.services.steady_clock import SteadyClock, while_trusted
 from csbs.services.upkeep import KeepDays, Upkeep
 from csbs.workflows.runner import TaskRunner
 
@@ -112,11 +113,15 @@ def rounds_of(settings: Settings, catalog: Catalog, region: Region, lookout: Loo
         region.project_app(project_id).collection.tell_overdue(utc_now())
 
     in_each = partial(for_each_project, partial(project_ids, catalog))
+    # Before the scheduler begins: what it claims is of the clock that is in question.
+    with catalog.transaction() as transaction:
+        known_at = runs.last_claimed_at(transaction, utc_now())
+    steady = SteadyClock(utc_now, monotonic, known_at)
     return [
         Rounds("lookout", lambda _: lookout.look(), _LOOK_S),
         Rounds("upkeep", keep_up, _UPKEEP_S),
         Rounds("new servers", in_each(bind, "a look for new servers failed"), _LOOK_S),
-        Rounds("expiry", in_each(expire, "expiry failed"), _EXPIRY_S),
+        Rounds("expiry", while_trusted(steady, in_each(expire, "expiry failed")), _EXPIRY_S),
         Rounds("collection", in_each(collect, "a collection failed"), _COLLECTION_S),
         Rounds("overdue", in_each(tell, "a look at collections failed"), _COLLECTION_S),
         Notifier(

@@ -153,9 +153,18 @@ def servers_named(transaction: Transaction, project_id: ProjectId, wanted: str) 
     return [ServerRef(ServerId(row.server_id), row.server_name) for row in rows]
 
 
-def of_policy(transaction: Transaction, project_id: ProjectId, policy_id: PolicyId) -> list[Backup]:
-    """The backups that are left of all runs of the policy, oldest first."""
-    return _load(transaction, backups.c.project_id == project_id, backups.c.policy_id == policy_id)
+def is_policy_at_work(transaction: Transaction, project_id: ProjectId, policy_id: PolicyId) -> bool:
+    """Whether a backup of a run of the policy is being made, or waits for its turn."""
+    found = transaction.execute(
+        select(backups.c.id)
+        .where(
+            backups.c.project_id == project_id,
+            backups.c.state == BackupState.PROTECTING,
+            backups.c.policy_id == policy_id,
+        )
+        .limit(1)
+    ).first()
+    return found is not None
 
 
 def projects_of(transaction: Transaction, ids: Sequence[BackupId]) -> dict[BackupId, ProjectId]:

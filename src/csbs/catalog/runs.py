@@ -100,6 +100,14 @@ def is_claimed(transaction: Transaction, schedule_id: str, due_at: datetime) -> 
     return found is not None
 
 
+def last_claimed_at(transaction: Transaction, now: datetime) -> datetime | None:
+    """When a run was claimed last, of those that were before `now`."""
+    found: datetime | None = transaction.scalar(
+        select(func.max(policy_runs.c.claimed_at)).where(policy_runs.c.claimed_at <= now)
+    )
+    return found
+
+
 def claim(transaction: Transaction, run: PolicyRun, parts: Sequence[ServerRun]) -> None:
     """Enters a run with its servers; one whose former run still waits is merged into that.
 

@@ -54,7 +54,7 @@ class MailOptions:
     #: For each answer of the server.
     time_max_s: float = 15.0
     #: For one mail, once connected; shorter than a stop of the service may take.
-    mail_time_max_s: float = 30.0
+    mail_time_max_s: float = 25.0
 
 
 class SmtpMailer:

@@ -101,6 +101,7 @@ class TaskExecutor:
     def settle_leftovers(self) -> None:
         """Ends what no task will end any more: backups whose end could not be recorded.
 
+        Also tasks of local commands that died, by which their servers are busy for ever else.
         Servers that are at work are left for the next time, and so is what fails.
         """
         for server in self._left_over():
@@ -118,10 +119,16 @@ class TaskExecutor:
 
     def _left_over(self) -> list[ServerRef]:
         # A task of a local command is nobody's: none runs beside a service.
-        busy = {task.server_id for task in self.open_tasks()}
         with self.catalog.transaction() as transaction:
-            found = backups.unsettled(transaction, self.project_id)
-        return [each for each in found if each.id not in busy]
+            unended = tasks.open_of_project(transaction, self.project_id)
+            found = {each.id: each for each in backups.unsettled(transaction, self.project_id)}
+        found |= {
+            task.server_id: ServerRef(task.server_id, task.server_name)
+            for task in unended
+            if not task.durable
+        }
+        busy = {task.server_id for task in unended if task.durable}
+        return [each for each in found.values() if each.id not in busy]
 
     def _execute(self, task: Task, control: Control) -> None:
         with ExitStack() as held:

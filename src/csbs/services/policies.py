@@ -11,7 +11,7 @@ from csbs.catalog import Catalog, Transaction, backups, expiry, policies, runs, 
 from csbs.catalog.servers import remember_server
 from csbs.domain.backup import Backup, BackupState, FailedOperation
 from csbs.domain.clock import Clock, NewId
-from csbs.domain.errors import CsbsError, OperationCancelled
+from csbs.domain.errors import CsbsError, OperationCancelled, ServerNotFound
 from csbs.domain.ids import (
     BackupId,
     CheckpointId,
@@ -42,11 +42,11 @@ from csbs.domain.policy import (
 )
 from csbs.domain.policy_run import PolicyRun
 from csbs.domain.quota import SERVERS_PER_POLICY_MAX, QuotaExceeded
+from csbs.domain.server import ServerRef
 from csbs.domain.tags import with_tags
 from csbs.domain.task import Watcher
 from csbs.services.backups import BackupService
 from csbs.services.due_runs import first_unclaimed
-from csbs.services.exact import exact_server
 from csbs.services.expiry import rules_of
 from csbs.services.policy_requests import auto_name, backup_request
 from csbs.services.quotas import QuotaService
@@ -378,7 +378,7 @@ class PolicyService:
         ids = [each.id for each in wanted]
         if len(set(ids)) < len(ids):
             raise InvalidPolicy("resources", "a server comes twice")
-        found = [exact_server(self.servers, each.id) for each in wanted]
+        found = self._present(ids)
         with self.catalog.transaction() as transaction:
             for server in found:
                 remember_server(transaction, self.project_id, server.id, server.name)
@@ -387,11 +387,18 @@ class PolicyService:
             for each, server in zip(wanted, found, strict=True)
         )
 
+    def _present(self, ids: Sequence[ServerId]) -> list[ServerRef]:
+        """These servers, by whole ids.  One look at the host: a policy may have many."""
+        present = {each.id: each for each in self.servers.refs()} if ids else {}
+        for server_id in ids:
+            if server_id not in present:
+                raise ServerNotFound(server_id)
+        return [present[server_id] for server_id in ids]
+
     def _require_idle(self, policy: Policy) -> None:
         with self.catalog.transaction() as transaction:
-            found = backups.of_policy(transaction, self.project_id, policy.id)
-        if any(each.state is BackupState.PROTECTING for each in found):
-            raise PolicyBusy(policy.name)
+            if backups.is_policy_at_work(transaction, self.project_id, policy.id):
+                raise PolicyBusy(policy.name)
 
     def _enter_failed(self, like: Backup, server: BoundServer, error: CsbsError) -> Backup:
         """A trace of a server that could not be backed up in this run."""

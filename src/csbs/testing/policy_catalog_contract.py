@@ -192,8 +192,10 @@ class PolicyCatalogContract:
             assert backups.of_runs(transaction, project, [made.checkpoint_id]) == [made]
             assert backups.of_runs(transaction, project, [first.checkpoint_id]) == [first]
             assert backups.of_runs(transaction, OTHER, [made.checkpoint_id]) == []
-            assert backups.of_policy(transaction, project, PolicyId("p")) == [made]
-            assert backups.of_policy(transaction, OTHER, PolicyId("p")) == []
+            assert not backups.is_policy_at_work(transaction, project, PolicyId("p"))
+            backups.save(transaction, replace(made, state=BackupState.PROTECTING))
+            assert backups.is_policy_at_work(transaction, project, PolicyId("p"))
+            assert not backups.is_policy_at_work(transaction, OTHER, PolicyId("p"))
             with pytest.raises(BackupNotFound):
                 backups.get(transaction, OTHER, made.id)
 

@@ -7,11 +7,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from csbs.catalog import collections
+import pytest
+
+from csbs.catalog import collections, runs
 from csbs.domain.backup import BackupState
+from csbs.domain.due_run import RunKind
 from csbs.domain.events import EventKind
-from csbs.domain.ids import ProjectId, ServerId
+from csbs.domain.ids import CheckpointId, ProjectId, ServerId
 from csbs.domain.policy import BoundServer, NewPolicy, NewSchedule
+from csbs.domain.policy_run import PolicyRun, RunState
 from csbs.services.project_app import App
 from csbs.services.requests import CreateBackup
 from csbs.testing.live_api import live_api
@@ -85,3 +89,30 @@ def test_what_no_rule_keeps_expires_and_its_space_is_freed(tmp_path: Path) -> No
 
         wait_until(is_collected)
         assert app.backups.find(kept.id).state is BackupState.AVAILABLE
+
+
+def test_nothing_expires_at_a_start_far_behind_the_last_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The clock may be ahead: by it every backup is old."""
+    told = "nothing expires for now"
+    with life(tmp_path) as app:
+        protect(app)
+        [policy] = app.protection.policies.list_all()
+        run = PolicyRun(
+            id=CheckpointId("r1"),
+            project_id=policy.project_id,
+            policy_id=policy.id,
+            schedule_id=policy.schedules[0].id,
+            due_at=datetime.now(UTC) - timedelta(days=2),
+            kind=RunKind.ON_TIME,
+            note="",
+            state=RunState.ENDED,
+            claimed_at=datetime.now(UTC) - timedelta(days=2),
+        )
+        with app.backups.catalog.transaction() as transaction:
+            runs.claim(transaction, run, [])
+        assert told not in caplog.text
+
+    with life(tmp_path):
+        assert told in caplog.text

@@ -31,6 +31,25 @@ def bound(lab: ScheduleLab, policy: Policy) -> list[str]:
     return [each.id for each in lab.policies.get(policy.id).servers]
 
 
+def test_many_servers_are_bound_by_one_look_at_the_host(lab: ScheduleLab) -> None:
+    """A look into each of 64 takes long, and one that cannot be looked into is bound as well."""
+    looks = []
+    ids = [ServerId(f"many-{number}") for number in range(64)]
+
+    def look() -> list[ServerRef]:
+        looks.append(1)
+        return [ServerRef(each, f"name of {each}") for each in ids]
+
+    policy = lab.policy()
+    lab.driver.fails = look
+    lab.policies.bind(policy.id, ids)
+
+    assert bound(lab, policy) == ids
+    assert len(looks) == 1
+    with pytest.raises(ServerNotFound):
+        lab.policies.bind(policy.id, [ServerId("many-1"), ServerId("many")])
+
+
 def test_servers_are_bound_and_let_go(lab: ScheduleLab) -> None:
     policy = lab.policy("s1")
     lab.policies.bind(policy.id, [S2, S1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -446,6 +447,25 @@ def test_what_a_local_command_left_is_settled_by_a_service(lab: ServiceLab) -> N
 
     assert [task for task in lab.tasks() if task.is_open] == []
     assert {backup.state for backup in lab.listed()} <= {BackupState.AVAILABLE, BackupState.ERROR}
+
+
+def test_wherever_a_local_command_dies_its_server_is_busy_no_more_for_a_service(
+    lab: ServiceLab,
+) -> None:
+    """Behind the commit too, where the backup itself needs nothing."""
+    for crash_at in count(1):
+        lab.clock.crash_at = crash_at
+        try:
+            lab.back_up()
+        except Crash:
+            lab.next_life()
+        else:
+            break
+        assert [task.state for task in lab.tasks() if task.is_open] == []
+
+    assert crash_at > 10
+    lab.clock.crash_at = 0
+    lab.submit()
 
 
 def test_what_an_interrupted_restore_holds_is_not_let_go(lab: ServiceLab) -> None:
