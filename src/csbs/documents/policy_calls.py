@@ -180,10 +180,11 @@ def _document(app: App, policy: Policy) -> PolicyDocument:
 
 def _details(app: App, policy: Policy) -> PolicyDetails:
     found = app.protection.policies.runs(policy.id, limit=_RUNS_SHOWN)
+    left = app.protection.policies.backups_of(found)
     plain = _document(app, policy)
     return PolicyDetails(
         **{name: getattr(plain, name) for name in PolicyDocument.model_fields},
-        runs=[RunDocument.of(each) for each in found],
+        runs=[RunDocument.of(each, left.get(each.id, {})) for each in found],
     )
 
 

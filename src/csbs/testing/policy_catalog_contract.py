@@ -192,6 +192,11 @@ class PolicyCatalogContract:
             assert backups.of_runs(transaction, project, [made.checkpoint_id]) == [made]
             assert backups.of_runs(transaction, project, [first.checkpoint_id]) == [first]
             assert backups.of_runs(transaction, OTHER, [made.checkpoint_id]) == []
+            ids = [made.checkpoint_id, first.checkpoint_id]
+            assert backups.states_of_runs(transaction, project, ids) == {
+                each.checkpoint_id: {each.state: 1} for each in (made, first)
+            }
+            assert backups.states_of_runs(transaction, OTHER, ids) == {}
             assert backups.of_policy(transaction, project, PolicyId("p")) == [made]
             assert backups.of_policy(transaction, OTHER, PolicyId("p")) == []
             with pytest.raises(BackupNotFound):
