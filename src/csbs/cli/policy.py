@@ -37,7 +37,7 @@ PolicyName = Annotated[
 ]
 ServerNames = Annotated[
     list[str],
-    typer.Argument(metavar="SERVER...", help="Ids, unique prefixes of 8 or more, or names."),
+    typer.Argument(metavar="SERVER", help="Ids, unique prefixes of 8 or more, or names."),
 ]
 At = Annotated[
     str | None, typer.Option(metavar="TIMES", help="Times of the day, such as 02:30,14:30.")
@@ -101,7 +101,7 @@ def create_policy(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, _ and -.")],
     servers: Annotated[
-        list[str] | None, typer.Argument(metavar="[SERVER]...", help="Servers that it binds.")
+        list[str] | None, typer.Argument(metavar="SERVER", help="Servers that it binds.")
     ] = None,
     *,
     at: At = None,
@@ -263,7 +263,7 @@ def run_policy(
     context: typer.Context,
     policy: PolicyName,
     servers: Annotated[
-        list[str] | None, typer.Argument(metavar="[SERVER]...", help="Only these of its servers.")
+        list[str] | None, typer.Argument(metavar="SERVER", help="Only these of its servers.")
     ] = None,
     *,
     json: Json = False,

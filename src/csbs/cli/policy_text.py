@@ -65,7 +65,10 @@ def keeps_text(retention: RetentionDocument) -> str:
         )
         if number is not None
     ]
-    return "all" if retention.permanent or not rules else ", ".join(rules)
+    if not rules:
+        return "all"
+    told = ", ".join(rules)
+    return f"all, for ever (else {told})" if retention.permanent else told
 
 
 def span_text(seconds: int) -> str:
