@@ -81,8 +81,9 @@ def _command_section(path: str, command: Any) -> str:
 
 
 def _argument(parameter: Any) -> str:
-    name = (parameter.metavar or parameter.name.upper()).strip("[]")
-    return name if parameter.required else f"[{name}]"
+    name = parameter.metavar or parameter.name.upper()
+    several = "..." if parameter.nargs < 0 else ""
+    return (name if parameter.required else f"[{name}]") + several
 
 
 def _parameter_row(parameter: Any) -> tuple[str, str]:

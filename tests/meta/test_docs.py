@@ -101,7 +101,12 @@ def _problem_of(line: str) -> str:
     if hasattr(COMMANDS[path], "commands") and "--help" not in options:
         return f"{path} needs a command"
     ancestors = [COMMANDS[path], COMMANDS["csbs"]]
-    known = {name for command in ancestors for each in command.params for name in each.opts}
+    known = {
+        name
+        for command in ancestors
+        for each in command.params
+        for name in (*each.opts, *each.secondary_opts)
+    }
     return ", ".join(f"{path} has no {name}" for name in options if name not in known | {"--help"})
 
 

@@ -89,6 +89,22 @@ def of_runs(
     return _load(transaction, backups.c.project_id == project_id, backups.c.checkpoint_id.in_(runs))
 
 
+def states_of_runs(
+    transaction: Transaction, project_id: ProjectId, runs: Sequence[CheckpointId]
+) -> dict[CheckpointId, dict[BackupState, int]]:
+    """How many backups are left of each of these runs, by state; of none: it is missing."""
+    rows = transaction.execute(
+        select(backups.c.checkpoint_id, backups.c.state, func.count().label("number"))
+        .where(backups.c.project_id == project_id, backups.c.checkpoint_id.in_(runs))
+        .group_by(backups.c.checkpoint_id, backups.c.state)
+        .order_by(backups.c.state)
+    )
+    found: dict[CheckpointId, dict[BackupState, int]] = {}
+    for row in rows:
+        found.setdefault(CheckpointId(row.checkpoint_id), {})[BackupState(row.state)] = row.number
+    return found
+
+
 def of_project(transaction: Transaction, project_id: ProjectId) -> list[Backup]:
     """All backups of the project, oldest first."""
     return _load(transaction, backups.c.project_id == project_id)

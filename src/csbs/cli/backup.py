@@ -112,7 +112,7 @@ def _create_looking_on(
 def list_backups(
     context: typer.Context,
     server: Annotated[
-        str | None, typer.Argument(metavar="[SERVER]", help="Only backups of this server.")
+        str | None, typer.Argument(metavar="SERVER", help="Only backups of this server.")
     ] = None,
     *,
     json: Json = False,

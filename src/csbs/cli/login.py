@@ -140,7 +140,7 @@ def use_profile(
 def show_profile(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A login; else the one in use.")
+        str | None, typer.Argument(metavar="NAME", help="A login; else the one in use.")
     ] = None,
     *,
     json: Json = False,

@@ -29,7 +29,6 @@ Kinds = Annotated[
         help="Only events of this kind (may be repeated): " + ", ".join(RECORDED_KINDS) + ".",
     ),
 ]
-_MESSAGE_SIZE_MAX = 100
 
 
 class MailLanguage(StrEnum):
@@ -162,10 +161,7 @@ def list_events(
     Output(json).table(
         found,
         ("WHEN", "KIND", "WHAT"),
-        [
-            (moment(each.at), each.kind.value, cut(each.message, _MESSAGE_SIZE_MAX))
-            for each in found.events
-        ],
+        [(moment(each.at), each.kind.value, each.message) for each in found.events],
     )
 
 

@@ -197,7 +197,7 @@ def _app(context: typer.Context, project: str | None) -> Iterator[App]:
     from csbs.config import load_settings  # noqa: PLC0415  see above
 
     settings, driver = load_settings(data_dir_of(context)), where(context).driver
-    action = CHANGES.get(context.command_path.partition(" ")[2])
+    action = _change(context)
     with ExitStack() as opened:
         if project is None:
             from csbs.app import open_app  # noqa: PLC0415  see above
@@ -208,10 +208,17 @@ def _app(context: typer.Context, project: str | None) -> Iterator[App]:
 
             region = opened.enter_context(open_region(settings, driver))
             app = region.project_app(region.projects.find(project).id)
-        if action is not None and not context.params.get("dry_run"):
+        if action is not None:
             named = _named(context.params)
             opened.enter_context(app.audit.local(local_user(), action, named))
         yield app
+
+
+def _change(context: typer.Context) -> str | None:
+    """What the trail calls the command; None: it changes nothing."""
+    action, given = CHANGES.get(context.command_path.partition(" ")[2]), context.params
+    only_shows = action == "change_server_tags" and not (given.get("tags") or given.get("remove"))
+    return None if only_shows or given.get("dry_run") else action
 
 
 def _named(parameters: Mapping[str, object]) -> str:

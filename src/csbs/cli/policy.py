@@ -10,7 +10,14 @@ from csbs.cli.given_tags import given_tags
 from csbs.cli.options import Json, Yes, body, in_project
 from csbs.cli.output import Output, short, table
 from csbs.cli.policy_preview import preview_policy
-from csbs.cli.policy_text import due_texts, keeps_text, note_text, span_text, when_text
+from csbs.cli.policy_text import (
+    backups_text,
+    due_texts,
+    keeps_text,
+    note_text,
+    span_text,
+    when_text,
+)
 
 if TYPE_CHECKING:
     from csbs.documents.policies import PolicyDetails, PolicyDocument, ScheduleDocument
@@ -30,7 +37,7 @@ PolicyName = Annotated[
 ]
 ServerNames = Annotated[
     list[str],
-    typer.Argument(metavar="SERVER...", help="Ids, unique prefixes of 8 or more, or names."),
+    typer.Argument(metavar="SERVER", help="Ids, unique prefixes of 8 or more, or names."),
 ]
 At = Annotated[
     str | None, typer.Option(metavar="TIMES", help="Times of the day, such as 02:30,14:30.")
@@ -94,7 +101,7 @@ def create_policy(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, _ and -.")],
     servers: Annotated[
-        list[str] | None, typer.Argument(metavar="[SERVER]...", help="Servers that it binds.")
+        list[str] | None, typer.Argument(metavar="SERVER", help="Servers that it binds.")
     ] = None,
     *,
     at: At = None,
@@ -256,7 +263,7 @@ def run_policy(
     context: typer.Context,
     policy: PolicyName,
     servers: Annotated[
-        list[str] | None, typer.Argument(metavar="[SERVER]...", help="Only these of its servers.")
+        list[str] | None, typer.Argument(metavar="SERVER", help="Only these of its servers.")
     ] = None,
     *,
     json: Json = False,
@@ -358,8 +365,11 @@ def _details(policy: PolicyDetails) -> str:
     if policy.runs:
         zone = policy.schedule.timezone if policy.schedule else "UTC"
         due = due_texts([run.due_at for run in policy.runs], zone)
-        rows = [(at, run.state, note_text(run)) for at, run in zip(due, policy.runs, strict=True)]
-        lines.append(table((f"DUE ({zone})", "RUN", "NOTE"), rows))
+        rows = [
+            (at, run.state, backups_text(run), note_text(run))
+            for at, run in zip(due, policy.runs, strict=True)
+        ]
+        lines.append(table((f"DUE ({zone})", "RUN", "BACKUPS", "NOTE"), rows))
     return "\n".join(lines)
 
 

@@ -37,6 +37,11 @@ def due_texts(instants: Sequence[datetime], zone_name: str) -> list[str]:
     return [f"{each.astimezone(zone):%Y-%m-%d %H:%M}" for each in instants]
 
 
+def backups_text(run: RunDocument) -> str:
+    """Such as ``2 available, 1 error``: what is left of a run."""
+    return ", ".join(f"{count} {status}" for status, count in run.backups.items()) or "-"
+
+
 def note_text(run: RunDocument) -> str:
     """What is to be said of a run whose due time stands beside it."""
     due, also, rest = run.note.partition("; ")
@@ -60,7 +65,10 @@ def keeps_text(retention: RetentionDocument) -> str:
         )
         if number is not None
     ]
-    return "all" if retention.permanent or not rules else ", ".join(rules)
+    if not rules:
+        return "all"
+    told = ", ".join(rules)
+    return f"all, for ever (else {told})" if retention.permanent else told
 
 
 def span_text(seconds: int) -> str:

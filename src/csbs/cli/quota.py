@@ -17,7 +17,7 @@ commands = typer.Typer(help="Quotas of a project: show, set.")
 ProjectName = Annotated[
     str | None,
     typer.Argument(
-        metavar="[PROJECT]", help="Id or name of a project; else the one that commands are about."
+        metavar="PROJECT", help="Id or name of a project; else the one that commands are about."
     ),
 ]
 NewLimit = Annotated[int | None, typer.Option(min=-1, help="How many at most; -1: no limit.")]

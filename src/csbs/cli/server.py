@@ -113,7 +113,7 @@ def tag_server(
     context: typer.Context,
     server: ServerName,
     tags: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Tags that it gets.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Tags that it gets.")
     ] = None,
     *,
     remove: Annotated[

@@ -81,9 +81,7 @@ def cancel_task(context: typer.Context, task: TaskName, *, json: Json = False) -
 @commands.command("delete")
 def delete_task(
     context: typer.Context,
-    task: Annotated[
-        str | None, typer.Argument(metavar="[TASK]", help="A task that failed.")
-    ] = None,
+    task: Annotated[str | None, typer.Argument(metavar="TASK", help="A task that failed.")] = None,
     *,
     failed: Annotated[bool, typer.Option("--failed", help="All tasks that failed.")] = False,
     json: Json = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Self
 
@@ -9,6 +10,7 @@ from pydantic import BeforeValidator, Field, StrictBool, StrictInt
 
 from csbs.documents.backups import BackupDocument
 from csbs.documents.base import Body, Document, Page, Reference, Text, whole
+from csbs.domain.backup import BackupState
 from csbs.domain.due_run import RunKind
 from csbs.domain.policy import RETENTION_MAX, Policy, Retention, Schedule, timetable_of
 from csbs.domain.policy_run import PolicyRun, RunState
@@ -212,11 +214,22 @@ class RunDocument(Document):
     note: str
     claimed_at: datetime
     ended_at: datetime | None
+    #: How many of its backups are left, by their status.
+    backups: dict[BackupState, int]
 
     @classmethod
-    def of(cls, run: PolicyRun) -> Self:
+    def of(cls, run: PolicyRun, backups: Mapping[BackupState, int]) -> Self:
         """As it is."""
-        return cls.model_validate(run)
+        return cls(
+            id=run.id,
+            due_at=run.due_at,
+            kind=run.kind,
+            state=run.state,
+            note=run.note,
+            claimed_at=run.claimed_at,
+            ended_at=run.ended_at,
+            backups=dict(backups),
+        )
 
 
 class PolicyDetails(PolicyDocument):

@@ -64,13 +64,8 @@ def detailed(app: App, wanted: str) -> PolicyDetails:
 
 def created(app: App, new: NewPolicyBody) -> PolicyDetails:
     """Makes a policy.  Raises what `PolicyService.create` raises."""
-    schedule = _schedule(new)
-    if schedule is not None and schedule.pattern is None:
-        raise InvalidPolicy(
-            "at",
-            "say at which times of the day it runs, such as 02:30; a policy without runs only when "
-            "somebody asks, and keeps all",
-        )
+    schedule = _schedule(new, permanent=False)
+    _require_times(schedule)
     wanted = NewPolicy(
         name=new.name,
         description=new.description or "",
@@ -89,7 +84,9 @@ def created(app: App, new: NewPolicyBody) -> PolicyDetails:
 def changed(app: App, wanted: str, change: PolicyChangeBody) -> PolicyDetails:
     """Changes a policy.  Raises what `PolicyService.change` raises."""
     present = app.protection.policies.find(wanted)
-    schedule = _schedule(change)
+    schedule = _schedule(change, permanent=None if present.schedules else False)
+    if not present.schedules:
+        _require_times(schedule)
     said = PolicyChange(
         name=change.name,
         description=change.description,
@@ -184,10 +181,11 @@ def _document(app: App, policy: Policy) -> PolicyDocument:
 
 def _details(app: App, policy: Policy) -> PolicyDetails:
     found = app.protection.policies.runs(policy.id, limit=_RUNS_SHOWN)
+    left = app.protection.policies.backups_of(found)
     plain = _document(app, policy)
     return PolicyDetails(
         **{name: getattr(plain, name) for name in PolicyDocument.model_fields},
-        runs=[RunDocument.of(each) for each in found],
+        runs=[RunDocument.of(each, left.get(each.id, {})) for each in found],
     )
 
 
@@ -209,8 +207,12 @@ def _bound_ids(policy: Policy, names: Sequence[str]) -> list[ServerId]:
     return ids
 
 
-def _schedule(body: PolicyBody) -> NewSchedule | None:
-    """What is said of it; None: nothing."""
+def _schedule(body: PolicyBody, *, permanent: bool | None = None) -> NewSchedule | None:
+    """What is said of it; None: nothing.  `permanent`: where nothing is said of that.
+
+    A new policy keeps all because it has no rule, not because somebody wants it whatever the rules
+    say: a rule that comes later holds.
+    """
     pattern = None
     if body.at is not None or body.days is not None or body.every_days is not None:
         pattern = pattern_of(body.at or (), body.days or (), body.every_days)
@@ -222,7 +224,18 @@ def _schedule(body: PolicyBody) -> NewSchedule | None:
         retention["timezone"] = body.timezone
     if pattern is None and body.enabled is None and not retention:
         return None
+    if permanent is not None:
+        retention.setdefault("permanent", permanent)
     return NewSchedule(name="", enabled=body.enabled, pattern=pattern, retention=retention)
+
+
+def _require_times(schedule: NewSchedule | None) -> None:
+    if schedule is not None and schedule.pattern is None:
+        raise InvalidPolicy(
+            "at",
+            "say at which times of the day it runs, such as 02:30; a policy without runs only when "
+            "somebody asks, and keeps all",
+        )
 
 
 @contextmanager

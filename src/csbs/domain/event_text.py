@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from csbs.domain.events import Event, EventKind
@@ -28,16 +29,16 @@ def _task_zh(server: str, facts: _Facts) -> str:
 
 
 def _broken(server: str, facts: _Facts) -> str:
-    newest = facts["newest_backup_at"]
-    has = f"is of {newest}" if newest else "was never made"
+    newest = _newest(facts)
+    has = f"The newest backup of server {server} is of {newest}"
     return (
-        f"The newest backup of server {server} {has}: policy {facts['policy_name']} promises one "
-        f"that is at most {_hours(facts)} hours old"
+        f"{has if newest else f'Server {server} has no backup'}: policy {facts['policy_name']} "
+        f"promises one that is at most {_hours(facts)} hours old"
     )
 
 
 def _broken_zh(server: str, facts: _Facts) -> str:
-    newest = facts["newest_backup_at"]
+    newest = _newest(facts)
     has = f"最近一次可恢复的备份时间为 {newest}" if newest else "尚无可恢复的备份"
     return f"服务器 {server} {has},超过策略 {facts['policy_name']} 承诺的 {_hours(facts)} 小时(RPO)"
 
@@ -131,6 +132,12 @@ def mail_of(events: Sequence[Event], project: str, language: Language) -> tuple[
 
 def _short(message: str) -> str:
     return message if len(message) <= _MESSAGE_SIZE_MAX else message[:_MESSAGE_SIZE_MAX] + "..."
+
+
+def _newest(facts: _Facts) -> str:
+    """When it was, as the time of the event stands in a mail; empty: there is none."""
+    newest = facts["newest_backup_at"]
+    return f"{datetime.fromisoformat(newest):%Y-%m-%d %H:%M} UTC" if newest else ""
 
 
 def _hours(facts: _Facts) -> str:

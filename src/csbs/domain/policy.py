@@ -336,12 +336,9 @@ def new_schedule(
 def changed_schedule(present: Schedule, wanted: NewSchedule, *, region_zone: str) -> Schedule:
     """The schedule with what was said; a trigger keeps the moment at which it began.
 
-    Retention that says `permanent: false` and no more says nothing: clients always send that.
     Raises `InvalidPolicy`, `InvalidPattern`.
     """
     said = dict(wanted.retention)
-    if said == {"permanent": False}:
-        said = {}
     for age, other in (_AGES, _AGES[::-1]):
         if said.get(age) is not None:
             said.setdefault(other, None)

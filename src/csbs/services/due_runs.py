@@ -232,7 +232,10 @@ class DueRuns:
         """Enters backups and tasks of all servers of the run whose turn has come, or of none."""
         entered = []
         with self.catalog.transaction() as transaction:
-            policy = policies.get(transaction, run.project_id, run.policy_id)
+            try:
+                policy = policies.get(transaction, run.project_id, run.policy_id)
+            except PolicyNotFound:  # deleted a moment ago, and what waited ended with it
+                return []
             ready = runs.ready(transaction, run, now)
             room = self._room(transaction, run.project_id, len(ready))
             for number, (server_id, name) in enumerate(ready.items()):

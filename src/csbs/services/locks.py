@@ -87,7 +87,8 @@ class DataFolderServed(DataFolderBusy):
     """A service holds the data folder."""
 
     template = (
-        "the data folder {0.folder} is in use: {0.doing}; after `csbs login` commands work on it"
+        "the data folder {0.folder} is in use: {0.doing}; commands work on it after `csbs login`, "
+        "without --local, --data-dir and CSBS_DATA_DIR"
     )
 
 

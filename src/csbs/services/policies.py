@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -110,6 +110,14 @@ class PolicyService:
         """The newest runs that the policy's schedule began, newest first."""
         with self.catalog.transaction() as transaction:
             return runs.of_policy(transaction, self.project_id, policy_id, limit=limit)
+
+    def backups_of(
+        self, found: Sequence[PolicyRun]
+    ) -> Mapping[CheckpointId, Mapping[BackupState, int]]:
+        """How many backups are left of each of these runs, by state."""
+        with self.catalog.transaction() as transaction:
+            ids = [each.id for each in found]
+            return backups.states_of_runs(transaction, self.project_id, ids)
 
     def of_server(self, server_id: ServerId) -> PolicyId | None:
         """The policy that the server is bound to."""

@@ -192,6 +192,11 @@ class PolicyCatalogContract:
             assert backups.of_runs(transaction, project, [made.checkpoint_id]) == [made]
             assert backups.of_runs(transaction, project, [first.checkpoint_id]) == [first]
             assert backups.of_runs(transaction, OTHER, [made.checkpoint_id]) == []
+            ids = [made.checkpoint_id, first.checkpoint_id]
+            assert backups.states_of_runs(transaction, project, ids) == {
+                each.checkpoint_id: {each.state: 1} for each in (made, first)
+            }
+            assert backups.states_of_runs(transaction, OTHER, ids) == {}
             assert not backups.is_policy_at_work(transaction, project, PolicyId("p"))
             backups.save(transaction, replace(made, state=BackupState.PROTECTING))
             assert backups.is_policy_at_work(transaction, project, PolicyId("p"))

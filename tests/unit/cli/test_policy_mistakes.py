@@ -94,3 +94,39 @@ def test_where_events_cannot_be_sent(here: Way, words: list[str], why: str) -> N
 
     assert ran.code == 2
     assert why in ran.err
+
+
+def test_who_only_looks_at_tags_changes_nothing(here: Way) -> None:
+    def changes() -> list[str]:
+        return [each["action"] for each in here.json("audit", "list")["events"]]
+
+    here.json("server", "tag", "web")
+    assert "change_server_tags" not in changes()
+    here.json("server", "tag", "web", "env=prod")
+    assert changes()[-1] == "change_server_tags"
+
+
+def test_usage_shows_what_may_be_left_out(here: Way) -> None:
+    assert "{NAME} [SERVER]...\n" in here("policy", "create", "--help").out
+    assert "{POLICY} {SERVER}...\n" in here("policy", "bind", "--help").out
+
+
+def test_a_rule_that_comes_later_holds(here: Way) -> None:
+    here.json("policy", "create", "nightly", "--at", "02:30")
+    assert "\nkeeps 3 newest\n" in here("policy", "set", "nightly", "--keep", "3").out
+
+
+def test_keeping_for_ever_ends_when_somebody_says_so(here: Way) -> None:
+    made = here("policy", "create", "nightly", "--at", "02:30", "--keep", "3", "--keep-forever")
+    assert "\nkeeps all, for ever (else 3 newest)\n" in made.out
+    kept = here("policy", "set", "nightly", "--keep", "5").out
+    assert "\nkeeps all, for ever (else 5 newest)\n" in kept
+    ended = here("policy", "set", "nightly", "--no-keep-forever").out
+    assert "\nkeeps 5 newest\n" in ended
+
+
+def test_a_policy_without_times_gets_them_first(here: Way) -> None:
+    here.json("policy", "create", "asked")
+    assert "csbs: at: say at which times" in here("policy", "set", "asked", "--keep", "3").err
+    timed = here.json("policy", "set", "asked", "--at", "02:30", "--keep", "3")
+    assert timed["schedule"]["retention"]["permanent"] is False

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from csbs.cli.policy_text import due_texts, keeps_text, note_text, span_text
+from csbs.cli.policy_text import backups_text, due_texts, keeps_text, note_text, span_text
 from csbs.documents.policies import RetentionDocument, RunDocument
+from csbs.domain.backup import BackupState
 from csbs.domain.due_run import RunKind
 from csbs.domain.policy import Retention
 from csbs.domain.policy_run import RunState
@@ -31,7 +32,14 @@ def in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def run(note: str, kind: RunKind = RunKind.ON_TIME) -> RunDocument:
     return RunDocument(
-        id="r", due_at=DUE, kind=kind, state=RunState.ENDED, note=note, claimed_at=DUE, ended_at=DUE
+        id="r",
+        due_at=DUE,
+        kind=kind,
+        state=RunState.ENDED,
+        note=note,
+        claimed_at=DUE,
+        ended_at=DUE,
+        backups={BackupState.AVAILABLE: 2, BackupState.ERROR: 1},
     )
 
 
@@ -68,6 +76,10 @@ def test_a_note_does_not_repeat_the_due_time() -> None:
     assert note_text(run(f"due at 2026-11-27 01:30 UTC; {also}")) == also
     caught_up = "catches up with a run missed since 2026-11-26 01:30 UTC"
     assert note_text(run(caught_up, RunKind.CATCH_UP)) == caught_up
+
+
+def test_a_run_that_ended_says_how_its_backups_did() -> None:
+    assert backups_text(run("")) == "2 available, 1 error"
 
 
 def test_zero_days_are_no_rule() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -142,6 +143,15 @@ def test_the_body_is_our_document() -> None:
             "message": "the store is full",
         },
     }
+
+
+def test_a_broken_promise_says_when_the_newest_backup_was_made() -> None:
+    broken = SAMPLES[EventKind.RPO_BROKEN]
+    told = f"{START:%Y-%m-%d %H:%M} UTC"
+    assert f"web is of {told}: policy nightly" in sentence(broken, Language.ENGLISH)
+    assert told in sentence(broken, Language.CHINESE)
+    never = replace(broken, facts={**broken.facts, "newest_backup_at": None})
+    assert sentence(never, Language.ENGLISH).startswith("Server web has no backup: policy nightly")
 
 
 @pytest.mark.parametrize("kind", list(EventKind))

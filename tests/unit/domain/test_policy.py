@@ -117,14 +117,12 @@ def test_backups_are_kept_for_ever_where_no_rule_is_set() -> None:
     assert not Retention(year_backups=1, timezone=zone).keeps_for_ever
 
 
-def test_permanent_false_alone_says_nothing() -> None:
-    present = schedule(permanent=True)
+def test_what_was_kept_for_ever_ends_when_somebody_says_so() -> None:
+    made = schedule(permanent=True, max_backups=3)
 
-    changed = changed_schedule(
-        present, NewSchedule(retention={"permanent": False}), region_zone="UTC"
-    )
+    changed = changed_schedule(made, NewSchedule(retention={"permanent": False}), region_zone="UTC")
 
-    assert changed.retention.permanent is True
+    assert changed.retention == Retention(permanent=False, max_backups=3)
 
 
 def test_permanent_ends_when_a_limit_is_said_with_it() -> None:

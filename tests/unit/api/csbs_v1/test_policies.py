@@ -368,6 +368,18 @@ def test_a_change_that_says_nothing_changes_nothing(
     assert without_time(change(lab, policy, **says_nothing)) == without_time(policy)
 
 
+def test_permanent_false_alone_says_nothing(lab: CsbsLab) -> None:
+    """Clients send it with whatever they change."""
+    kept = operation() | {"operation_definition": {"permanent": True}}
+    policy = create(lab, scheduled_operations=[kept])
+
+    alone = {"operation_definition": {"permanent": False}}
+    changed = change(lab, policy, scheduled_operations=[alone])
+
+    [told] = changed["scheduled_operations"]
+    assert told["operation_definition"]["permanent"] is True
+
+
 def test_a_change_leaves_what_it_does_not_name(lab: CsbsLab) -> None:
     policy = create(lab)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from csbs.api.csbs_v1.wire.bodies import (
@@ -25,6 +26,7 @@ from csbs.domain.ids import ServerId
 from csbs.domain.policy import BoundServer, NewPolicy, NewSchedule, PolicyChange
 from csbs.domain.tags import Tag, checked_tags
 
+_NO_WORD = {"permanent": False}
 _OPERATION = "policy.scheduled_operations.0"
 
 
@@ -56,7 +58,7 @@ def parse_policy_change(data: bytes) -> PolicyChange:
         parameters=raw.get("parameters") or None,
         application=_application(given.parameters),
         servers=_servers_or_none(given.resources, raw),
-        schedules=None if operation is None else (_schedule(operation),),
+        schedules=None if operation is None else (_changed_schedule(operation),),
         tags=None if given.tags is None else _tags(given.tags),
     )
 
@@ -118,6 +120,12 @@ def _schedule(operation: OperationPart) -> NewSchedule:
         pattern=(properties.pattern if properties else None) or None,
         zone_required=_names_periods(operation.operation_definition),
     )
+
+
+def _changed_schedule(operation: OperationPart) -> NewSchedule:
+    """Retention of only `permanent: false` says nothing: clients always send that."""
+    schedule = _schedule(operation)
+    return replace(schedule, retention={}) if schedule.retention == _NO_WORD else schedule
 
 
 def _names_periods(definition: DefinitionPart | None) -> bool:
