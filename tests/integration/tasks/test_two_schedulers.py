@@ -74,8 +74,10 @@ def filled(url: str) -> Iterator[tuple[Catalog, ProjectId]]:
             schedule = replace(SCHEDULE, id=f"o{number}", pattern=_HOURLY, enabled=True)
             made = make_policy(project_id, f"p{number}", servers=bound, schedules=(schedule,))
             policies.add(transaction, made)
-    yield catalog, project_id
-    catalog.close()
+    try:
+        yield catalog, project_id
+    finally:
+        catalog.close()
 
 
 def test_no_run_is_lost_and_none_comes_twice(postgres: Postgres) -> None:
@@ -117,7 +119,8 @@ def require_all(catalog: Catalog, project_id: ProjectId) -> None:
 
 def require_each_due_time(catalog: Catalog, policy: Policy, found: list[PolicyRun]) -> int:
     """Each hour was answered, alone or with those that its note counts; returns what has begun."""
-    assert len(found) > 10
+    # However slow the machine is: what it was too slow for is made up for, and counted.
+    assert sum(1 + _missed(run) for run in found) > 10
     begun = 0
     for former, run in pairwise(found):
         assert (run.due_at - former.due_at) // timedelta(hours=1) == 1 + _missed(run)
