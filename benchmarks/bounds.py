@@ -170,6 +170,14 @@ def _guest(seen: _Seen) -> str:
     )
 
 
+def _begun(seen: _Seen) -> str:
+    return (
+        f"{seen.work('schedule_begun', '`schedule_begun`')}, in one process, whose threads take "
+        "turns: a task of which nothing is to be done costs so much for what the catalog and the "
+        "durable runner record of it, in six transactions"
+    )
+
+
 def _alone(lane: str) -> Callable[[_Seen], str]:
     return lambda seen: seen.work(lane, f"`{lane}`")
 
@@ -191,7 +199,7 @@ _WORDS: Mapping[str, Callable[[_Seen], str]] = {
     "guest_p99_ratio": _guest,
     "collect_seconds": _alone("collect"),
     "schedule_seconds": _alone("schedule"),
-    "schedule_begun_seconds": _alone("schedule_begun"),
+    "schedule_begun_seconds": _begun,
     "schedule_idle_share": _alone("schedule_idle"),
     "expiry_seconds": _alone("expiry"),
     "collect_peak_mib": lambda _: "nodes that are read together, and the marks of packs",
