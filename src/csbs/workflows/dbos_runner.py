@@ -32,7 +32,7 @@ from csbs.workflows.runner import Control, Execute
 log = logging.getLogger(__name__)
 
 _NAME = "csbs"
-#: What one process begins is gone on with by the next, whatever its version and whoever it is.
+#: The same for each life, whatever its version: so the next one ends what was left of it.
 _VERSION = "1"
 _EXECUTOR = "csbs-serve"
 #: Beside those of tasks: for workflows that are recovered, and while one records its end.
@@ -83,7 +83,7 @@ class DbosRunner:
         self._idle = threading.Condition(self._lock)
 
     def launch(self) -> None:
-        """See `Runner.launch`; also on what a former life left."""
+        """See `Runner.launch`.  Raises `CatalogFailed`."""
         global _current  # noqa: PLW0603  DBOS calls a function of this module
         assert _current is None, "one runner per process"
         _current = self
