@@ -6,14 +6,13 @@ to write.  Texts that must be written in a certain way carry their reason with t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
 #: By the types of pydantic's errors; what is in braces is in the error's context.
 _REASONS = {
@@ -57,15 +56,18 @@ class Written:
         self, source: type[str], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         """Holds the pattern."""
-        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+        # By the engine of whoever reads the schema: to Python's, more characters are letters.
+        written = SchemaValidator(core_schema.str_schema(pattern=f"^(?:{self.pattern})$"))
+
+        def checked(text: str) -> str:
+            if not written.isinstance_python(text):
+                raise ValueError(self.how)
+            return text
+
+        return core_schema.no_info_after_validator_function(checked, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """Tells the pattern to readers of the API."""
         return {**handler(schema), "pattern": f"^{self.pattern}$"}
-
-    def _checked(self, text: str) -> str:
-        if re.fullmatch(self.pattern, text) is None:
-            raise ValueError(self.how)
-        return text
