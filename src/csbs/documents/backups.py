@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, StrictBool
 
 from csbs.documents.base import Body, Document, Page, RateLimit, Reference, Text
+from csbs.documents.reasons import Written
 from csbs.domain.backup import Backup, BackupState, DiskBackup
 from csbs.domain.consistency import Consistency, FreezeEvidence
 from csbs.domain.deletion_plan import DeletionPlan
@@ -18,9 +19,13 @@ class NewBackup(Body):
     """A backup to make, of all disks of a server."""
 
     server: Annotated[str, Field(min_length=1, max_length=255)]
-    #: The service says it better than a pattern.
     name: (
-        Annotated[str, Field(max_length=255, json_schema_extra={"pattern": r"^\w[\w-]*$"})] | None
+        Annotated[
+            str,
+            Field(max_length=255),
+            Written(r"[\w-]+", "use 1 to 255 letters, digits, _ and -"),
+        ]
+        | None
     ) = None
     description: Text = ""
     #: Read all that is allocated, whatever is known of changes.
