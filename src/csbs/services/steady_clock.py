@@ -31,7 +31,10 @@ class SteadyClock:
 
     def _tell(self, *, trusted_before: bool) -> None:
         if trusted_before and not self._watch.trusted:
-            log.warning("the clock was set forward, or csbs did not run: nothing expires for now")
+            log.warning(
+                "nothing expires for an hour: the clock was set forward, or no policy has run for "
+                "a day, so that nobody can tell whether it is right"
+            )
 
 
 def while_trusted(
