@@ -95,7 +95,7 @@ def test_nothing_expires_at_a_start_far_behind_the_last_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The clock may be ahead: by it every backup is old."""
-    told = "nothing expires for now"
+    told = "nothing expires for an hour"
     with life(tmp_path) as app:
         protect(app)
         [policy] = app.protection.policies.list_all()
