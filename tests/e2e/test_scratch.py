@@ -26,6 +26,9 @@ OVERWRITE = (
 
 pytestmark = [pytest.mark.host, pytest.mark.guest, pytest.mark.timeout(900)]
 
+#: Nobody is promised how long the guest takes: an emulated processor on a busy disk.
+OVERWRITTEN_MAX_S = 180.0
+
 
 @dataclass(frozen=True)
 class Lab:
@@ -49,7 +52,8 @@ class Lab:
 
     def wait_until_overwritten(self) -> None:
         self.guest.shell.run(
-            "until [ -e /run/overwritten ]; do sleep 0.2; done; rm /run/overwritten"
+            "until [ -e /run/overwritten ]; do sleep 0.2; done; rm /run/overwritten",
+            timeout_s=OVERWRITTEN_MAX_S,
         )
 
     def job_runs(self) -> bool:

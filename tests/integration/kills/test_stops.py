@@ -149,7 +149,8 @@ def test_a_service_ends_when_another_may_have_its_catalog(
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         key = lock_number("csbs serve")
-        assert other.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone() == (True,)
+        take = "SELECT pg_try_advisory_lock(%s)"
+        wait_for(lambda: other.execute(take, [key]).fetchone() == (True,), "its lock is free")
 
         assert lab.service.wait(_SOON_S) != 0
     assert "its lock in the catalog's database was lost" in lab.service.said()

@@ -88,7 +88,11 @@ def test_people_see_sizes_reasons_and_what_to_do_next(csbs: Shell, server: Domai
         ),
         pytest.param(("task", "show", "nosuch"), 3, "not_found", "no task 'nosuch'", id="no task"),
         pytest.param(
-            ("backup", "create", "x", "--name", "a b"), 2, "invalid", "'a b' cannot be", id="name"
+            ("backup", "create", "x", "--name", "a b"),
+            2,
+            "invalid",
+            "name: use 1 to 255",
+            id="name",
         ),
         pytest.param(
             ("backup", "create", "x", "--bogus"), 2, "invalid", "No such option", id="option"
