@@ -238,6 +238,8 @@ def set_policy(
         **_times(at, days, every),
         **_kept(kept),
     )
+    if change == PolicyChangeBody():
+        raise typer.BadParameter("say what shall be another, such as --at 02:00 or --off")
     with in_project(context) as project:
         changed = project.policies.change(policy, change)
     Output(json).show(changed, _details(changed))

@@ -130,3 +130,14 @@ def test_a_policy_without_times_gets_them_first(here: Way) -> None:
     assert "csbs: at: say at which times" in here("policy", "set", "asked", "--keep", "3").err
     timed = here.json("policy", "set", "asked", "--at", "02:30", "--keep", "3")
     assert timed["schedule"]["retention"]["permanent"] is False
+
+
+def test_a_change_of_nothing_is_no_change(here: Way) -> None:
+    here.json("policy", "create", "nightly", "--at", "02:30")
+
+    nothing = here("policy", "set", "nightly")
+
+    assert (nothing.code, nothing.err.count("\n")) == (2, 1)
+    assert "say what shall be another, such as --at 02:00 or --off" in nothing.err
+    actions = [each["action"] for each in here.json("audit", "list")["events"]]
+    assert actions[-1] == "create_policy"
