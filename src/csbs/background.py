@@ -16,7 +16,7 @@ from csbs.domain.clock import Clock, monotonic, new_id, utc_now
 from csbs.domain.ids import ProjectId
 from csbs.services.due_runs import DueRuns
 from csbs.services.expiry import Looks
-from csbs.services.lookout import EventKeeping, Lookout
+from csbs.services.lookout import Lookout
 from csbs.services.notifier import Deliveries, Notifier
 from csbs.services.region import Region
 from csbs.services.rounds import Rounds, Stopping, for_each_project
@@ -86,8 +86,7 @@ def lookout_of(settings: Settings, catalog: Catalog) -> Lookout:
             gap_of=partial(gap_in, settings.timezone),
             grace=timedelta(seconds=settings.rpo_grace_s),
             worst_max=settings.metrics_servers_max,
-        ),
-        EventKeeping(catalog=catalog, clock=utc_now, kept=timedelta(days=settings.event_keep_days)),
+        )
     )
 
 
@@ -96,8 +95,10 @@ def rounds_of(settings: Settings, catalog: Catalog, region: Region, lookout: Loo
     upkeep = Upkeep(catalog=catalog, clock=utc_now, keep=_keep_days(settings))
     looks: dict[ProjectId, Looks] = defaultdict(Looks)
 
-    def keep_up(_stopping: Stopping) -> None:
+    def forget(_stopping: Stopping) -> None:
         upkeep.prune(project_ids(catalog))
+
+    def end_projects(_stopping: Stopping) -> None:
         region.projects.finish_deletions()
 
     def bind(project_id: ProjectId, _stopping: Stopping) -> None:
@@ -119,7 +120,8 @@ def rounds_of(settings: Settings, catalog: Catalog, region: Region, lookout: Loo
     steady = SteadyClock(utc_now, monotonic, known_at)
     return [
         Rounds("lookout", lambda _: lookout.look(), _LOOK_S),
-        Rounds("upkeep", keep_up, _UPKEEP_S),
+        Rounds("upkeep", while_trusted(steady, forget), _UPKEEP_S),
+        Rounds("deleted projects", end_projects, _UPKEEP_S),
         Rounds("new servers", in_each(bind, "a look for new servers failed"), _LOOK_S),
         Rounds("expiry", while_trusted(steady, in_each(expire, "expiry failed")), _EXPIRY_S),
         Rounds("collection", in_each(collect, "a collection failed"), _COLLECTION_S),
@@ -140,4 +142,5 @@ def _keep_days(settings: Settings) -> KeepDays:
         tasks=settings.task_keep_days or None,
         failed_tasks=settings.failed_task_keep_days or None,
         audit=settings.audit_keep_days or None,
+        events=settings.event_keep_days,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from csbs.catalog import Catalog, Transaction, pruning
+from csbs.catalog import Catalog, Transaction, events, pruning
 from csbs.domain.clock import Clock
 from csbs.domain.ids import ProjectId
 from csbs.domain.task import TaskState
@@ -33,11 +33,12 @@ class KeepDays:
     #: Tasks that failed: somebody may not have seen them yet.
     failed_tasks: int | None = 365
     audit: int | None = 365
+    events: int | None = 90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upkeep:
-    """Forgets ended tasks, old events of the audit trail, tokens and signatures of the past."""
+    """Forgets ended tasks, old events, the old part of the audit trail, tokens and signatures."""
 
     catalog: Catalog
     clock: Clock
@@ -65,6 +66,8 @@ class Upkeep:
                     yield "tasks", partial(_tasks, project_id, states, now - timedelta(days))
         if self.keep.audit is not None:
             yield "audit events", partial(_audit_trail, now - timedelta(self.keep.audit))
+        if self.keep.events is not None:
+            yield "events", partial(_events, now - timedelta(self.keep.events))
         yield "tokens", partial(_tokens, now)
         yield "signatures", partial(_signatures, now)
 
@@ -91,6 +94,10 @@ def _tasks(
 
 def _audit_trail(before: datetime, transaction: Transaction, rows_max: int) -> int:
     return pruning.audit_trail(transaction, before, rows_max)
+
+
+def _events(before: datetime, transaction: Transaction, rows_max: int) -> int:
+    return events.forget(transaction, before=before, limit=rows_max)
 
 
 def _tokens(now: datetime, transaction: Transaction, rows_max: int) -> int:

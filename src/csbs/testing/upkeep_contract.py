@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from csbs.catalog import Catalog, audit, backups, tasks, tokens, users
+from csbs.catalog import Catalog, audit, backups, events, tasks, tokens, users
 from csbs.catalog.access_keys import use_signature
 from csbs.catalog.tokens import TokenRow
 from csbs.domain.audit import AuditEvent
@@ -17,11 +17,12 @@ from csbs.domain.task import OPEN_STATES, Task, TaskKind, TaskState, new_task
 from csbs.domain.tenancy import User, UserId
 from csbs.services.upkeep import KeepDays, Upkeep
 from csbs.testing.catalog_contract import entered
+from csbs.testing.events import failure
 from csbs.testing.values import START
 
 DAY = timedelta(days=1)
 NOW = START + 1000 * DAY
-FOR_EVER = KeepDays(tasks=None, failed_tasks=None, audit=None)
+FOR_EVER = KeepDays(tasks=None, failed_tasks=None, audit=None, events=None)
 
 
 def ended(catalog: Catalog, project: ProjectId, state: TaskState, age: timedelta) -> Task:
@@ -144,6 +145,20 @@ class UpkeepContract:
         with catalog.transaction() as transaction:
             found = audit.after(transaction, None, number=0, limit=10)
         assert [each.at for each in found] == [NOW - 364 * DAY, NOW]
+
+    def test_events_have_days_of_their_own(self, catalog: Catalog, project: ProjectId) -> None:
+        ages = [91 * DAY, 90 * DAY + timedelta(seconds=1), 90 * DAY]
+        found = [
+            failure(project, number, after=NOW - START - age) for number, age in enumerate(ages)
+        ]
+        with catalog.transaction() as transaction:
+            events.add(transaction, found)
+
+        assert upkeep(catalog, replace(FOR_EVER, events=90)).prune([]) == 2
+
+        with catalog.transaction() as transaction:
+            [left_over] = events.newest(transaction, project, limit=9)
+        assert left_over.at == NOW - 90 * DAY
 
     def test_a_round_is_bounded_and_the_next_one_goes_on(
         self, catalog: Catalog, project: ProjectId

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from csbs.catalog import collections, runs
+from csbs.catalog import collections, events, runs
 from csbs.domain.backup import BackupState
 from csbs.domain.due_run import RunKind
 from csbs.domain.events import EventKind
@@ -18,7 +18,9 @@ from csbs.domain.policy import BoundServer, NewPolicy, NewSchedule
 from csbs.domain.policy_run import PolicyRun, RunState
 from csbs.services.project_app import App
 from csbs.services.requests import CreateBackup
+from csbs.testing.events import failure
 from csbs.testing.live_api import live_api
+from csbs.testing.values import START
 
 _LIMIT = timedelta(seconds=60)
 _LATER = "RRULE:FREQ=DAILY;INTERVAL=300;BYHOUR=0;BYMINUTE=0"
@@ -91,11 +93,12 @@ def test_what_no_rule_keeps_expires_and_its_space_is_freed(tmp_path: Path) -> No
         assert app.backups.find(kept.id).state is BackupState.AVAILABLE
 
 
-def test_nothing_expires_at_a_start_far_behind_the_last_run(
+def test_nothing_goes_by_its_age_at_a_start_far_behind_the_last_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The clock may be ahead: by it every backup is old."""
-    told = "nothing expires for an hour"
+    """The clock may be ahead: by it everything is old."""
+    told = "nothing expires and nothing old is forgotten for an hour"
+    years_ago = datetime.now(UTC) - timedelta(days=900) - START
     with life(tmp_path) as app:
         protect(app)
         [policy] = app.protection.policies.list_all()
@@ -112,7 +115,11 @@ def test_nothing_expires_at_a_start_far_behind_the_last_run(
         )
         with app.backups.catalog.transaction() as transaction:
             runs.claim(transaction, run, [])
+            events.add(transaction, [failure(policy.project_id, 1, after=years_ago)])
         assert told not in caplog.text
 
     with life(tmp_path):
         assert told in caplog.text
+    # Each round was made once before the service ended.
+    with life(tmp_path) as app:
+        assert len(app.notifications.events(limit=9)) == 1
