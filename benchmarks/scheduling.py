@@ -30,12 +30,11 @@ from csbs.catalog import Catalog, Transaction, tasks
 from csbs.catalog.policy_tables import policies, policy_servers, schedules
 from csbs.catalog.tables import projects, servers
 from csbs.catalog.tables import tasks as tasks_table
-from csbs.catalog.tasks import TaskOutcome
 from csbs.domain.clock import monotonic, new_id, utc_now
 from csbs.domain.ids import ProjectId, TaskId
 from csbs.domain.policy import Retention
 from csbs.domain.quota import POLICIES_MAX_DEFAULT, SERVERS_PER_POLICY_MAX
-from csbs.domain.task import Task, TaskState
+from csbs.domain.task import Task
 from csbs.services.due_runs import DueRuns
 from csbs.services.scheduler import Scheduler
 from csbs.testing.postgres import postgres_running
@@ -91,14 +90,12 @@ class _Begun:
     def execute(self, project_id: ProjectId, task_id: TaskId, control: Control) -> None:
         """See `Execute`."""
         with self._catalog.transaction() as transaction:
-            tasks.begin(transaction, project_id, task_id, at=utc_now())
-            task = tasks.get(transaction, project_id, task_id)
+            task = tasks.begin(transaction, project_id, task_id, at=utc_now())
+        assert task is not None, "it waits"
         watcher = Watcher(on_progress=lambda _: None, cancel=control.cancel)
         run = LocalRun(task, catalog=self._catalog, clock=utc_now, watcher=watcher)
-        run.step("begin", self._note)
-        outcome = TaskOutcome(state=TaskState.DONE, ended_at=utc_now())
-        with self._catalog.transaction() as transaction:
-            tasks.end(transaction, project_id, task_id, outcome)
+        with run.recorded():
+            run.step("begin", self._note)
 
     def _note(self) -> None:
         with self._lock:

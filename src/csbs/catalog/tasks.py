@@ -110,9 +110,9 @@ def newest_of_backups(
 
 def begin(
     transaction: Transaction, project_id: ProjectId, task_id: TaskId, *, at: datetime
-) -> bool:
-    """Records that the task runs from now on; False: it is not waiting (any more)."""
-    result = transaction.execute(
+) -> Task | None:
+    """Records that the task runs from now on, and returns it; None: it does not wait (any more)."""
+    row = transaction.execute(
         update(tasks)
         .where(
             tasks.c.project_id == project_id,
@@ -120,8 +120,9 @@ def begin(
             tasks.c.state == TaskState.WAITING,
         )
         .values(state=TaskState.RUNNING, started_at=at)
-    )
-    return result.rowcount == 1
+        .returning(tasks)
+    ).one_or_none()
+    return None if row is None else _task(row)
 
 
 def set_request(
@@ -160,12 +161,18 @@ def remove_failed(transaction: Transaction, project_id: ProjectId) -> int:
 
 
 def end(
-    transaction: Transaction, project_id: ProjectId, task_id: TaskId, outcome: TaskOutcome
+    transaction: Transaction,
+    project_id: ProjectId,
+    task_id: TaskId,
+    outcome: TaskOutcome,
+    progress: TaskProgress | None = None,
 ) -> None:
     """Records how the task ended, and ends its leases; one that ended already stays as it is.
 
-    A failure is an event, in the same transaction.
+    `progress` is how far it came, if that was not reported.  A failure is an event, in the same
+    transaction.
     """
+    reported = {} if progress is None else asdict(progress)
     leases.end_of_task(transaction, project_id, task_id)
     result = transaction.execute(
         update(tasks)
@@ -174,7 +181,7 @@ def end(
             tasks.c.id == task_id,
             tasks.c.state.in_(OPEN_STATES),
         )
-        .values(asdict(outcome) | {"bytes_per_s": None, "left_s": None, "doing": ""})
+        .values(reported | asdict(outcome) | {"bytes_per_s": None, "left_s": None, "doing": ""})
     )
     if result.rowcount == 1 and outcome.state is TaskState.ERROR:
         _tell_failures(transaction, [get(transaction, project_id, task_id)])
@@ -208,8 +215,8 @@ def report(
 ) -> bool:
     """Records the progress; returns whether somebody asked for a cancel."""
     own = (tasks.c.project_id == project_id, tasks.c.id == task_id)
-    transaction.execute(update(tasks).where(*own).values(asdict(progress)))
-    return bool(transaction.scalar(select(tasks.c.cancel_requested).where(*own)))
+    saved = update(tasks).where(*own).values(asdict(progress))
+    return bool(transaction.scalar(saved.returning(tasks.c.cancel_requested)))
 
 
 def is_cancel_requested(transaction: Transaction, project_id: ProjectId, task_id: TaskId) -> bool:
@@ -252,13 +259,9 @@ def request_cancel(transaction: Transaction, project_id: ProjectId, task_id: Tas
 
 def begin_step(transaction: Transaction, task_id: TaskId, name: str, *, at: datetime) -> int:
     """Enters a step into the journal of a task; returns its position there."""
-    position = transaction.scalar(
-        select(func.count()).select_from(task_steps).where(task_steps.c.task_id == task_id)
-    )
-    transaction.execute(
-        insert(task_steps).values(task_id=task_id, position=position, name=name, began_at=at)
-    )
-    return int(position or 0)
+    before = select(func.count()).where(task_steps.c.task_id == task_id).scalar_subquery()
+    entered = insert(task_steps).values(task_id=task_id, position=before, name=name, began_at=at)
+    return int(transaction.execute(entered.returning(task_steps.c.position)).scalar_one())
 
 
 def end_step(transaction: Transaction, task_id: TaskId, position: int, *, at: datetime) -> None:

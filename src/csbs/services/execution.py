@@ -141,10 +141,9 @@ class TaskExecutor:
                 raise
             except CsbsError as error:
                 carry_out = _failing(error)
-            if task.state is TaskState.WAITING and not self._begin(task):
+            present = self._begun(task)
+            if present is None:
                 return
-            with self.catalog.transaction() as transaction:
-                present = tasks.get(transaction, self.project_id, task.id)
             if present.cancel_requested:
                 control.cancel.set()
             watcher = Watcher(on_progress=lambda _: None, cancel=control.cancel)
@@ -223,10 +222,12 @@ class TaskExecutor:
             wait_s=self.lock_wait_s,
         )
 
-    def _begin(self, task: Task) -> bool:
-        """False: somebody ended it while it waited."""
+    def _begun(self, task: Task) -> Task | None:
+        """The task as it is now, and runs; None: somebody ended it while it waited."""
         with self.catalog.transaction() as transaction:
-            return tasks.begin(transaction, self.project_id, task.id, at=self.clock())
+            if task.state is TaskState.WAITING:
+                return tasks.begin(transaction, self.project_id, task.id, at=self.clock())
+            return tasks.get(transaction, self.project_id, task.id)
 
     def _cause(self, task: Task, control: Control, error: Exception) -> Exception:
         if not (isinstance(error, OperationCancelled) and control.stopping.is_set()):

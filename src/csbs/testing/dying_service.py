@@ -17,7 +17,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from csbs.catalog import tasks
 from csbs.config import Settings, load_settings
 from csbs.domain.ids import BackupId
 from csbs.domain.task import Task
@@ -25,6 +24,7 @@ from csbs.service import open_service
 from csbs.services.project_app import App
 from csbs.services.requests import CreateBackup, RestoreRequest
 from csbs.testing.dying import die, dying_environment
+from csbs.workflows.run import LocalRun
 
 _TIMEOUT_S = 240.0
 _LOOK_INTERVAL_S = 0.1
@@ -51,29 +51,29 @@ def _run(settings: Settings, *arguments: str) -> int:
     return result.returncode
 
 
-def _die_at(place: str, step: str) -> None:
-    """Makes the journal deadly."""
-    names: dict[tuple[str, int], str] = {}
-    begin_step: Callable[..., int] = tasks.begin_step
-    end_step: Callable[..., None] = tasks.end_step
+def _die_at(place: str, wanted: str) -> None:
+    """Makes the steps of this name deadly."""
+    step: Callable[..., Any] = LocalRun.step
 
-    def begin(transaction: Any, task_id: str, name: str, **at: Any) -> int:
-        if (place, step) == ("before", name):
+    def deadly_step(
+        run: LocalRun, name: str, action: Callable[..., Any], *args: Any, **more: Any
+    ) -> Any:
+        here = place if name == wanted else ""
+        if here == "before":
             die()
-        position = begin_step(transaction, task_id, name, **at)
-        names[task_id, position] = name
-        if (place, step) == ("in", name):
-            # A while later, when the step is under way.
-            threading.Timer(0.05, die).start()
-        return position
 
-    def end(transaction: Any, task_id: str, position: int, **at: Any) -> None:
-        if (place, step) == ("after", names[task_id, position]):
+        def deadly_action() -> Any:
+            if here == "in":
+                # A while later, when the step is under way.
+                threading.Timer(0.05, die).start()
+            return action(*args, **more)
+
+        result = step(run, name, deadly_action)
+        if here == "after":
             die()
-        end_step(transaction, task_id, position, **at)
+        return result
 
-    for name, deadly in (("begin_step", begin), ("end_step", end)):
-        setattr(tasks, name, deadly)
+    LocalRun.step = deadly_step  # type: ignore[assignment]
 
 
 def _submit(app: App, kind: str, wanted: str) -> None:

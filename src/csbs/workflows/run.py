@@ -11,9 +11,10 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import ParamSpec, Protocol, TypeVar
 
-from csbs.catalog import Catalog, tasks
+from csbs.catalog import Catalog, Transaction, tasks
 from csbs.catalog.tasks import TaskOutcome, TaskProgress
 from csbs.domain.clock import Clock, Monotonic, monotonic
 from csbs.domain.errors import CatalogFailed, CsbsError, OperationCancelled
@@ -74,15 +75,18 @@ class LocalRun:
         self._pace = Pace()
         #: Guards the two above.
         self._lock = threading.Lock()
+        #: The step that ended last, and when.
+        self._ended_step: tuple[int, datetime] | None = None
         self._ended = threading.Event()
 
     def step(self, name: str, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """See `Run.step`."""
         with self._catalog.transaction() as transaction:
+            self._end_step(transaction)
             position = tasks.begin_step(transaction, self._task.id, name, at=self._clock())
         result = action(*args, **kwargs)
-        with self._catalog.transaction() as transaction:
-            tasks.end_step(transaction, self._task.id, position, at=self._clock())
+        # Recorded with what comes next: nobody decides by it, and each transaction waits for disks.
+        self._ended_step = position, self._clock()
         return result
 
     def progress(self, progress: Progress) -> None:
@@ -100,13 +104,19 @@ class LocalRun:
     def watched(self) -> Iterator[None]:
         """Keeps the task's row in step with the body, and records how it ended."""
         thread = threading.Thread(target=self._poll, name="task-poll", daemon=True)
-        thread.start()
-        try:
+        with self.recorded():
+            thread.start()
             try:
                 yield
             finally:
                 self._ended.set()
                 thread.join()
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Records how the body ended."""
+        try:
+            yield
         except Exception as error:
             self._end(_outcome(error, self._clock))
             raise
@@ -115,28 +125,34 @@ class LocalRun:
     def _end(self, outcome: TaskOutcome) -> None:
         task = self._task
         with self._catalog.transaction() as transaction:
-            tasks.end(transaction, task.project_id, task.id, outcome)
+            self._end_step(transaction)
+            tasks.end(transaction, task.project_id, task.id, outcome, self._progress())
+
+    def _end_step(self, transaction: Transaction) -> None:
+        if self._ended_step is not None:
+            position, at = self._ended_step
+            tasks.end_step(transaction, self._task.id, position, at=at)
 
     def _poll(self) -> None:
-        while True:
+        while not self._ended.wait(_POLL_INTERVAL_S):
             self._report()
-            if self._ended.wait(_POLL_INTERVAL_S):
-                self._report()
-                return
 
-    def _report(self) -> None:
+    def _progress(self) -> TaskProgress:
         with self._lock:
             latest, estimate = self._latest, self._pace.estimate(self._monotonic())
-        progress = TaskProgress(
+        return TaskProgress(
             done_bytes=latest.done_bytes,
             total_bytes=latest.total_bytes,
             doing=latest.doing[:_DOING_SIZE_MAX],
             bytes_per_s=None if estimate is None else estimate.bytes_per_s,
             left_s=None if estimate is None else int(estimate.left_s),
         )
+
+    def _report(self) -> None:
+        task, progress = self._task, self._progress()
         try:
             with self._catalog.transaction() as transaction:
-                wanted = tasks.report(transaction, self._task.project_id, self._task.id, progress)
+                wanted = tasks.report(transaction, task.project_id, task.id, progress)
         except CatalogFailed:  # the next report tries again; the task itself will meet it too
             log.warning("progress was not recorded", extra={"task_id": self._task.id})
             return
