@@ -44,10 +44,7 @@ def backups_text(run: RunDocument) -> str:
 
 def note_text(run: RunDocument) -> str:
     """What is to be said of a run whose due time stands beside it."""
-    due, also, rest = run.note.partition("; ")
-    if run.kind == "on_time" and due.startswith("due at "):
-        return rest if also else "on time"
-    return run.note
+    return run.note or "on time"
 
 
 def keeps_text(retention: RetentionDocument) -> str:

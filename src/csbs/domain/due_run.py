@@ -42,7 +42,7 @@ class DueRun:
     #: The newest due time; those that were missed before it have no run of their own.
     due_at: datetime
     kind: RunKind
-    #: For people, in the task: why this run is, or is not.
+    #: For people who see the due time: why this run is, or is not; empty where that says all.
     note: str
     #: When the schedule is due again; None: never.
     next_run_at: datetime | None
@@ -57,9 +57,9 @@ def decide(table: Timetable, next_run_at: datetime | None, now: datetime) -> Due
     following = next_due(table, now)
     missed = _missed(table, next_run_at, due_at)
     if now - due_at <= ON_TIME:
-        kind, note = RunKind.ON_TIME, f"due at {_text(due_at)}"
+        kind, note = RunKind.ON_TIME, ""
         if missed:
-            note += f"; also for {_times(missed)} missed since {_text(next_run_at)}"
+            note = f"also for {_times(missed)} missed since {_text(next_run_at)}"
     elif following is not None and following - now < NEAR:
         kind = RunKind.SKIPPED
         note = (
@@ -70,6 +70,13 @@ def decide(table: Timetable, next_run_at: datetime | None, now: datetime) -> Due
         kind = RunKind.CATCH_UP
         note = f"catches up with {_times(missed + 1)} missed since {_text(next_run_at)}"
     return DueRun(due_at=due_at, kind=kind, note=note, next_run_at=following)
+
+
+def run_text(due_at: datetime, kind: RunKind, note: str) -> str:
+    """A run for people who see nothing of it but this; `note` as in `DueRun`."""
+    if kind is not RunKind.ON_TIME:
+        return note
+    return "; ".join(filter(None, (f"due at {_text(due_at)}", note)))
 
 
 def begins_at(

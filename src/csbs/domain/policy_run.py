@@ -55,6 +55,7 @@ class PolicyRun:
     schedule_id: str
     due_at: datetime
     kind: RunKind
+    #: As `DueRun` has it.
     note: str
     state: RunState
     claimed_at: datetime

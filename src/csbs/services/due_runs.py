@@ -16,7 +16,7 @@ from csbs.catalog import Catalog, Transaction, backups, policies, runs, tasks
 from csbs.catalog.runs import ScheduleRef
 from csbs.domain.backup import Backup, BackupState, FailedOperation
 from csbs.domain.clock import NewId
-from csbs.domain.due_run import RunKind, begins_at, decide
+from csbs.domain.due_run import RunKind, begins_at, decide, run_text
 from csbs.domain.errors import CatalogFailed, CsbsError
 from csbs.domain.ids import (
     BackupId,
@@ -207,7 +207,8 @@ class DueRuns:
             start = due.due_at if due.kind is RunKind.ON_TIME else now
             runs.claim(transaction, run, self._parts(policy, run, start, due.next_run_at))
             runs.forget_old(transaction, schedule.id)
-        log.info("a policy is due", extra={"policy_id": run.policy_id, "note": run.note})
+        about = run_text(run.due_at, run.kind, run.note)
+        log.info("a policy is due", extra={"policy_id": run.policy_id, "about": about})
 
     def _parts(
         self, policy: Policy, run: PolicyRun, start: datetime, next_run_at: datetime | None
@@ -238,12 +239,13 @@ class DueRuns:
                 return []
             ready = runs.ready(transaction, run, now)
             room = self._room(transaction, run.project_id, len(ready))
+            about = run_text(run.due_at, run.kind, run.note)
             for number, (server_id, name) in enumerate(ready.items()):
                 server = policy.server(server_id)
                 assert server is not None, "who unbinds it drops its part"
                 request = backup_request(policy, server, run.id, auto_name=auto_name(self.new_id()))
                 backup = self._backup(policy.project_id, ServerRef(server_id, name), request, now)
-                task = self._task(backup, request, f"policy {policy.name}: {run.note}")
+                task = self._task(backup, request, f"policy {policy.name}: {about}")
                 refusal = room(number)
                 entered.append(
                     (backup, task) if refusal is None else _refused(backup, task, refusal)

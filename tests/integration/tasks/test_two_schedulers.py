@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from csbs.catalog import Catalog, backups, policies, runs, servers, tasks
 from csbs.domain.clock import utc_now
+from csbs.domain.due_run import RunKind
 from csbs.domain.ids import PolicyId, ProjectId, ServerId
 from csbs.domain.policy import BoundServer, Policy
 from csbs.domain.policy_run import PolicyRun, RunState, ServerRunState
@@ -143,4 +144,4 @@ def _missed(run: PolicyRun) -> int:
         return 0
     counted = re.search(r"(\d+) runs", run.note)
     count = int(counted[1]) if counted else 1
-    return count if run.note.startswith("due at") else count - 1
+    return count if run.kind is RunKind.ON_TIME else count - 1

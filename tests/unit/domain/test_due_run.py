@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
 
-from csbs.domain.due_run import ON_TIME, RunKind, begins_at, decide
+from csbs.domain.due_run import ON_TIME, RunKind, begins_at, decide, run_text
 from csbs.domain.ids import ServerId
 from csbs.domain.schedule import Timetable, checked_timetable
 from csbs.domain.zones import zone_of
@@ -34,7 +34,7 @@ def test_on_time_a_run_is_made(late: timedelta) -> None:
 
     assert due is not None
     assert (due.kind, due.due_at, due.next_run_at) == (RunKind.ON_TIME, NOON, NOON + 24 * HOUR)
-    assert due.note == "due at 2026-01-01 12:00 UTC"
+    assert due.note == ""
 
 
 def test_what_was_missed_is_made_up_for_once() -> None:
@@ -74,6 +74,18 @@ def test_a_run_on_time_stands_for_those_that_were_missed() -> None:
     assert due is not None
     assert (due.kind, due.due_at) == (RunKind.ON_TIME, NOON + 3 * HOUR)
     assert "3 runs missed since 2026-01-01 12:00 UTC" in due.note
+
+
+@pytest.mark.parametrize(
+    ("kind", "note", "told"),
+    [
+        (RunKind.ON_TIME, "", "due at 2026-01-01 12:00 UTC"),
+        (RunKind.ON_TIME, "also for a run", "due at 2026-01-01 12:00 UTC; also for a run"),
+        (RunKind.CATCH_UP, "catches up with a run", "catches up with a run"),
+    ],
+)
+def test_a_run_is_told_with_its_time(kind: RunKind, note: str, told: str) -> None:
+    assert run_text(NOON, kind, note) == told
 
 
 def test_a_time_that_was_kept_counts_though_the_rule_knows_nothing_of_it() -> None:
