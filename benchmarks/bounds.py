@@ -174,7 +174,7 @@ def _begun(seen: _Seen) -> str:
     return (
         f"{seen.work('schedule_begun', '`schedule_begun`')}, in one process, whose threads take "
         "turns: a task of which nothing is to be done costs so much for what the catalog and the "
-        "durable runner record of it, in six transactions"
+        "durable runner record of it, in five transactions"
     )
 
 
