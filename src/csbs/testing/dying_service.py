@@ -73,7 +73,7 @@ def _die_at(place: str, wanted: str) -> None:
             die()
         return result
 
-    LocalRun.step = deadly_step  # type: ignore[assignment]
+    LocalRun.step = deadly_step  # type: ignore[assignment]  # loses the types of `P` and `T`
 
 
 def _submit(app: App, kind: str, wanted: str) -> None:
