@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 
@@ -113,11 +114,22 @@ class Client:
 
     def tasks(self) -> list[dict[str, Any]]:
         """All tasks, oldest first."""
-        return list(self.call("GET", "/tasks").json()["tasks"])
+        return self._all("tasks")
 
     def backups(self) -> list[dict[str, Any]]:
         """All backups, oldest first."""
-        return list(self.call("GET", "/backups").json()["backups"])
+        return self._all("backups")
+
+    def _all(self, kind: str) -> list[dict[str, Any]]:
+        """All of a list, page by page."""
+        found: list[dict[str, Any]] = []
+        after: str | None = ""
+        while after is not None:
+            query = urlencode({"after": after})
+            page = self.call("GET", f"/{kind}?{query}").json()
+            found += page[kind]
+            after = page["next"]
+        return found
 
     def open_tasks(self) -> list[dict[str, Any]]:
         """Those that have not ended."""
