@@ -31,7 +31,7 @@ from csbs.compute.libvirt.domain_xml import (
     parse_domain,
     redefined_checkpoint_xml,
 )
-from csbs.domain.clock import Clock
+from csbs.domain.clock import Clock, Sleep, sleep
 from csbs.domain.errors import DriverFailed, ToolFailed, TrackingLost
 from csbs.domain.ids import TRACKING_PREFIX, ServerId, TrackingName
 from csbs.domain.server import ServerRef, TrackingFault, TrackingReport
@@ -39,6 +39,10 @@ from csbs.domain.server import ServerRef, TrackingFault, TrackingReport
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+#: libvirt (seen in 9.0) fails over one without a name while another call makes or deletes it.
+_LISTINGS_MAX = 10
+_LISTING_INTERVAL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +94,7 @@ class Tracking:
         """Names of our checkpoints, oldest first."""
         return tuple(
             TrackingName(name)
-            for name in self._on_domain(server_id, "listing checkpoints", _checkpoint_names)
+            for name in self._on_domain(server_id, "listing checkpoints", checkpoint_names)
             if name.startswith(TRACKING_PREFIX)
         )
 
@@ -181,7 +185,7 @@ class Tracking:
         parsed = parse_domain(xml)
         tracked = [disk.target for disk in disks]
         all_targets = [*(disk.target for disk in parsed.disks), *parsed.left_out]
-        existing = _checkpoint_names(domain)
+        existing = checkpoint_names(domain)
         checkpoint = CheckpointXml(
             name=name,
             created_at_s=int(self._clock().timestamp()),
@@ -213,10 +217,18 @@ class Tracking:
         return self._connection.on_domain(server_id, doing, function)
 
 
-def _checkpoint_names(domain: libvirt.virDomain) -> list[str]:
-    """Oldest first: parents come before their children."""
-    found = domain.listAllCheckpoints(libvirt.VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL)
-    return [checkpoint.getName() for checkpoint in found]
+def checkpoint_names(domain: libvirt.virDomain, sleep: Sleep = sleep) -> list[str]:
+    """Oldest first: parents come before their children.  Raises `libvirt.libvirtError`."""
+    for left in reversed(range(_LISTINGS_MAX)):
+        try:
+            found = domain.listAllCheckpoints(libvirt.VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL)
+        except libvirt.libvirtError as error:
+            if not left or error.get_error_code() != libvirt.VIR_ERR_INVALID_ARG:
+                raise
+            sleep(_LISTING_INTERVAL_S)
+        else:
+            return [checkpoint.getName() for checkpoint in found]
+    raise AssertionError("the last listing returns or raises")
 
 
 def _delete_checkpoint(
